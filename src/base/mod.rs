@@ -1,0 +1,13 @@
+//! What every room may use: identifiers, time, bounds, a small deterministic random generator.
+//!
+//! Pure: no clock, thread, or I/O.
+
+pub mod ids;
+pub mod limits;
+pub mod prng;
+pub mod time;
+
+pub use ids::{
+    BrokerId, DirectoryId, LeaderEpoch, Offset, ProducerId, ShardId, TopicId, TopicPartition, Uuid,
+};
+pub use time::{Ticks, WallMs};

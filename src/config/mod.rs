@@ -1,0 +1,1 @@
+//! Every key of `server.properties`, broker, topic and group, in one table.

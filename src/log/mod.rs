@@ -1,0 +1,1 @@
+//! Partitions on disk, in Apache Kafka's format.

@@ -1,0 +1,1 @@
+//! The metadata image built from `KRaft` records, and the controller that writes them.

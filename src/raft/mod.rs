@@ -1,0 +1,1 @@
+//! The quorum behind `__cluster_metadata`: for now a single voter.
