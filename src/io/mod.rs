@@ -1,1 +1,17 @@
-//! The only room that speaks to the kernel.
+//! The only room that speaks to the kernel: the per-core reactor on `io_uring`, aligned buffers, direct-I/O
+//! files, sockets, the clock, the background executor, and the simulated twin of all of it.
+//!
+//! Everything above sees four traits ([`Clock`], [`Disk`], [`Sockets`], [`World`]) and the blocking [`Files`];
+//! `ring` and `sim` implement them. The traits are object safe on purpose: rooms above take `&mut dyn Disk`
+//! and are compiled once.
+
+pub mod buf;
+pub mod file;
+pub mod world;
+
+pub use buf::AlignedBuf;
+pub use file::{DirEntry, File, Files, OpenMode};
+pub use world::{
+    Clock, ConnId, Disk, DiskOutcome, Event, FileJob, FileJobOutcome, ListenerId, Socket, SocketEvent,
+    Sockets, Token, World,
+};

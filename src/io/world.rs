@@ -1,0 +1,163 @@
+//! The seam between a core's state and the outside: submissions out, completions in.
+
+use std::any::Any;
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use bytes::Bytes;
+
+use super::file::{File, Files, OpenMode};
+use crate::base::{ShardId, Ticks, WallMs};
+
+/// Chosen by whoever submits a disk operation; comes back with its completion.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Token(pub u64);
+
+/// A listening socket of this core.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ListenerId(pub u32);
+
+/// A connection of this core. Never reused within a process's life: a late completion cannot reach a stranger.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ConnId(pub u64);
+
+/// An accepted socket on its way to the core that will serve it.
+pub struct Socket {
+    /// The world's own handle.
+    pub handle: Box<dyn Any + Send>,
+    /// The client's address.
+    pub peer: SocketAddr,
+}
+
+/// Time as this core reads it. Both clocks are read once per turn, so one turn sees one time.
+pub trait Clock {
+    /// Monotonic time.
+    fn now(&self) -> Ticks;
+    /// Wall-clock time.
+    fn wall_ms(&self) -> WallMs;
+}
+
+/// Asynchronous disk operations. Every call is answered by exactly one [`Event::Disk`] with its token.
+///
+/// Offsets and lengths of `read` and `write` are multiples of the block size.
+pub trait Disk: Clock {
+    /// Reads `len` bytes at `offset`; fewer at the end of the file.
+    fn read(&mut self, file: &File, offset: u64, len: usize, token: Token);
+    /// Writes all of `bytes` (whole, aligned blocks) at `offset`; short writes are completed inside.
+    fn write(&mut self, file: &File, offset: u64, bytes: Bytes, token: Token);
+    /// Flushes the file's data to the medium.
+    fn sync(&mut self, file: &File, token: Token);
+    /// Runs a job that may block, on the background executor. Jobs of one core run in order of submission.
+    fn background(&mut self, job: FileJob, token: Token);
+}
+
+/// A job that may take its time.
+pub enum FileJob {
+    /// Opens a file, reserving `allocate` bytes if that is more than it has.
+    Open {
+        /// Where.
+        path: PathBuf,
+        /// How.
+        mode: OpenMode,
+        /// Bytes to reserve; zero for none.
+        allocate: u64,
+    },
+    /// Reserves space in an open file.
+    Allocate(File, u64),
+    /// Sets an open file's length.
+    SetLen(File, u64),
+    /// Renames a file or directory and flushes the directory it is in.
+    Rename(PathBuf, PathBuf),
+    /// Removes a file.
+    RemoveFile(PathBuf),
+    /// Removes a directory with all it holds.
+    RemoveDirAll(PathBuf),
+    /// Replaces a small file atomically.
+    WriteAtomic(PathBuf, Vec<u8>),
+    /// Anything else that blocks: start-up scans, checkpoints, directory creation.
+    Run(Box<dyn FnOnce(&dyn Files) -> io::Result<Box<dyn Any + Send>> + Send>),
+}
+
+/// What came of a disk operation.
+pub enum DiskOutcome {
+    /// The bytes read.
+    Read(io::Result<Bytes>),
+    /// A write has reached the device.
+    Written(io::Result<()>),
+    /// A flush has ended.
+    Synced(io::Result<()>),
+    /// A background job has ended.
+    Job(io::Result<FileJobOutcome>),
+}
+
+/// What a background job gives.
+pub enum FileJobOutcome {
+    /// The file of [`FileJob::Open`].
+    Opened(File),
+    /// The job of another kind is done.
+    Done,
+    /// The value of [`FileJob::Run`].
+    Ran(Box<dyn Any + Send>),
+}
+
+/// Something happened to a socket.
+pub enum SocketEvent {
+    /// A client connected to a listener of this core.
+    Accepted(ListenerId, Socket),
+    /// Bytes arrived (never empty). Reading pauses after [`Sockets::pause`] until [`Sockets::resume`].
+    Received(ConnId, Bytes),
+    /// A [`Sockets::recv_into`] has filled its buffer or as much as had arrived: the buffer with its new length.
+    Filled(ConnId, Vec<u8>),
+    /// The send in flight has left completely.
+    Sent(ConnId),
+    /// The peer closed, or the connection failed. Nothing more follows for this id.
+    Closed(ConnId, io::Result<()>),
+}
+
+/// Asynchronous sockets.
+pub trait Sockets: Clock {
+    /// Listens on an address (port 0 chooses one); gives the address bound.
+    fn listen(&mut self, address: SocketAddr) -> io::Result<(ListenerId, SocketAddr)>;
+    /// Stops accepting.
+    fn unlisten(&mut self, listener: ListenerId);
+    /// Takes over an accepted socket (from this core or another) and starts reading from it.
+    fn adopt(&mut self, socket: Socket) -> io::Result<ConnId>;
+    /// Stops reading from a connection (what was already taken from the socket may still arrive).
+    fn pause(&mut self, conn: ConnId);
+    /// Reads on.
+    fn resume(&mut self, conn: ConnId);
+    /// While paused: reads straight into `buffer` (from its length up to its capacity), for large frames.
+    fn recv_into(&mut self, conn: ConnId, buffer: Vec<u8>);
+    /// Sends the parts in order. One send in flight per connection.
+    fn send(&mut self, conn: ConnId, parts: Vec<Bytes>);
+    /// Closes a connection; [`SocketEvent::Closed`] follows unless it was already reported.
+    fn close(&mut self, conn: ConnId);
+}
+
+/// What a core wakes up for.
+pub enum Event<M> {
+    /// A disk operation ended.
+    Disk(Token, DiskOutcome),
+    /// Something happened to a socket.
+    Socket(SocketEvent),
+    /// Another core, or this one, sent mail.
+    Mail(ShardId, M),
+    /// The process is asked to stop (SIGTERM, SIGINT).
+    Stop,
+}
+
+/// All of a core's outside. `M` is the mail between cores.
+pub trait World<M>: Disk + Sockets {
+    /// This core.
+    fn shard(&self) -> ShardId;
+    /// The number of cores.
+    fn shards(&self) -> usize;
+    /// Blocking file operations, for start-up.
+    fn files(&self) -> &dyn Files;
+    /// Sends mail to a core (also to this one: it arrives in a later turn). Never blocks; order per pair is kept.
+    fn post(&mut self, to: ShardId, mail: M);
+    /// Submits what is queued, waits until something happened or `until` has come, and appends what happened.
+    /// Does not wait when something already has.
+    fn turn(&mut self, until: Ticks, events: &mut Vec<Event<M>>);
+}
