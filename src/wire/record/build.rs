@@ -73,7 +73,7 @@ impl ControlType {
 pub struct BatchBuilder {
     header: BatchHeader,
     compression: Compression,
-    log_append_time: bool,
+    log_append_time_ms: Option<i64>,
     records: Vec<u8>,
     /// One record's body while it is written, as its length comes first.
     body: Vec<u8>,
@@ -99,7 +99,7 @@ impl BatchBuilder {
                 records_count: 0,
             },
             compression: Compression::default(),
-            log_append_time: false,
+            log_append_time_ms: None,
             records: Vec::new(),
             body: Vec::new(),
         }
@@ -135,13 +135,11 @@ impl BatchBuilder {
         self
     }
 
-    /// All records get this timestamp (milliseconds) as their append time. To be said before any record.
+    /// Readers take this (milliseconds) for every record's timestamp; the records keep their own besides.
     #[must_use]
     pub fn log_append_time(mut self, append_time_ms: i64) -> Self {
-        assert_eq!(self.header.records_count, 0, "the append time is set before the records");
         self.header.attributes = self.header.attributes.with_timestamp_type(TimestampType::LogAppendTime);
-        self.header.max_timestamp = append_time_ms;
-        self.log_append_time = true;
+        self.log_append_time_ms = Some(append_time_ms);
         self
     }
 
@@ -174,11 +172,10 @@ impl BatchBuilder {
     ) {
         let header = &mut self.header;
         assert!(offset >= header.next_offset(), "offsets in a batch increase");
-        let timestamp = if self.log_append_time { header.max_timestamp } else { timestamp_ms };
         if header.records_count == 0 {
-            header.base_timestamp = timestamp;
+            header.base_timestamp = timestamp_ms;
         }
-        header.max_timestamp = header.max_timestamp.max(timestamp);
+        header.max_timestamp = header.max_timestamp.max(timestamp_ms);
         header.records_count += 1;
         header.last_offset_delta =
             i32::try_from(offset - header.base_offset).expect("a batch spans less than 2^31 offsets");
@@ -186,7 +183,7 @@ impl BatchBuilder {
         let body = &mut self.body;
         body.clear();
         body.push(0); // attributes, unused
-        write_i64(body, timestamp.wrapping_sub(header.base_timestamp));
+        write_i64(body, timestamp_ms.wrapping_sub(header.base_timestamp));
         write_i32(body, header.last_offset_delta);
         write_nullable(body, key);
         write_nullable(body, value);
@@ -241,8 +238,12 @@ impl BatchBuilder {
     }
 
     /// The batch's bytes; none if it has no records, as Kafka's builder does.
-    pub fn build(self) -> Vec<u8> {
-        if self.is_empty() { Vec::new() } else { assemble(self.header, self.compression, &self.records) }
+    pub fn build(mut self) -> Vec<u8> {
+        if self.is_empty() {
+            return Vec::new();
+        }
+        self.header.max_timestamp = self.log_append_time_ms.unwrap_or(self.header.max_timestamp);
+        assemble(self.header, self.compression, &self.records)
     }
 
     /// The records of this builder under another batch's header.

@@ -183,7 +183,8 @@ pub(super) fn grow(out: &mut Vec<u8>, length: usize) {
 }
 
 fn gzip(level: i32, data: &[u8], out: &mut Vec<u8>) {
-    let level = u32::try_from(level).map_or_else(|_| flate2::Compression::default(), flate2::Compression::new);
+    let level =
+        u32::try_from(level).map_or_else(|_| flate2::Compression::default(), flate2::Compression::new);
     let mut encoder = flate2::write::GzEncoder::new(out, level);
     encoder.write_all(data).expect("a Vec takes all bytes");
     encoder.finish().expect("a Vec takes all bytes");

@@ -3,9 +3,7 @@
 
 use super::codec::{failed, grow};
 use super::{Codec, RecordError};
-use lz4_flex::block::{
-    CompressTable, compress_into_with_table, decompress_into, get_maximum_output_size,
-};
+use lz4_flex::block::{CompressTable, compress_into_with_table, decompress_into, get_maximum_output_size};
 use twox_hash::XxHash32;
 
 const MAGIC: [u8; 4] = 0x184D_2204_u32.to_le_bytes();

@@ -36,7 +36,8 @@ pub(super) fn decompress(data: &[u8], limit: usize, out: &mut Vec<u8>) -> Result
             left = skip_header(left)?;
             continue;
         }
-        let (chunk_length, rest) = left.split_first_chunk().ok_or_else(|| bad("a chunk length is cut short"))?;
+        let (chunk_length, rest) =
+            left.split_first_chunk().ok_or_else(|| bad("a chunk length is cut short"))?;
         let chunk_length = u32::from_be_bytes(*chunk_length) as usize;
         let (chunk, rest) =
             rest.split_at_checked(chunk_length).ok_or_else(|| bad("a chunk is longer than the data"))?;

@@ -6,8 +6,8 @@
 
 use super::build::assemble;
 use super::{
-    BatchBuilder, BatchHeader, BatchView, Codec, Compression, HEADER_BYTES, NO_TIMESTAMP, RecordError, Records,
-    Scratch, TimestampType, set_base_offset, set_leader_epoch, set_max_timestamp,
+    BatchBuilder, BatchHeader, BatchView, Codec, Compression, HEADER_BYTES, NO_TIMESTAMP, RecordError,
+    Records, Scratch, TimestampType, set_base_offset, set_leader_epoch, set_max_timestamp,
 };
 use crate::base::limits::RECORD_ERRORS_MAX;
 use thiserror::Error;
@@ -251,8 +251,7 @@ pub fn validate(
         let mut header = header;
         header.attributes = header.attributes.with_timestamp_type(rules.timestamp_type);
         header.max_timestamp = max_timestamp;
-        let bytes =
-            if renumber { renumbered(header, target, raw)? } else { assemble(header, target, raw) };
+        let bytes = if renumber { renumbered(header, target, raw)? } else { assemble(header, target, raw) };
         check_size(bytes.len(), rules)?;
         Accepted::Rewritten(bytes)
     };
@@ -387,7 +386,9 @@ impl BadTimestamp {
         let newest = rules.now_ms.wrapping_add(rules.timestamp_after_max_ms);
         match self {
             BadTimestamp::OutOfRange => {
-                format!("timestamp {timestamp} is not between {oldest} and {newest}, what the topic takes now")
+                format!(
+                    "timestamp {timestamp} is not between {oldest} and {newest}, what the topic takes now"
+                )
             }
             BadTimestamp::SetByProducer => {
                 "the timestamp type of a produced batch is CreateTime, not LogAppendTime".to_owned()
