@@ -171,7 +171,7 @@ fn decompress_over(
 }
 
 /// An error of this codec.
-pub(super) fn failed(codec: Codec, reason: impl ToString) -> RecordError {
+pub(super) fn failed(codec: Codec, reason: &(impl ToString + ?Sized)) -> RecordError {
     RecordError::Decompress { codec: codec.name(), reason: reason.to_string() }
 }
 
@@ -203,7 +203,7 @@ fn gunzip(data: &[u8], limit: usize, out: &mut Vec<u8>) -> Result<usize, RecordE
             grow(out, more.min(limit.saturating_add(1)));
         }
         let free = out.get_mut(length..).unwrap_or_default();
-        match decoder.read(free).map_err(|error| failed(Codec::Gzip, error))? {
+        match decoder.read(free).map_err(|error| failed(Codec::Gzip, &error))? {
             0 => return Ok(length),
             read => length += read,
         }

@@ -209,13 +209,12 @@ impl BatchHeader {
 
     /// Writes the header over the first bytes of `batch`, with the length and checksum of all of `batch`.
     /// `batch` is header space followed by the records.
-    pub fn seal(mut self, batch: &mut [u8]) -> BatchHeader {
+    pub fn seal(mut self, batch: &mut [u8]) {
         assert!(batch.len() >= HEADER_BYTES, "a batch has at least its header");
         self.batch_length = i32::try_from(batch.len() - LOG_OVERHEAD).expect("a batch is below 2 GiB");
         batch[..HEADER_BYTES].copy_from_slice(&self.to_bytes());
-        self.crc = crc_of(batch);
-        put(batch, CRC, self.crc.to_be_bytes());
-        self
+        let crc = crc_of(batch);
+        put(batch, CRC, crc.to_be_bytes());
     }
 
     /// Offset of the last record the batch was made with.

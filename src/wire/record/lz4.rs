@@ -125,7 +125,7 @@ fn decompress_block(
     match decompress_into(block, free) {
         Ok(length) => Ok(at + length),
         Err(_) if room < possible => Err(RecordError::Uncompressed { limit }),
-        Err(error) => Err(bad(error)),
+        Err(error) => Err(bad(&error)),
     }
 }
 
@@ -151,6 +151,6 @@ fn header_checksum(descriptor: &[u8]) -> u8 {
     (XxHash32::oneshot(0, descriptor) >> 8) as u8
 }
 
-fn bad(reason: impl ToString) -> RecordError {
+fn bad(reason: &(impl ToString + ?Sized)) -> RecordError {
     failed(Codec::Lz4, reason)
 }

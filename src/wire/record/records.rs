@@ -4,7 +4,7 @@ use super::RecordError;
 use super::varint::{read_i32, read_i64};
 
 /// One record. Everything borrows from the batch or from the scratch it was decompressed into.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Record<'a> {
     /// Offset minus the batch's base offset.
     pub offset_delta: i32,
@@ -28,7 +28,7 @@ pub struct Header<'a> {
 }
 
 /// The headers of one record, in order.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Headers<'a> {
     left: &'a [u8],
     count: i32,

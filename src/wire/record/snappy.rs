@@ -57,7 +57,7 @@ fn skip_header(left: &[u8]) -> Result<&[u8], RecordError> {
 
 /// Decompresses one block to `out` from `at`, and returns where it ends.
 fn block(data: &[u8], limit: usize, out: &mut Vec<u8>, at: usize) -> Result<usize, RecordError> {
-    let length = snap::raw::decompress_len(data).map_err(bad)?;
+    let length = snap::raw::decompress_len(data).map_err(|error| bad(&error))?;
     if length > limit.saturating_sub(at) {
         return Err(RecordError::Uncompressed { limit });
     }
@@ -66,9 +66,9 @@ fn block(data: &[u8], limit: usize, out: &mut Vec<u8>, at: usize) -> Result<usiz
     }
     grow(out, at + length);
     let free = out.get_mut(at..at + length).unwrap_or_default();
-    snap::raw::Decoder::new().decompress(data, free).map(|length| at + length).map_err(bad)
+    snap::raw::Decoder::new().decompress(data, free).map(|length| at + length).map_err(|error| bad(&error))
 }
 
-fn bad(reason: impl ToString) -> RecordError {
+fn bad(reason: &(impl ToString + ?Sized)) -> RecordError {
     failed(Codec::Snappy, reason)
 }

@@ -20,7 +20,7 @@ fn golden(name: &str) -> Vec<u8> {
 type Owned = (i32, i64, Option<Vec<u8>>, Option<Vec<u8>>, Vec<(Vec<u8>, Option<Vec<u8>>)>);
 
 fn owned(record: &Record) -> Owned {
-    let headers = record.headers.map(|h| (h.key.to_vec(), h.value.map(<[u8]>::to_vec))).collect();
+    let headers = record.headers.clone().map(|h| (h.key.to_vec(), h.value.map(<[u8]>::to_vec))).collect();
     (
         record.offset_delta,
         record.timestamp_delta,
@@ -181,9 +181,10 @@ fn snappy_is_read_bare_and_in_several_streams() {
 fn lz4_frames_are_taken_as_kafka_takes_them() {
     use lz4_flex::frame::{BlockMode, FrameEncoder, FrameInfo};
     use std::io::Write;
+    let data = vec![b'x'; 100_000];
     let encode = |info: FrameInfo| {
         let mut encoder = FrameEncoder::with_frame_info(info, Vec::new());
-        encoder.write_all(&[b'x'; 100_000]).unwrap();
+        encoder.write_all(&data).unwrap();
         encoder.finish().unwrap()
     };
     let independent = FrameInfo::new().block_mode(BlockMode::Independent);
@@ -191,7 +192,7 @@ fn lz4_frames_are_taken_as_kafka_takes_them() {
     let mut out = Vec::new();
     for info in [independent, all.clone()] {
         decompress(Codec::Lz4, &encode(info), LIMIT, &mut out).unwrap();
-        assert!(out == [b'x'; 100_000]);
+        assert!(out == data);
     }
     let mut damaged = encode(all);
     damaged[25] ^= 1; // in the first block, after 15 bytes of header and 4 of length

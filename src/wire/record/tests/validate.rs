@@ -28,7 +28,7 @@ fn check(bytes: &[u8], rules: &ValidationRules) -> Result<Validated, ValidationE
 pub(super) fn validate_leniently(bytes: &[u8]) {
     for origin in [Origin::Client, Origin::Coordinator] {
         for compression in [None, Some(Codec::Lz4.into())] {
-            let rules = ValidationRules { origin, compression, ..rules() };
+            let rules = ValidationRules { compression, origin, ..rules() };
             if let Ok(validated) = check(bytes, &rules) {
                 stamped(&validated, bytes);
             }
@@ -150,7 +150,8 @@ fn undecodable_records_are_refused() {
     assert!(matches!(error, ValidationError::Batch(RecordError::Decompress { codec: "gzip", .. })));
     assert_eq!(error.code(), 87);
 
-    let bomb = BatchBuilder::new(0).compression(Codec::Zstd).record(NOW_MS, None, Some(&[0; LIMIT])).build();
+    let zeros = vec![0; LIMIT];
+    let bomb = BatchBuilder::new(0).compression(Codec::Zstd).record(NOW_MS, None, Some(&zeros)).build();
     let error = check(&bomb, &rules()).unwrap_err();
     assert_eq!(error, RecordError::Uncompressed { limit: LIMIT }.into());
     assert_eq!(error.code(), 10);
