@@ -1,1 +1,21 @@
 //! Partitions on disk, in Apache Kafka's format.
+//!
+//! A [`Partition`] belongs to one core. Its methods change state at once and submit disk operations through
+//! [`Env`]; what those operations bring comes back through [`Partition::on_disk`] and leaves as [`LogEffect`]s.
+//! Nothing here blocks, except what takes a [`Files`](crate::io::Files): creating, opening and closing, which run
+//! at start-up, at the end, or in a background job.
+
+pub mod cache;
+pub mod config;
+pub mod error;
+pub mod partition;
+pub mod types;
+
+pub use cache::Cache;
+pub use config::LogConfig;
+pub use error::{AppendError, LogError};
+pub use partition::Partition;
+pub use types::{
+    AbortedTransaction, AppendInfo, AppendOrigin, Appended, CreateOptions, Env, EpochEnd, LogEffect, Lookup,
+    OffsetAndTimestamp, OpenOptions, ProducerDescription, ReadData, ReadRequest, RecoveryReport,
+};
