@@ -16,6 +16,6 @@ pub use buf::AlignedBuf;
 pub use file::{DirEntry, File, Files, OpenMode};
 pub use os_files::OsFiles;
 pub use world::{
-    Clock, ConnId, Disk, DiskOutcome, Event, FileJob, FileJobOutcome, ListenerId, Socket, SocketEvent,
-    Sockets, Token, World,
+    Clock, ConnId, Disk, DiskOutcome, Event, FileJob, FileJobOutcome, FileWork, ListenerId, Socket,
+    SocketEvent, Sockets, Token, World,
 };

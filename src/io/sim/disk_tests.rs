@@ -79,10 +79,10 @@ fn a_power_cut_forgets_whole_unflushed_sectors_and_nothing_else() {
         write(&mut world, &file, 0, b'b');
         sim.power_cut();
         let got = content(&sim);
-        let sectors: Vec<u8> = got[..BLOCK].chunks(SECTOR_BYTES).map(|s| s[0]).collect();
+        let sectors: Vec<char> = got[..BLOCK].chunks(SECTOR_BYTES).map(|s| s[0].into()).collect();
         assert!(got[..BLOCK].chunks(SECTOR_BYTES).all(|s| s.iter().all(|b| *b == s[0])), "a torn sector");
-        assert!(sectors.iter().all(|b| b"ab".contains(b)));
-        match sectors.iter().filter(|b| **b == b'b').count() {
+        assert!(sectors.iter().all(|b| "ab".contains(*b)));
+        match sectors.iter().filter(|b| **b == 'b').count() {
             0 => none += 1,
             8 => all += 1,
             _ => some += 1,
