@@ -7,11 +7,15 @@
 
 pub mod buf;
 pub mod file;
+mod jobs;
+pub mod os_files;
+pub mod sim;
 pub mod world;
 
 pub use buf::AlignedBuf;
 pub use file::{DirEntry, File, Files, OpenMode};
+pub use os_files::OsFiles;
 pub use world::{
-    Clock, ConnId, Disk, DiskOutcome, Event, FileJob, FileJobOutcome, ListenerId, Socket, SocketEvent,
-    Sockets, Token, World,
+    Clock, ConnId, Disk, DiskOutcome, Event, FileJob, FileJobOutcome, FileWork, ListenerId, Socket,
+    SocketEvent, Sockets, Token, World,
 };

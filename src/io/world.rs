@@ -52,9 +52,13 @@ pub trait Disk: Clock {
     fn background(&mut self, job: FileJob, token: Token);
 }
 
+/// Blocking work of [`FileJob::Run`]; its value comes back as [`FileJobOutcome::Ran`].
+pub type FileWork = Box<dyn FnOnce(&dyn Files) -> io::Result<Box<dyn Any + Send>> + Send>;
+
 /// A job that may take its time.
 pub enum FileJob {
-    /// Opens a file, reserving `allocate` bytes if that is more than it has.
+    /// Opens a file, reserving `allocate` bytes if that is more than it has. A file that this creates is flushed
+    /// into its directory.
     Open {
         /// Where.
         path: PathBuf,
@@ -76,7 +80,7 @@ pub enum FileJob {
     /// Replaces a small file atomically.
     WriteAtomic(PathBuf, Vec<u8>),
     /// Anything else that blocks: start-up scans, checkpoints, directory creation.
-    Run(Box<dyn FnOnce(&dyn Files) -> io::Result<Box<dyn Any + Send>> + Send>),
+    Run(FileWork),
 }
 
 /// What came of a disk operation.

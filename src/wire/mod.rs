@@ -1,3 +1,14 @@
 //! Kafka's wire protocol: primitives, generated messages, record batches, compression, error codes.
 //!
 //! Pure: bytes in, values out, and back.
+
+pub mod codec;
+
+pub mod messages;
+
+pub mod api;
+
+pub mod record;
+
+pub use api::{Api, ApiKey};
+pub use codec::{DecodeError, EncodeError, Message, Reader, Writer};
