@@ -18,5 +18,26 @@ pub const RECORDS_UNCOMPRESSED_BYTES_MAX: usize = 128 << 20;
 /// Refused records that a Produce response lists per partition. Clients fail the whole batch anyway.
 pub const RECORD_ERRORS_MAX: usize = 1000;
 
+/// One write to a partition, unless a single append is larger: more than this adds no throughput.
+pub const LOG_WRITE_BYTES_MAX: usize = 1 << 20;
+
+/// Bytes that wait to be written to one partition before clients' appends are refused.
+pub const LOG_PENDING_BYTES_MAX: usize = 256 << 20;
+
+/// Reserved in a new partition's first segment: small, as there may be 10,000 of them.
+pub const LOG_ALLOCATE_BYTES_MIN: u64 = 16 << 10;
+
+/// Reserved at once in a segment that grows fast.
+pub const LOG_ALLOCATE_BYTES_MAX: u64 = 64 << 20;
+
+/// One read from a segment, unless a single batch is larger.
+pub const LOG_READ_BYTES_MAX: usize = 1 << 20;
+
+/// The smallest read from a segment: what follows is likely to be wanted as well.
+pub const LOG_READ_BYTES_MIN: usize = 128 << 10;
+
 const _: () = assert!(BLOCK_BYTES.is_power_of_two());
+const _: () = assert!(LOG_WRITE_BYTES_MAX.is_multiple_of(BLOCK_BYTES));
+const _: () = assert!(LOG_READ_BYTES_MIN >= 4 * BLOCK_BYTES && LOG_READ_BYTES_MIN <= LOG_READ_BYTES_MAX);
+const _: () = assert!(LOG_ALLOCATE_BYTES_MIN >= BLOCK_BYTES as u64);
 const _: () = assert!(SHARDS_MAX <= u16::MAX as usize);

@@ -98,7 +98,16 @@ mod tests {
         let bytes = format_offsets(&offsets);
         assert_eq!(bytes, b"0\n2\na 0 7\nb.c 12 0\n");
         assert_eq!(parse_offsets(&bytes), Some(offsets));
-        for bad in ["", "1\n0\n", "0\n1\n", "0\n0\na 0 1\n", "0\n1\na 0\n", "0\n1\na 0 -1\n", "0\nx\n", "0\n1\na 0 1 2\n"] {
+        for bad in [
+            "",
+            "1\n0\n",
+            "0\n1\n",
+            "0\n0\na 0 1\n",
+            "0\n1\na 0\n",
+            "0\n1\na 0 -1\n",
+            "0\nx\n",
+            "0\n1\na 0 1 2\n",
+        ] {
             assert_eq!(parse_offsets(bad.as_bytes()), None, "{bad:?}");
         }
     }

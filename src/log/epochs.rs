@@ -105,11 +105,21 @@ mod tests {
         assert!(epochs.assign(2, 10));
         assert!(!epochs.assign(2, 15));
         assert!(epochs.assign(5, 20));
-        let cases = [(-1, end(-1, -1)), (1, end(1, 10)), (2, end(2, 20)), (4, end(2, 20)), (5, end(5, 30)), (6, end(-1, -1))];
+        let cases = [
+            (-1, end(-1, -1)),
+            (1, end(1, 10)),
+            (2, end(2, 20)),
+            (4, end(2, 20)),
+            (5, end(5, 30)),
+            (6, end(-1, -1)),
+        ];
         for (epoch, expected) in cases {
             assert_eq!(epochs.end_offset_for(epoch, 30), expected, "{epoch}");
         }
-        assert_eq!([9, 10, 19, 20, 99].map(|o| epochs.epoch_at(o)), [None, Some(2), Some(2), Some(5), Some(5)]);
+        assert_eq!(
+            [9, 10, 19, 20, 99].map(|o| epochs.epoch_at(o)),
+            [None, Some(2), Some(2), Some(5), Some(5)]
+        );
     }
 
     #[test]

@@ -91,7 +91,8 @@ impl OffsetIndex {
 
     /// Adds an entry. One that does not rise is left out.
     pub fn append(&mut self, last_offset: Offset, position: u64) {
-        let (Ok(relative), Ok(position)) = (i32::try_from(last_offset - self.base), i32::try_from(position)) else {
+        let (Ok(relative), Ok(position)) = (i32::try_from(last_offset - self.base), i32::try_from(position))
+        else {
             return;
         };
         if let Some(last) = self.len().checked_sub(1) {

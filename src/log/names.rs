@@ -99,7 +99,9 @@ pub fn parse_dir_name(name: &str) -> DirKind {
     let Some((topic, partition)) = name.rsplit_once('-') else { return DirKind::Other };
     let digits = !partition.is_empty() && partition.bytes().all(|b| b.is_ascii_digit());
     match partition.parse() {
-        Ok(partition) if digits && !topic.is_empty() => DirKind::Partition(TopicPartition::new(topic, partition)),
+        Ok(partition) if digits && !topic.is_empty() => {
+            DirKind::Partition(TopicPartition::new(topic, partition))
+        }
         _ => DirKind::Other,
     }
 }
@@ -114,7 +116,12 @@ mod tests {
         for kind in FileKind::ALL {
             assert_eq!(parse_file_name(&file_name(7, kind)), Some((7, kind)));
         }
-        for other in ["7.log", "00000000000000000042.log.deleted", "leader-epoch-checkpoint", "+0000000000000000042.log"] {
+        for other in [
+            "7.log",
+            "00000000000000000042.log.deleted",
+            "leader-epoch-checkpoint",
+            "+0000000000000000042.log",
+        ] {
             assert_eq!(parse_file_name(other), None, "{other}");
         }
         assert_eq!(parse_file_name("99999999999999999999.log"), None, "more than an offset can be");
@@ -124,7 +131,10 @@ mod tests {
     fn directories() {
         let id = "0123456789abcdef0123456789abcdef";
         assert_eq!(parse_dir_name("a-b-3"), DirKind::Partition(TopicPartition::new("a-b", 3)));
-        assert_eq!(parse_dir_name("__cluster_metadata-0"), DirKind::Partition(TopicPartition::new("__cluster_metadata", 0)));
+        assert_eq!(
+            parse_dir_name("__cluster_metadata-0"),
+            DirKind::Partition(TopicPartition::new("__cluster_metadata", 0))
+        );
         assert_eq!(parse_dir_name("a.b-0"), DirKind::Partition(TopicPartition::new("a.b", 0)));
         assert_eq!(parse_dir_name(&format!("a-0.{id}-delete")), DirKind::Delete);
         assert_eq!(parse_dir_name(&format!("a-0.{id}-stray")), DirKind::Stray);

@@ -206,8 +206,12 @@ impl Producers {
             match batch.marker {
                 Some(marker) => {
                     let version = if origin == AppendOrigin::Replication { 0 } else { transaction_version };
-                    let completed =
-                        checker.end_transaction(&mut update.producers[at].1, &batch.header, marker, version)?;
+                    let completed = checker.end_transaction(
+                        &mut update.producers[at].1,
+                        &batch.header,
+                        marker,
+                        version,
+                    )?;
                     update.completed.extend(completed);
                 }
                 // A control batch without a record: compaction has removed the whole transaction.
@@ -277,8 +281,9 @@ impl Producers {
 
     /// Forgets producers that were silent for `expiration_ms` and have no open transaction.
     pub fn expire(&mut self, now_ms: WallMs, expiration_ms: i64) {
-        self.producers
-            .retain(|_, p| p.txn_first_offset.is_some() || now_ms.saturating_sub(p.last_timestamp) < expiration_ms);
+        self.producers.retain(|_, p| {
+            p.txn_first_offset.is_some() || now_ms.saturating_sub(p.last_timestamp) < expiration_ms
+        });
     }
 
     /// As `DescribeProducers` shows them.
