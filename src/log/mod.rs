@@ -42,3 +42,5 @@ pub use types::{
     AbortedTransaction, AppendInfo, AppendOrigin, Appended, CreateOptions, Env, EpochEnd, LogEffect, Lookup,
     OffsetAndTimestamp, OpenOptions, ProducerDescription, ReadData, ReadRequest, RecoveryReport,
 };
+#[cfg(test)]
+mod tests;

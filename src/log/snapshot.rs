@@ -7,7 +7,7 @@ use crate::base::ProducerId;
 
 const VERSION: i16 = 1;
 const HEADER_BYTES: usize = 10;
-const ENTRY_BYTES: usize = 42;
+const ENTRY_BYTES: usize = 46;
 
 /// The bytes of a snapshot file: version, CRC-32C of what follows it, and the producers.
 pub fn format(producers: &Producers) -> Vec<u8> {
