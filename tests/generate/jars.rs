@@ -60,12 +60,10 @@ pub fn fetch() -> Result<(), String> {
 pub fn run(command: &mut Command) -> Result<String, String> {
     let output = command.output().map_err(|e| format!("{command:?}: {e}"))?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    match output.status.success() {
-        true => Ok(text),
-        false => {
-            Err(format!("{command:?}: {}\n{text}{}", output.status, String::from_utf8_lossy(&output.stderr)))
-        }
+    if output.status.success() {
+        return Ok(text);
     }
+    Err(format!("{command:?}: {}\n{text}{}", output.status, String::from_utf8_lossy(&output.stderr)))
 }
 
 /// Whether a test that needs Kafka's jars can run. Without the tools it is skipped, but never where `CI` is true.

@@ -146,7 +146,7 @@ impl<'a> Element<'a> for PartitionChangeRecord {
     }
 }
 
-impl<'a> Message<'a> for PartitionChangeRecord {
+impl Message<'_> for PartitionChangeRecord {
     const NAME: &'static str = "PartitionChangeRecord";
     const KEY: i16 = 5;
     const VERSIONS: std::ops::RangeInclusive<i16> = 0..=2;
