@@ -1,5 +1,6 @@
-//! Format, golden bytes of Apache Kafka, damage. Validation has its own file.
+//! Format, golden bytes of Apache Kafka, damage. Validation has its own files.
 
+mod kafka;
 mod validate;
 
 use super::*;
@@ -12,7 +13,10 @@ const LIMIT: usize = 1 << 20;
 
 fn golden(name: &str) -> Vec<u8> {
     let line = GOLDEN.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-    let hex = line.unwrap_or_else(|| panic!("no golden batch {name}"));
+    from_hex(line.unwrap_or_else(|| panic!("no golden batch {name}")))
+}
+
+fn from_hex(hex: &str) -> Vec<u8> {
     (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap()).collect()
 }
 

@@ -420,7 +420,8 @@ impl Refused {
     }
 }
 
-/// The batch with the offsets it should have had. Kafka rewrites such batches for the sake of old clients.
+/// The batch with the offsets it should have had. Kafka stores such a batch as it is, for consumers to see
+/// its wrong offsets, or fails with an unknown error if it is compressed.
 fn renumbered(header: BatchHeader, target: Compression, raw: &[u8]) -> Result<Vec<u8>, RecordError> {
     let mut builder = BatchBuilder::new(0);
     let mut headers = Vec::new();

@@ -5,7 +5,7 @@ use super::{LIMIT, golden, owned};
 
 const NOW_MS: i64 = 1_700_000_000_000;
 
-fn rules() -> ValidationRules {
+pub(super) fn rules() -> ValidationRules {
     ValidationRules {
         max_message_bytes: 1 << 20,
         timestamp_type: TimestampType::CreateTime,
