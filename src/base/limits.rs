@@ -18,5 +18,17 @@ pub const RECORDS_UNCOMPRESSED_BYTES_MAX: usize = 128 << 20;
 /// Refused records that a Produce response lists per partition. Clients fail the whole batch anyway.
 pub const RECORD_ERRORS_MAX: usize = 1000;
 
+/// Member ids of one group that are given out and not used yet (KIP-394).
+pub const GROUP_PENDING_MEMBERS_MAX: usize = 10_000;
+/// How much of the client's or instance's name stands before the UUID of a member id.
+pub const GROUP_MEMBER_ID_PREFIX_BYTES_MAX: usize = 1024;
+/// How soon a rebalance that nobody joined is looked at again, whatever rebalance timeout the members claim.
+pub const GROUP_REJOIN_WAIT_MS_MIN: i32 = 100;
+/// Appends of one group coordinator that are on their way to the log; requests beyond are refused.
+pub const GROUP_APPENDS_IN_FLIGHT_MAX: usize = 65_536;
+/// Deletions of expired offsets are appended in batches of about this many records.
+pub const GROUP_APPEND_RECORDS_GOAL: usize = 1_000;
+
+const _: () = assert!(GROUP_MEMBER_ID_PREFIX_BYTES_MAX < i16::MAX as usize - 64, "a member id is a string of Kafka's");
 const _: () = assert!(BLOCK_BYTES.is_power_of_two());
 const _: () = assert!(SHARDS_MAX <= u16::MAX as usize);
