@@ -29,6 +29,7 @@ pub const GROUP_APPENDS_IN_FLIGHT_MAX: usize = 65_536;
 /// Deletions of expired offsets are appended in batches of about this many records.
 pub const GROUP_APPEND_RECORDS_GOAL: usize = 1_000;
 
-const _: () = assert!(GROUP_MEMBER_ID_PREFIX_BYTES_MAX < i16::MAX as usize - 64, "a member id is a string of Kafka's");
+const _: () =
+    assert!(GROUP_MEMBER_ID_PREFIX_BYTES_MAX < i16::MAX as usize - 64, "a member id is a string of Kafka's");
 const _: () = assert!(BLOCK_BYTES.is_power_of_two());
 const _: () = assert!(SHARDS_MAX <= u16::MAX as usize);

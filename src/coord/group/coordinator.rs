@@ -21,7 +21,8 @@ use std::sync::Arc;
 /// partitions (`GroupCoordinatorService.partitionFor`). `partitions` must be positive.
 pub fn partition_for(group_id: &str, partitions: i32) -> i32 {
     assert!(partitions > 0, "a topic has partitions");
-    let hash = group_id.encode_utf16().fold(0i32, |hash, unit| hash.wrapping_mul(31).wrapping_add(i32::from(unit)));
+    let hash =
+        group_id.encode_utf16().fold(0i32, |hash, unit| hash.wrapping_mul(31).wrapping_add(i32::from(unit)));
     // Kafka's abs makes zero of the one number that has no positive counterpart.
     hash.checked_abs().unwrap_or(0) % partitions
 }
@@ -170,7 +171,8 @@ impl GroupCoordinator {
                 effects.reply(ticket, reply.failed(error));
             }
             for (ticket, version, request) in entry.fetches {
-                effects.reply(ticket, GroupReply::refused(&GroupRequest::FetchOffsets(request), version, error));
+                effects
+                    .reply(ticket, GroupReply::refused(&GroupRequest::FetchOffsets(request), version, error));
             }
         }
         for Group::Classic(group) in self.groups.values_mut() {
@@ -202,7 +204,8 @@ impl GroupCoordinator {
                     Some(Group::Classic(group)) => classic::sync(group, &mut cx, ticket, &request),
                     None => {
                         let error = GroupError::UnknownMemberId;
-                        effects.reply(ticket, GroupReply::refused(&GroupRequest::Sync(request), version, error));
+                        effects
+                            .reply(ticket, GroupReply::refused(&GroupRequest::Sync(request), version, error));
                     }
                 }
             }
@@ -215,7 +218,9 @@ impl GroupCoordinator {
                 effects.reply(ticket, GroupReply::Heartbeat(error));
             }
             GroupRequest::Leave(request) => self.leave(now, ticket, &request, effects),
-            GroupRequest::CommitOffsets(request) => self.commit_offsets(now, ticket, version, request, effects),
+            GroupRequest::CommitOffsets(request) => {
+                self.commit_offsets(now, ticket, version, request, effects);
+            }
             GroupRequest::FetchOffsets(request) => self.fetch_offsets(ticket, version, request, effects),
             GroupRequest::DeleteOffsets(request) => self.delete_offsets(ticket, request, effects),
             GroupRequest::Describe { group_id } => {
@@ -346,12 +351,14 @@ impl GroupCoordinator {
         let is_new = !self.groups.contains_key(request.group_id.as_str());
         if is_new && !request.member_id.is_empty() {
             let request = GroupRequest::Join(request.clone());
-            return effects.reply(ticket, GroupReply::refused(&request, version, GroupError::UnknownMemberId));
+            return effects
+                .reply(ticket, GroupReply::refused(&request, version, GroupError::UnknownMemberId));
         }
         let (groups, mut cx) = self.parts(now, effects);
         let id: Arc<str> = request.group_id.as_str().into();
-        let group =
-            groups.entry(id.clone()).or_insert_with(|| Group::Classic(ClassicGroup::new(id.clone(), now.wall_ms)));
+        let group = groups
+            .entry(id.clone())
+            .or_insert_with(|| Group::Classic(ClassicGroup::new(id.clone(), now.wall_ms)));
         let Group::Classic(group) = group;
         classic::join(group, &mut cx, &classic::Join { ticket, client, version, request });
         if !is_new {
@@ -398,14 +405,12 @@ impl GroupCoordinator {
             Some(group) => Some(group).filter(|group| group.exposed),
             None => self.in_flight.removed().find(|group| *group.id == *group_id),
         };
-        match known {
-            Some(group) => group.describe(),
-            None => {
-                let error = (version >= 6).then_some(GroupError::GroupIdNotFound);
-                let error_message = error.map(|_| format!("Group {group_id} not found."));
-                DescribeReply { error_message, state: "Dead", ..DescribeReply::refused(group_id, error) }
-            }
+        if let Some(group) = known {
+            return group.describe();
         }
+        let error = (version >= 6).then_some(GroupError::GroupIdNotFound);
+        let error_message = error.map(|_| format!("Group {group_id} not found."));
+        DescribeReply { error_message, state: "Dead", ..DescribeReply::refused(group_id, error) }
     }
 
     /// The groups that the log knows of.
@@ -458,7 +463,8 @@ impl GroupCoordinator {
 
     fn settle_one(&mut self, now: Now, entry: Entry, effects: &mut Effects) {
         let Entry { group, changes, removed, then, fetches, outcome, .. } = entry;
-        let outcome = outcome.unwrap_or(Err(GroupError::UnknownServerError.code())).map_err(GroupError::of_append);
+        let outcome =
+            outcome.unwrap_or(Err(GroupError::UnknownServerError.code())).map_err(GroupError::of_append);
         match outcome {
             Ok(()) => changes.into_iter().for_each(|change| self.committed(change)),
             Err(_) => removed.into_iter().for_each(|group| self.put_back(group)),

@@ -89,15 +89,13 @@ impl GroupError {
     /// (`CoordinatorOperationExceptionHelper.handleOperationException`).
     pub const fn of_append(code: i16) -> GroupError {
         match code {
-            // UNKNOWN_TOPIC_OR_PARTITION, REQUEST_TIMED_OUT, NOT_ENOUGH_REPLICAS
-            3 | 7 | 19 => GroupError::CoordinatorNotAvailable,
-            // NOT_LEADER_OR_FOLLOWER, KAFKA_STORAGE_ERROR
-            6 | 56 => GroupError::NotCoordinator,
+            // UNKNOWN_TOPIC_OR_PARTITION, REQUEST_TIMED_OUT, NOT_ENOUGH_REPLICAS, and itself
+            3 | 7 | 19 | 15 => GroupError::CoordinatorNotAvailable,
+            // NOT_LEADER_OR_FOLLOWER, KAFKA_STORAGE_ERROR, and itself
+            6 | 56 | 16 => GroupError::NotCoordinator,
             // INVALID_FETCH_SIZE, MESSAGE_TOO_LARGE, RECORD_LIST_TOO_LARGE
             4 | 10 | 18 => GroupError::UnknownServerError,
             14 => GroupError::CoordinatorLoadInProgress,
-            15 => GroupError::CoordinatorNotAvailable,
-            16 => GroupError::NotCoordinator,
             _ => GroupError::Append(code),
         }
     }

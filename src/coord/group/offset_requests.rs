@@ -6,9 +6,12 @@ use super::error::GroupError;
 use super::in_flight::{Change, Then};
 use super::offsets::{CommittedOffset, GroupOffsets};
 use super::reply::{
-    CommitReply, CommittedTopic, DeleteOffsetsReply, FetchReply, FetchedOffset, FetchedTopic, GroupReply,
+    CommitReply, CommittedTopic, DeleteOffsetsReply, DeletedTopic, FetchReply, FetchedOffset, FetchedTopic,
+    GroupReply,
 };
-use super::request::{CommitPartition, CommitRequest, DeleteOffsetsRequest, FetchRequest, FetchTopic, GroupRequest};
+use super::request::{
+    CommitPartition, CommitRequest, DeleteOffsetsRequest, FetchRequest, FetchTopic, GroupRequest,
+};
 use super::{Cx, Effects};
 use crate::base::limits::GROUP_APPEND_RECORDS_GOAL;
 use crate::base::{TopicId, WallMs};
@@ -122,18 +125,30 @@ impl GroupCoordinator {
         let offsets = self.offsets.group(&request.group_id);
         let topics = match &request.topics {
             Some(topics) => topics.iter().map(|topic| fetched_topic(offsets, topic)).collect(),
-            None => offsets.into_iter().flatten().map(|(name, partitions)| FetchedTopic {
-                name: name.clone(),
-                topic_id: TopicId::ZERO,
-                partitions: partitions.iter().map(|(partition, offset)| found(*partition, offset)).collect(),
-            }).collect(),
+            None => offsets
+                .into_iter()
+                .flatten()
+                .map(|(name, partitions)| FetchedTopic {
+                    name: name.clone(),
+                    topic_id: TopicId::ZERO,
+                    partitions: partitions
+                        .iter()
+                        .map(|(partition, offset)| found(*partition, offset))
+                        .collect(),
+                })
+                .collect(),
         };
         let reply = FetchReply { group_id: request.group_id.clone(), error: None, topics };
         effects.reply(ticket, GroupReply::FetchOffsets(reply));
     }
 
     /// OffsetDelete.
-    pub(super) fn delete_offsets(&mut self, ticket: Ticket, request: DeleteOffsetsRequest, effects: &mut Effects) {
+    pub(super) fn delete_offsets(
+        &mut self,
+        ticket: Ticket,
+        request: DeleteOffsetsRequest,
+        effects: &mut Effects,
+    ) {
         let group = match self.groups.get(request.group_id.as_str()) {
             None => Err(GroupError::GroupIdNotFound),
             Some(Group::Classic(group)) if !group.is_empty() && !group.uses_consumer_protocol() => {
@@ -161,7 +176,8 @@ impl GroupCoordinator {
                     changes.push(tombstone(&id, topic, *partition));
                 }
             }
-            topics.push((name, partitions.into_iter().map(|partition| (partition, refused)).collect()));
+            let partitions = partitions.into_iter().map(|partition| (partition, refused)).collect();
+            topics.push(DeletedTopic { name, partitions });
         }
         let reply = GroupReply::DeleteOffsets(DeleteOffsetsReply { error: None, topics });
         if changes.is_empty() {
@@ -202,7 +218,8 @@ impl GroupCoordinator {
             let busy = on_their_way.get(&id).unwrap_or(&none);
             let Some(Group::Classic(group)) = self.groups.get(&id) else { continue };
             let offsets = self.offsets.group(&id);
-            let (mut changes, all) = expired(group, offsets, busy, now.wall_ms, self.config.offsets_retention_ms);
+            let (mut changes, all) =
+                expired(group, offsets, busy, now.wall_ms, self.config.offsets_retention_ms);
             let gone = all && busy.is_empty() && group.is_empty() && !group.has_pending_members();
             if gone {
                 changes.push(Change::Drop { group: id.clone() });
@@ -218,7 +235,8 @@ impl GroupCoordinator {
 
     /// Deletes the offsets of topics that are gone.
     pub(super) fn delete_topic_offsets(&mut self, topics: &[(Arc<str>, TopicId)], effects: &mut Effects) {
-        let of_topic = |value: &CommittedOffset, id: &TopicId| value.topic_id.is_zero() || value.topic_id == *id;
+        let of_topic =
+            |value: &CommittedOffset, id: &TopicId| value.topic_id.is_zero() || value.topic_id == *id;
         let mut gone: BTreeSet<(Arc<str>, Arc<str>, i32)> = BTreeSet::new();
         for (group, offsets) in self.offsets.groups() {
             for (name, id) in topics {
@@ -339,7 +357,9 @@ fn expired(
     let since_empty = match (group.protocol_type(), group.state()) {
         (None, _) => None,
         (Some(_), ClassicState::Empty) => group.state_at_ms(),
-        (Some(_), ClassicState::Stable) if group.uses_consumer_protocol() && group.knows_subscriptions() => None,
+        (Some(_), ClassicState::Stable) if group.uses_consumer_protocol() && group.knows_subscriptions() => {
+            None
+        }
         (Some(_), _) => return (Vec::new(), false),
     };
     let is_expired = |offset: &CommittedOffset| match offset.expire_at_ms {

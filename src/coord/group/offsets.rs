@@ -34,7 +34,13 @@ pub(super) struct Offsets {
 }
 
 impl Offsets {
-    pub(super) fn put(&mut self, group: &Arc<str>, topic: &Arc<str>, partition: i32, offset: CommittedOffset) {
+    pub(super) fn put(
+        &mut self,
+        group: &Arc<str>,
+        topic: &Arc<str>,
+        partition: i32,
+        offset: CommittedOffset,
+    ) {
         let topics = self.by_group.entry(group.clone()).or_default();
         if topics.entry(topic.clone()).or_default().insert(partition, offset).is_none() {
             self.count += 1;
@@ -53,10 +59,6 @@ impl Offsets {
         if topics.is_empty() {
             self.by_group.remove(group);
         }
-    }
-
-    pub(super) fn get(&self, group: &str, topic: &str, partition: i32) -> Option<&CommittedOffset> {
-        self.by_group.get(group)?.get(topic)?.get(&partition)
     }
 
     pub(super) fn group(&self, group: &str) -> Option<&GroupOffsets> {

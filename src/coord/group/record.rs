@@ -79,18 +79,19 @@ impl Change {
     /// Stores a group as it is, with these assignments.
     pub(super) fn store(group: &ClassicGroup, assignment: impl Fn(&Member) -> Arc<[u8]>) -> Change {
         let protocol = group.protocol_name().map(|name| &**name);
-        let parts: Vec<(&Member, Arc<[u8]>, Arc<[u8]>)> =
-            group.members().map(|m| (m, m.metadata(protocol.unwrap_or_default()), assignment(m))).collect();
-        let members = parts.iter().map(|(member, subscription, assignment)| MemberMetadata {
-            member_id: &member.id,
-            group_instance_id: member.instance_id.as_deref(),
-            client_id: &member.client_id,
-            client_host: &member.client_host,
-            rebalance_timeout: member.rebalance_timeout_ms,
-            session_timeout: member.session_timeout_ms,
-            subscription,
-            assignment,
-        });
+        let bytes = |m: &Member| (m.metadata(protocol.unwrap_or_default()), assignment(m));
+        let bytes: Vec<_> = group.members().map(bytes).collect();
+        let members =
+            group.members().zip(&bytes).map(|(member, (subscription, assignment))| MemberMetadata {
+                member_id: &member.id,
+                group_instance_id: member.instance_id.as_deref(),
+                client_id: &member.client_id,
+                client_host: &member.client_host,
+                rebalance_timeout: member.rebalance_timeout_ms,
+                session_timeout: member.session_timeout_ms,
+                subscription,
+                assignment,
+            });
         let value = GroupMetadataValue {
             protocol_type: group.protocol_type().map(|name| &**name).unwrap_or_default(),
             generation: group.generation(),

@@ -183,7 +183,16 @@ pub struct DeleteOffsetsReply {
     /// The error of the whole request, if any; then there are no topics.
     pub error: Option<GroupError>,
     /// Topics and partitions as in the request, with their errors.
-    pub topics: Vec<(String, Vec<(i32, Option<GroupError>)>)>,
+    pub topics: Vec<DeletedTopic>,
+}
+
+/// One topic's outcomes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeletedTopic {
+    /// As in the request.
+    pub name: String,
+    /// Partitions and their errors.
+    pub partitions: Vec<(i32, Option<GroupError>)>,
 }
 
 /// DescribeGroups for one group.

@@ -1,1 +1,1 @@
-
+//! The coordinator in virtual time.

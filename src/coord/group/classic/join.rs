@@ -2,8 +2,8 @@
 //! place a new client takes (KIP-345).
 
 use super::rebalance::{maybe_complete, maybe_prepare, prepare};
-use super::{ClassicGroup, ClassicState, Member};
-use crate::base::limits::{GROUP_PENDING_MEMBERS_MAX, GROUP_MEMBER_ID_PREFIX_BYTES_MAX};
+use super::{ClassicGroup, ClassicState, Member, Protocols};
+use crate::base::limits::{GROUP_MEMBER_ID_PREFIX_BYTES_MAX, GROUP_PENDING_MEMBERS_MAX};
 use crate::coord::Ticket;
 use crate::coord::group::Cx;
 use crate::coord::group::error::GroupError;
@@ -32,8 +32,8 @@ impl Join<'_> {
     }
 
     /// The member's protocols, each name once.
-    fn protocols(&self) -> Vec<(Arc<str>, Arc<[u8]>)> {
-        let mut protocols: Vec<(Arc<str>, Arc<[u8]>)> = Vec::with_capacity(self.request.protocols.len());
+    fn protocols(&self) -> Protocols {
+        let mut protocols: Protocols = Vec::with_capacity(self.request.protocols.len());
         let mut seen = std::collections::BTreeSet::new();
         for (name, metadata) in &self.request.protocols {
             if seen.insert(name.as_str()) {
@@ -51,7 +51,8 @@ pub(in crate::coord::group) fn join(group: &mut ClassicGroup, cx: &mut Cx<'_>, j
     if !has_room(group, cx, &request.member_id) {
         group.remove(cx, &request.member_id);
         join.refuse(cx, "", GroupError::GroupMaxSizeReached);
-    } else if !group.supports(&request.protocol_type, request.protocols.iter().map(|(name, _)| name.as_str())) {
+    } else if !group.supports(&request.protocol_type, request.protocols.iter().map(|(name, _)| name.as_str()))
+    {
         join.refuse(cx, &request.member_id, GroupError::InconsistentGroupProtocol);
     } else if known {
         join_known(group, cx, join);
@@ -131,17 +132,13 @@ fn join_known(group: &mut ClassicGroup, cx: &mut Cx<'_>, join: &Join<'_>) {
 }
 
 /// A member's new metadata; its JoinGroup is parked.
-fn update_member(
-    group: &mut ClassicGroup,
-    cx: &mut Cx<'_>,
-    join: &Join<'_>,
-    protocols: Vec<(Arc<str>, Arc<[u8]>)>,
-) {
+fn update_member(group: &mut ClassicGroup, cx: &mut Cx<'_>, join: &Join<'_>, protocols: Protocols) {
     let member_id = join.request.member_id.as_str();
+    group.count_protocols(&protocols);
     let Some(member) = group.members.get_mut(member_id) else { return };
     member.session_timeout_ms = join.request.session_timeout_ms;
     member.rebalance_timeout_ms = join.request.rebalance_timeout_ms;
-    let old = std::mem::replace(&mut member.protocols, protocols.clone());
+    let old = std::mem::replace(&mut member.protocols, protocols);
     match member.awaiting_join.replace(join.ticket) {
         None => group.awaiting_join += 1,
         Some(earlier) => {
@@ -150,7 +147,6 @@ fn update_member(
         }
     }
     group.discount_protocols(&old);
-    group.count_protocols(&protocols);
 }
 
 /// A new member; its JoinGroup is parked.
@@ -213,8 +209,13 @@ fn replace_static(
         ClassicState::Stable if group.vote() == group.protocol_name => {
             // Nothing changes for the others: the new id is stored, and then the member goes on with its assignment.
             let knows_skip_assignment = join.version >= SKIP_ASSIGNMENT_FROM;
-            let replaced =
-                Replaced { ticket: join.ticket, old, new_member_id: new_id, old_leader, knows_skip_assignment };
+            let replaced = Replaced {
+                ticket: join.ticket,
+                old,
+                new_member_id: new_id,
+                old_leader,
+                knows_skip_assignment,
+            };
             let change = Change::store(group, |member| member.assignment.clone());
             let then = Then::Replaced(Box::new(replaced));
             cx.in_flight.push(cx.effects, Some(group.id.clone()), vec![change], Vec::new(), then);
@@ -294,7 +295,8 @@ impl Cx<'_> {
             end -= 1;
         }
         let (high, low) = (self.prng.next_u64(), self.prng.next_u64());
-        let uuid = uuid::Builder::from_random_bytes(((u128::from(high) << 64) | u128::from(low)).to_be_bytes());
+        let uuid =
+            uuid::Builder::from_random_bytes(((u128::from(high) << 64) | u128::from(low)).to_be_bytes());
         format!("{}-{}", prefix.get(..end).unwrap_or_default(), uuid.into_uuid()).into()
     }
 }

@@ -39,7 +39,8 @@ pub(in crate::coord::group) fn leave(
     cx: &mut Cx<'_>,
     request: &LeaveRequest,
 ) -> LeaveReply {
-    let members: Vec<LeftMember> = request.members.iter().map(|member| leave_one(group, cx, member)).collect();
+    let members: Vec<LeftMember> =
+        request.members.iter().map(|member| leave_one(group, cx, member)).collect();
     if members.iter().any(|member| member.error.is_none()) {
         match group.state {
             ClassicState::Stable | ClassicState::CompletingRebalance => prepare(group, cx),

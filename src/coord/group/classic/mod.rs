@@ -9,7 +9,9 @@ mod rebalance;
 mod sync;
 
 use super::error::GroupError;
-use super::reply::{DescribeReply, DescribedMember, GroupReply, JoinReply, JoinedMember, ListedGroup, SyncReply};
+use super::reply::{
+    DescribeReply, DescribedMember, GroupReply, JoinReply, JoinedMember, ListedGroup, SyncReply,
+};
 use super::timers::TimerKey;
 use super::{Cx, subscription};
 use crate::base::WallMs;
@@ -50,6 +52,9 @@ impl ClassicState {
     }
 }
 
+/// Protocols by name, each with the member's metadata for it.
+pub(super) type Protocols = Vec<(Arc<str>, Arc<[u8]>)>;
+
 /// A member of a classic group.
 #[derive(Clone, Debug)]
 pub(super) struct Member {
@@ -60,7 +65,7 @@ pub(super) struct Member {
     pub(super) rebalance_timeout_ms: i32,
     pub(super) session_timeout_ms: i32,
     /// Protocols in the member's order of preference, each name once.
-    pub(super) protocols: Vec<(Arc<str>, Arc<[u8]>)>,
+    pub(super) protocols: Protocols,
     pub(super) assignment: Arc<[u8]>,
     /// The parked JoinGroup.
     pub(super) awaiting_join: Option<Ticket>,
