@@ -31,5 +31,12 @@ pub const GROUP_APPEND_RECORDS_GOAL: usize = 1_000;
 
 const _: () =
     assert!(GROUP_MEMBER_ID_PREFIX_BYTES_MAX < i16::MAX as usize - 64, "a member id is a string of Kafka's");
+
+/// Metadata records that one request may cause (`QuorumController.MAX_RECORDS_PER_USER_OP`).
+pub const METADATA_RECORDS_PER_REQUEST_MAX: usize = 10_000;
+
+/// A batch of the metadata log (`KafkaRaftClient.MAX_BATCH_SIZE_BYTES`).
+pub const METADATA_BATCH_BYTES_MAX: usize = 8 << 20;
+
 const _: () = assert!(BLOCK_BYTES.is_power_of_two());
 const _: () = assert!(SHARDS_MAX <= u16::MAX as usize);

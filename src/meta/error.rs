@@ -10,7 +10,9 @@ use crate::wire::{DecodeError, EncodeError};
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum MetaError {
     /// The value does not start with frame version 1.
-    #[error("metadata record has frame version {0}, only 1 is known; the log was written by a newer Kafka or is corrupt")]
+    #[error(
+        "metadata record has frame version {0}, only 1 is known; the log was written by a newer Kafka or is corrupt"
+    )]
     FrameVersion(u32),
     /// No record has this key.
     #[error("unknown metadata record type {0}; the log was written by a newer Kafka or is corrupt")]

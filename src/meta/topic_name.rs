@@ -26,7 +26,9 @@ pub fn validate(name: &str) -> Result<(), String> {
             format!("the length of '{name}' is longer than the max allowed length {TOPIC_NAME_BYTES_MAX}")
         }
         name if !name.chars().all(legal) => {
-            format!("'{name}' contains one or more characters other than ASCII alphanumerics, '.', '_' and '-'")
+            format!(
+                "'{name}' contains one or more characters other than ASCII alphanumerics, '.', '_' and '-'"
+            )
         }
         _ => return Ok(()),
     };

@@ -79,7 +79,8 @@ pub struct CreatableTopic {
 impl CreatableTopic {
     /// The topic for a CreateTopicsRequest.
     pub fn to_wire(&self) -> create_topics_request::CreatableTopic<'_> {
-        let configs = self.configs.iter().map(|(name, value)| CreatableTopicConfig { name, value: Some(value) });
+        let configs =
+            self.configs.iter().map(|(name, value)| CreatableTopicConfig { name, value: Some(value) });
         create_topics_request::CreatableTopic {
             name: &self.name,
             num_partitions: self.num_partitions,
@@ -94,8 +95,12 @@ impl CreatableTopic {
 /// wants it, any other with the defaults. `None` if the name is not valid (INVALID_TOPIC_EXCEPTION).
 pub fn creatable_topic(config: &BrokerConfig, name: &str) -> Option<CreatableTopic> {
     topic_name::validate(name).ok()?;
-    let mut topic =
-        CreatableTopic { name: name.to_owned(), num_partitions: -1, replication_factor: -1, configs: Vec::new() };
+    let mut topic = CreatableTopic {
+        name: name.to_owned(),
+        num_partitions: -1,
+        replication_factor: -1,
+        configs: Vec::new(),
+    };
     if let Some(internal) = InternalTopic::from_name(name) {
         let (partitions, factor) = internal.counts(config);
         topic.num_partitions = partitions as i32;

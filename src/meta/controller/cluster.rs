@@ -4,11 +4,13 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::super::image::{Broker, DIRECTORY_LOST, DIRECTORY_MIGRATING, DIRECTORY_UNASSIGNED, Partition, Topic};
+use super::super::image::{
+    Broker, DIRECTORY_LOST, DIRECTORY_MIGRATING, DIRECTORY_UNASSIGNED, Partition, Topic,
+};
 use super::super::image::{METADATA_VERSION, directory_is_reserved};
 use super::super::record::{
-    BrokerRegistrationChangeRecord, Endpoint, Feature, MetadataRecord, NO_LEADER, PartitionChangeRecord, RECOVERED,
-    RegisterBrokerRecord, RegisterControllerRecord, Text,
+    BrokerRegistrationChangeRecord, Endpoint, Feature, MetadataRecord, NO_LEADER, PartitionChangeRecord,
+    RECOVERED, RegisterBrokerRecord, RegisterControllerRecord, Text,
 };
 use super::partition_change::PartitionChange;
 use super::{ApiError, Context, Controller, Decision, codes};
@@ -103,8 +105,11 @@ impl Controller {
     fn check_registration(&self, request: &BrokerRegistration) -> Result<(), ApiError> {
         let image = self.image();
         if request.cluster_id != *image.cluster_id() {
-            let message =
-                format!("Expected cluster ID {}, but got cluster ID {}", image.cluster_id(), request.cluster_id);
+            let message = format!(
+                "Expected cluster ID {}, but got cluster ID {}",
+                image.cluster_id(),
+                request.cluster_id
+            );
             return Err(ApiError::new(codes::INCONSISTENT_CLUSTER_ID, message));
         }
         let invalid = |message: String| Err(ApiError::new(codes::INVALID_REGISTRATION, message));

@@ -40,14 +40,13 @@ pub struct AlteredResource {
 impl AlterConfigsReply {
     /// The response to IncrementalAlterConfigs.
     pub fn to_incremental(&self) -> IncrementalAlterConfigsResponse<'_> {
-        let responses = self.resources.iter().map(|r| {
-            incremental_alter_configs_response::AlterConfigsResourceResponse {
+        let responses =
+            self.resources.iter().map(|r| incremental_alter_configs_response::AlterConfigsResourceResponse {
                 error_code: r.error.code,
                 error_message: r.error.message.as_deref(),
                 resource_type: r.resource_type,
                 resource_name: &r.name,
-            }
-        });
+            });
         IncrementalAlterConfigsResponse { throttle_time_ms: 0, responses: responses.collect() }
     }
 
@@ -240,16 +239,19 @@ impl Controller {
                 config::check_broker_overrides(context.config, &after, !name.is_empty())?;
                 let id = context.config.node_id;
                 if !name.is_empty() && self.image().cluster().broker(id).is_none() {
-                    return Err(ApiError::new(BROKER_ID_NOT_REGISTERED, format!("No node with id {id} found.")));
+                    return Err(ApiError::new(
+                        BROKER_ID_NOT_REGISTERED,
+                        format!("No node with id {id} found."),
+                    ));
                 }
             }
             ResourceType::Group => {
                 if name.is_empty() {
                     return Err(invalid_request("Default group resources are not allowed.".to_owned()));
                 }
-                config::check_group_overrides(context.config, &after)?;
+                check_by_table(&table::GROUP, &after)?;
             }
-            ResourceType::ClientMetrics => config::check_client_metrics(name, &after)?,
+            ResourceType::ClientMetrics => check_by_table(&table::CLIENT_METRICS, &after)?,
             ResourceType::BrokerLogger => {
                 let message = "Log levels cannot be altered over the protocol; restart with another level.";
                 return Err(invalid_request(message.to_owned()));
@@ -393,6 +395,16 @@ fn apply(
             Some(parts.join(","))
         }
     })
+}
+
+fn check_by_table(table: &table::Table, configs: &BTreeMap<String, String>) -> Result<(), ApiError> {
+    for (name, value) in configs {
+        let Some(key) = table.get(name) else {
+            return Err(ApiError::new(codes::INVALID_CONFIG, format!("Unknown config name: {name}")));
+        };
+        key.parse(value)?;
+    }
+    Ok(())
 }
 
 fn key_of(kind: ResourceType, key: &str) -> Option<&'static Key> {

@@ -248,11 +248,13 @@ impl Controller {
     }
 
     fn assign_new_topic(&self, topic: &CreatableTopic<'_>) -> Result<Vec<Partition>, ApiError> {
-        for (field, unset) in
-            [("replication factor", topic.replication_factor == -1), ("numPartitions", topic.num_partitions == -1)]
-        {
+        for (field, unset) in [
+            ("replication factor", topic.replication_factor == -1),
+            ("numPartitions", topic.num_partitions == -1),
+        ] {
             if !unset {
-                let message = format!("A manual partition assignment was specified, but {field} was not set to -1.");
+                let message =
+                    format!("A manual partition assignment was specified, but {field} was not set to -1.");
                 return Err(ApiError::new(codes::INVALID_REQUEST, message));
             }
         }
@@ -261,7 +263,9 @@ impl Controller {
         let mut factor = None;
         for CreatableReplicaAssignment { partition_index: index, broker_ids } in &topic.assignments {
             if partitions.contains_key(index) {
-                return Err(invalid(format!("Found multiple manual partition assignments for partition {index}")));
+                return Err(invalid(format!(
+                    "Found multiple manual partition assignments for partition {index}"
+                )));
             }
             self.check_assignment(broker_ids, factor)?;
             factor = Some(broker_ids.len());
@@ -274,7 +278,11 @@ impl Controller {
     }
 
     /// A partition with replicas as the user wants them.
-    pub(super) fn assigned_partition(&self, index: i32, replicas: &[BrokerId]) -> Result<Partition, ApiError> {
+    pub(super) fn assigned_partition(
+        &self,
+        index: i32,
+        replicas: &[BrokerId],
+    ) -> Result<Partition, ApiError> {
         self.new_partition(replicas.to_vec()).ok_or_else(|| {
             let message = format!(
                 "All brokers specified in the manual partition assignment for partition {index} are fenced or in \
@@ -285,7 +293,11 @@ impl Controller {
     }
 
     /// Checks a manual assignment; `factor` is what the partitions before it have.
-    pub(super) fn check_assignment(&self, replicas: &[BrokerId], factor: Option<usize>) -> Result<(), ApiError> {
+    pub(super) fn check_assignment(
+        &self,
+        replicas: &[BrokerId],
+        factor: Option<usize>,
+    ) -> Result<(), ApiError> {
         let invalid = |what: String| {
             let message = format!("The manual partition assignment includes {what}");
             Err(ApiError::new(codes::INVALID_REPLICA_ASSIGNMENT, message))
@@ -360,7 +372,8 @@ impl Collisions {
         if !topics.iter().any(|t| topic_name::has_collision_chars(t.name)) {
             return Collisions(BTreeMap::new());
         }
-        let wanted: BTreeSet<String> = topics.iter().map(|t| topic_name::unify_collision_chars(t.name)).collect();
+        let wanted: BTreeSet<String> =
+            topics.iter().map(|t| topic_name::unify_collision_chars(t.name)).collect();
         let existing = image.topics().iter().filter(|t| topic_name::has_collision_chars(&t.name));
         let unified = existing.map(|t| (topic_name::unify_collision_chars(&t.name), t.name.clone()));
         Collisions(unified.filter(|(unified, _)| wanted.contains(unified)).collect())

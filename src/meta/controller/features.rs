@@ -49,7 +49,8 @@ pub fn supported_features() -> Vec<Feature> {
 
 /// The records of `bootstrap.checkpoint`: `metadata.version` first, then the other features above 0.
 pub fn bootstrap_records() -> Vec<MetadataRecord> {
-    let mut features: Vec<&FeatureRange> = FEATURES.iter().filter(|f| f.name != KRAFT_VERSION && f.initial > 0).collect();
+    let mut features: Vec<&FeatureRange> =
+        FEATURES.iter().filter(|f| f.name != KRAFT_VERSION && f.initial > 0).collect();
     features.sort_by_key(|f| f.name != METADATA_VERSION);
     let record = |f: &FeatureRange| FeatureLevelRecord { name: f.name.into(), feature_level: f.initial };
     features.into_iter().map(|f| MetadataRecord::FeatureLevel(record(f))).collect()
@@ -72,9 +73,7 @@ impl Controller {
         let name = Some("Bootstrap records".into());
         records.push(MetadataRecord::BeginTransaction(BeginTransactionRecord { name }));
         records.extend_from_slice(bootstrap);
-        let elr = |r: &MetadataRecord| {
-            matches!(r, MetadataRecord::FeatureLevel(f) if *f.name == *ELIGIBLE_LEADER_REPLICAS && f.feature_level > 0)
-        };
+        let elr = |r: &MetadataRecord| matches!(r, MetadataRecord::FeatureLevel(f) if *f.name == *ELIGIBLE_LEADER_REPLICAS && f.feature_level > 0);
         if bootstrap.iter().any(elr) {
             records.push(MetadataRecord::Config(ConfigRecord {
                 resource_type: ResourceType::Broker.id(),

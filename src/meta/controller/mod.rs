@@ -84,7 +84,12 @@ impl Controller {
     }
 
     /// Takes in the record at `offset`. An error means that the log is not one a controller wrote.
-    pub fn replay(&mut self, offset: Offset, epoch: LeaderEpoch, record: &MetadataRecord) -> Result<(), MetaError> {
+    pub fn replay(
+        &mut self,
+        offset: Offset,
+        epoch: LeaderEpoch,
+        record: &MetadataRecord,
+    ) -> Result<(), MetaError> {
         self.loader.replay(offset, epoch, record)
     }
 

@@ -116,7 +116,10 @@ impl PartitionChange<'_> {
         // The field holds the last leader of a partition without one, and nothing else.
         if record.leader == NO_LEADER && p.last_known_elr.is_empty() {
             record.last_known_elr = Some(vec![p.leader]);
-        } else if record.leader != NO_LEADER && record.leader != NO_LEADER_CHANGE && !p.last_known_elr.is_empty() {
+        } else if record.leader != NO_LEADER
+            && record.leader != NO_LEADER_CHANGE
+            && !p.last_known_elr.is_empty()
+        {
             record.last_known_elr = Some(Vec::new());
         }
     }

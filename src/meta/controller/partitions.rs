@@ -7,7 +7,9 @@ use super::super::record::MetadataRecord;
 use super::{ApiError, Context, Controller, Decision, RECORDS_PER_REQUEST_MAX, codes};
 use crate::wire::messages::CreatePartitionsRequest;
 use crate::wire::messages::create_partitions_request::{CreatePartitionsAssignment, CreatePartitionsTopic};
-use crate::wire::messages::create_partitions_response::{CreatePartitionsResponse, CreatePartitionsTopicResult};
+use crate::wire::messages::create_partitions_response::{
+    CreatePartitionsResponse, CreatePartitionsTopicResult,
+};
 
 /// The reply to CreatePartitions.
 #[derive(Clone, Debug, Default, PartialEq)]

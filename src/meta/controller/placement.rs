@@ -93,7 +93,9 @@ impl Placer {
             ));
         }
         if self.unfenced == 0 {
-            return Err("All brokers are currently fenced, or have all their log directories cordoned.".to_owned());
+            return Err(
+                "All brokers are currently fenced, or have all their log directories cordoned.".to_owned()
+            );
         }
         if replication_factor as usize > self.total {
             return Err(format!(

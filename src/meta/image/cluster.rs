@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::super::MetaError;
-use super::super::record::{BrokerRegistrationChangeRecord, MetadataRecord, RegisterBrokerRecord, RegisterControllerRecord};
+use super::super::record::{
+    BrokerRegistrationChangeRecord, MetadataRecord, RegisterBrokerRecord, RegisterControllerRecord,
+};
 use super::{DIRECTORY_UNASSIGNED, Delta};
 use crate::base::{BrokerId, DirectoryId};
 
@@ -87,7 +89,12 @@ impl Cluster {
         }
     }
 
-    fn registered(&mut self, record: &'static str, id: BrokerId, epoch: i64) -> Result<&mut Broker, MetaError> {
+    fn registered(
+        &mut self,
+        record: &'static str,
+        id: BrokerId,
+        epoch: i64,
+    ) -> Result<&mut Broker, MetaError> {
         let unknown = MetaError::UnknownBroker { record, broker_id: id, epoch };
         match self.brokers.get_mut(&id) {
             Some(broker) if broker.broker_epoch == epoch => Ok(Arc::make_mut(broker)),
@@ -126,7 +133,9 @@ fn change(broker: &mut Broker, r: &BrokerRegistrationChangeRecord) -> Result<(),
 /// Whether a broker has a log directory that takes new partitions.
 pub fn has_usable_directory(broker: &Broker) -> bool {
     match &broker.cordoned_log_dirs {
-        Some(cordoned) if !broker.log_dirs.is_empty() => broker.log_dirs.iter().any(|d| !cordoned.contains(d)),
+        Some(cordoned) if !broker.log_dirs.is_empty() => {
+            broker.log_dirs.iter().any(|d| !cordoned.contains(d))
+        }
         _ => true,
     }
 }

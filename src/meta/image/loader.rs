@@ -37,7 +37,12 @@ impl Loader {
     }
 
     /// Applies the record at `offset`.
-    pub fn replay(&mut self, offset: Offset, epoch: LeaderEpoch, record: &MetadataRecord) -> Result<(), MetaError> {
+    pub fn replay(
+        &mut self,
+        offset: Offset,
+        epoch: LeaderEpoch,
+        record: &MetadataRecord,
+    ) -> Result<(), MetaError> {
         match record {
             MetadataRecord::BeginTransaction(_) if self.before.is_some() => {
                 return Err(MetaError::Transaction("BeginTransactionRecord"));

@@ -25,7 +25,8 @@ pub use features::{Features, METADATA_VERSION};
 pub use loader::Loader;
 pub use security::Security;
 pub use topics::{
-    DIRECTORY_LOST, DIRECTORY_MIGRATING, DIRECTORY_UNASSIGNED, Partition, Topic, Topics, directory_is_reserved,
+    DIRECTORY_LOST, DIRECTORY_MIGRATING, DIRECTORY_UNASSIGNED, Partition, Topic, Topics,
+    directory_is_reserved,
 };
 
 use super::MetaError;
@@ -157,9 +158,11 @@ impl Image {
                 Arc::make_mut(&mut self.security).apply(record, delta);
                 Ok(())
             }
-            R::NoOp | R::ZkMigrationState(_) | R::BeginTransaction(_) | R::EndTransaction | R::AbortTransaction(_) => {
-                Ok(())
-            }
+            R::NoOp
+            | R::ZkMigrationState(_)
+            | R::BeginTransaction(_)
+            | R::EndTransaction
+            | R::AbortTransaction(_) => Ok(()),
         }
     }
 }

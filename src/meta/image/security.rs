@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::super::record::{
-    AccessControlEntryRecord, DelegationTokenRecord, MetadataRecord, QuotaEntity, Text, UserScramCredentialRecord,
+    AccessControlEntryRecord, DelegationTokenRecord, MetadataRecord, QuotaEntity, Text,
+    UserScramCredentialRecord,
 };
 use super::Delta;
 use crate::base::Uuid;

@@ -14,7 +14,9 @@ impl Image {
         let mut out = Vec::with_capacity(64 + self.topics.len() + self.topics.partitions_count());
         self.feature_records(&mut out);
         out.extend(self.cluster.brokers.values().map(|b| MetadataRecord::RegisterBroker(b.as_ref().clone())));
-        out.extend(self.cluster.controllers.values().map(|c| MetadataRecord::RegisterController(c.as_ref().clone())));
+        out.extend(
+            self.cluster.controllers.values().map(|c| MetadataRecord::RegisterController(c.as_ref().clone())),
+        );
         self.topic_records(&mut out);
         self.config_records(&mut out);
         self.security_records(&mut out);
@@ -33,7 +35,9 @@ impl Image {
         for topic in self.topics.iter() {
             out.push(MetadataRecord::Topic(TopicRecord { name: topic.name.clone(), topic_id: topic.id }));
             let partitions = topic.partitions.iter();
-            out.extend(partitions.map(|(number, p)| MetadataRecord::Partition(p.to_record(topic.id, *number))));
+            out.extend(
+                partitions.map(|(number, p)| MetadataRecord::Partition(p.to_record(topic.id, *number))),
+            );
         }
     }
 

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use super::super::MetaError;
 use super::super::record::{
-    ClearElrRecord, NO_LEADER, NO_LEADER_CHANGE, NO_RECOVERY_CHANGE, PartitionChangeRecord, PartitionRecord, RECOVERED,
-    RECOVERING, RemoveTopicRecord, Text, TopicRecord,
+    ClearElrRecord, NO_LEADER, NO_LEADER_CHANGE, NO_RECOVERY_CHANGE, PartitionChangeRecord, PartitionRecord,
+    RECOVERED, RECOVERING, RemoveTopicRecord, Text, TopicRecord,
 };
 use super::Delta;
 use crate::base::{BrokerId, DirectoryId, LeaderEpoch, TopicId, Uuid};
@@ -93,7 +93,9 @@ impl Topics {
 
     /// The topics whose names are `name` or behind it, in order.
     pub fn iter_from<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a Arc<Topic>> {
-        self.by_name.range::<str, _>((std::ops::Bound::Included(name), std::ops::Bound::Unbounded)).map(|(_, t)| t)
+        self.by_name
+            .range::<str, _>((std::ops::Bound::Included(name), std::ops::Bound::Unbounded))
+            .map(|(_, t)| t)
     }
 
     /// How many topics there are.
@@ -121,7 +123,11 @@ impl Topics {
         Ok(())
     }
 
-    pub(super) fn remove(&mut self, r: &RemoveTopicRecord, delta: &mut Delta) -> Result<Arc<Topic>, MetaError> {
+    pub(super) fn remove(
+        &mut self,
+        r: &RemoveTopicRecord,
+        delta: &mut Delta,
+    ) -> Result<Arc<Topic>, MetaError> {
         let unknown = MetaError::UnknownTopic { record: "RemoveTopicRecord", topic_id: r.topic_id };
         let topic = self.by_id.remove(&r.topic_id).ok_or(unknown)?;
         self.by_name.remove(&topic.name);
@@ -167,7 +173,8 @@ impl Topics {
         let ids: Vec<TopicId> = if r.topic_name.is_empty() {
             self.iter().filter(|t| t.has_elr()).map(|t| t.id).collect()
         } else {
-            let unknown = || MetaError::UnknownTopicName { record: "ClearElrRecord", topic: r.topic_name.to_string() };
+            let unknown =
+                || MetaError::UnknownTopicName { record: "ClearElrRecord", topic: r.topic_name.to_string() };
             vec![self.get(&r.topic_name).ok_or_else(unknown)?.id]
         };
         for id in ids {
@@ -265,7 +272,8 @@ impl Partition {
 
     fn merge(&self, r: &PartitionChangeRecord) -> Result<Partition, MetaError> {
         let record = "PartitionChangeRecord";
-        let pick = |new: &Option<Vec<BrokerId>>, old: &Vec<BrokerId>| new.clone().unwrap_or_else(|| old.clone());
+        let pick =
+            |new: &Option<Vec<BrokerId>>, old: &Vec<BrokerId>| new.clone().unwrap_or_else(|| old.clone());
         let replicas = pick(&r.replicas, &self.replicas);
         let directories = r.directories.as_ref().unwrap_or(&self.directories);
         let elected = r.leader != NO_LEADER_CHANGE;

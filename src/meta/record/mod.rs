@@ -157,7 +157,10 @@ impl MetadataRecord {
         let record = MetadataRecord::read(key, version, &mut r)?;
         match r.remaining() {
             0 => Ok(record),
-            _ => Err(r.error(crate::wire::codec::DecodeErrorKind::Trailing).of(record.name(), version as i16).into()),
+            _ => Err(r
+                .error(crate::wire::codec::DecodeErrorKind::Trailing)
+                .of(record.name(), version as i16)
+                .into()),
         }
     }
 

@@ -2,11 +2,11 @@
 
 pub(super) use crate::wire::messages::{
     AbortTransactionRecord, AccessControlEntryRecord, BeginTransactionRecord, BrokerRegistrationChangeRecord,
-    ClearElrRecord, ClientQuotaRecord, ConfigRecord, DelegationTokenRecord, EndTransactionRecord, FeatureLevelRecord,
-    FenceBrokerRecord, NoOpRecord, PartitionChangeRecord, PartitionRecord, ProducerIdsRecord, RegisterBrokerRecord,
-    RegisterControllerRecord, RemoveAccessControlEntryRecord, RemoveDelegationTokenRecord, RemoveTopicRecord,
-    RemoveUserScramCredentialRecord, TopicRecord, UnfenceBrokerRecord, UnregisterBrokerRecord,
-    UserScramCredentialRecord, ZkMigrationStateRecord,
+    ClearElrRecord, ClientQuotaRecord, ConfigRecord, DelegationTokenRecord, EndTransactionRecord,
+    FeatureLevelRecord, FenceBrokerRecord, NoOpRecord, PartitionChangeRecord, PartitionRecord,
+    ProducerIdsRecord, RegisterBrokerRecord, RegisterControllerRecord, RemoveAccessControlEntryRecord,
+    RemoveDelegationTokenRecord, RemoveTopicRecord, RemoveUserScramCredentialRecord, TopicRecord,
+    UnfenceBrokerRecord, UnregisterBrokerRecord, UserScramCredentialRecord, ZkMigrationStateRecord,
 };
 
 use super::types;
@@ -124,13 +124,22 @@ macro_rules! node {
 
         impl<'a> From<&'a types::Endpoint> for $endpoint<'a> {
             fn from(e: &'a types::Endpoint) -> Self {
-                $endpoint { name: &e.name, host: &e.host, port: e.port, security_protocol: e.security_protocol }
+                $endpoint {
+                    name: &e.name,
+                    host: &e.host,
+                    port: e.port,
+                    security_protocol: e.security_protocol,
+                }
             }
         }
 
         impl From<$feature<'_>> for types::Feature {
             fn from(m: $feature<'_>) -> Self {
-                types::Feature { name: m.name.into(), min: m.min_supported_version, max: m.max_supported_version }
+                types::Feature {
+                    name: m.name.into(),
+                    min: m.min_supported_version,
+                    max: m.max_supported_version,
+                }
             }
         }
 
