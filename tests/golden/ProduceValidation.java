@@ -4,6 +4,7 @@
 // The result is produce_validation.txt, read by src/wire/record/tests/kafka.rs. To make it again:
 //     java -cp '<directory of the Kafka 4.3.1 jars>/*' tests/golden/ProduceValidation.java > tests/golden/produce_validation.txt
 
+import java.lang.reflect.Proxy;
 import java.nio.ByteBuffer;
 import java.nio.charset.StandardCharsets;
 import java.util.Arrays;
@@ -174,7 +175,7 @@ public class ProduceValidation {
         }
         records = MemoryRecords.readableRecords(ByteBuffer.wrap(Arrays.copyOf(input, valid)));
         CompressionType target = rules.target == null ? source : rules.target;
-        return new LogValidator(records, new TopicPartition("t", 0), new FixedTime(), source, Compression.of(target).build(),
+        return new LogValidator(records, new TopicPartition("t", 0), TIME, source, Compression.of(target).build(),
             rules.compacted, RecordBatch.MAGIC_VALUE_V2, rules.type, rules.before, rules.after, 5, rules.origin)
             .validateMessagesAndAssignOffsets(PrimitiveRef.ofLong(1000), new NoMetrics(), BufferSupplier.NO_CACHING)
             .validatedRecords();
@@ -220,14 +221,7 @@ public class ProduceValidation {
         public void recordNoKeyCompactedTopic() { }
     }
 
-    static class FixedTime implements Time {
-        public long milliseconds() { return NOW; }
-        public long hiResClockMs() { return NOW; }
-        public long nanoseconds() { return 0; }
-        public void sleep(long ms) { }
-        public void waitObject(Object object, java.util.function.Supplier<Boolean> condition, long deadlineMs) { }
-        public Timer timer(long timeoutMs) { return null; }
-        public Timer timer(java.time.Duration timeout) { return null; }
-        public <T> T waitForFuture(java.util.concurrent.CompletableFuture<T> future, long deadlineNs) { return null; }
-    }
+    // Only asked for the time.
+    static final Time TIME = (Time) Proxy.newProxyInstance(Time.class.getClassLoader(), new Class<?>[] {Time.class},
+        (proxy, method, arguments) -> method.getName().equals("milliseconds") ? NOW : 0L);
 }

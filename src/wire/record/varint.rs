@@ -1,4 +1,5 @@
-//! Zig-zag variable-length integers, as `ByteUtils.readVarint` and `readVarlong` read them.
+//! Zig-zag variable-length integers, as `ByteUtils.readVarint` and `readVarlong` read them. Unlike
+//! `wire::codec` these make no error value and keep no cursor: every produced record passes here.
 
 /// Reads a zig-zag varint of at most 5 bytes; `None` if the bytes end or a sixth byte would follow.
 #[inline]

@@ -61,7 +61,7 @@ fn judge(input: &[u8], rules: &ValidationRules) -> (String, Option<(Vec<u8>, boo
             ("ok".to_owned(), Some((batch, in_place)))
         }
         Err(error) => {
-            let mut words = vec!["error".to_owned(), error.code().to_string()];
+            let mut words = vec!["error".to_owned(), error.code().0.to_string()];
             words.extend(error.record_issues().iter().map(|issue| issue.batch_index.to_string()));
             (words.join(" "), None)
         }
