@@ -148,9 +148,9 @@ fn api_keys(schemas: &[Schema]) -> String {
 /// The table by which the tests find a message by its name.
 fn table(schemas: &[Schema]) -> String {
     let mut out =
-        String::from("use super::{Row, row};\n\n/// Every message.\npub static ROWS: &[Row] = &[\n");
+        String::from("use super::{Row, message_row};\n\n/// Every message.\npub static ROWS: &[Row] = &[\n");
     for schema in schemas {
-        let _ = writeln!(out, "row!({}),", schema.name);
+        let _ = writeln!(out, "message_row!({}),", schema.name);
     }
     out + "];\n"
 }

@@ -118,7 +118,7 @@ impl<'s> Emitter<'s> {
         let mut out = String::new();
         let places: Vec<Place<'_>> =
             s.fields.iter().map(|field| Place { emitter: self, context: s.versions, field }).collect();
-        let natural = places.iter().all(|p| p.default_is_natural());
+        let natural = places.iter().all(Place::default_is_natural);
         let top = s.name == self.schema.name;
         let versions = range_text(s.versions, self.schema.versions);
         let doc =
@@ -222,7 +222,8 @@ impl<'s> Emitter<'s> {
     fn put(&self, s: &Struct, places: &[Place<'_>]) -> String {
         let flexible = When::of(self.schema.flexible, s.versions);
         let mut body = String::new();
-        let mut tags = String::new();
+        // By rising tag, which is not always the schema's order.
+        let mut tags = BTreeMap::new();
         for place in places {
             let absent = When::of(place.field.versions, s.versions).not();
             let lacks = format!("w.lacks({}, {:?});", place.is_set(), place.field.name);
@@ -249,8 +250,10 @@ impl<'s> Emitter<'s> {
                 _ => place.is_set(),
             };
             let tag = place.field.tag.unwrap();
-            let _ = writeln!(tags, "if {set} {{ w.tag(t, {tag}, |w| {{ {} }}); }}", place.write_tagged());
+            let write = format!("if {set} {{ w.tag(t, {tag}, |w| {{ {} }}); }}\n", place.write_tagged());
+            assert!(tags.insert(tag, write).is_none(), "{} has tag {tag} twice", s.name);
         }
+        let tags: String = tags.into_values().collect();
         let tags =
             if tags.is_empty() { "w.tags();\n".to_string() } else { format!("let t = w.tags();\n{tags}") };
         match &flexible {

@@ -128,11 +128,6 @@ impl<'a> Element<'a> for PartitionChangeRecord {
                 w.i8(self.leader_recovery_state);
             });
         }
-        if v >= 1 && self.directories.is_some() {
-            w.tag(t, 8, |w| {
-                w.nullable_array(true, self.directories.as_deref(), v);
-            });
-        }
         if v >= 2 && self.eligible_leader_replicas.is_some() {
             w.tag(t, 6, |w| {
                 w.nullable_array(true, self.eligible_leader_replicas.as_deref(), v);
@@ -141,6 +136,11 @@ impl<'a> Element<'a> for PartitionChangeRecord {
         if v >= 2 && self.last_known_elr.is_some() {
             w.tag(t, 7, |w| {
                 w.nullable_array(true, self.last_known_elr.as_deref(), v);
+            });
+        }
+        if v >= 1 && self.directories.is_some() {
+            w.tag(t, 8, |w| {
+                w.nullable_array(true, self.directories.as_deref(), v);
             });
         }
     }
