@@ -70,7 +70,7 @@ pub(super) fn check_names<'a>(
 
 /// Checks all pairs that one broker (`per_broker`) or all brokers will have. The error is INVALID_REQUEST, as
 /// `ConfigAdminManager` has it.
-pub(super) fn check_broker_overrides(
+pub fn check_broker_overrides(
     config: &super::BrokerConfig,
     overrides: &BTreeMap<String, String>,
     per_broker: bool,

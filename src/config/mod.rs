@@ -27,6 +27,7 @@ pub use describe::{
     Entry, Source, Synonym, describe_broker, describe_broker_defaults, describe_client_metrics,
     describe_group, describe_topic,
 };
+pub use dynamic::check_broker_overrides;
 pub use error::{ConfigError, Warning};
 pub use key::{DefaultValue, Importance, Key, Kind, Mode, Rule, Support};
 pub use listeners::{Listener, SecurityProtocol};

@@ -205,14 +205,13 @@ pub fn format(
     let mut formatted = Vec::with_capacity(dirs.len());
     for (dir, meta) in dirs.iter().zip(found) {
         let new = meta.is_none();
-        let meta = match meta {
-            Some(meta) => meta,
-            None => {
-                let cluster_id = cluster_id.to_owned();
-                let meta = MetaProperties { cluster_id, node_id, directory_id: Some(random_id()) };
-                write(dir, &meta)?;
-                meta
-            }
+        let meta = if let Some(meta) = meta {
+            meta
+        } else {
+            let cluster_id = cluster_id.to_owned();
+            let meta = MetaProperties { cluster_id, node_id, directory_id: Some(random_id()) };
+            write(dir, &meta)?;
+            meta
         };
         formatted.push(Formatted { dir: dir.clone(), meta, new });
     }
