@@ -48,10 +48,7 @@ fn schemas() -> Vec<Schema> {
     let mut schemas = BTreeMap::new();
     for module in jars::MODULES {
         let listed = jars::run(Command::new("jar").arg("tf").arg(jars::jar(module))).unwrap();
-        let names: Vec<&str> = listed
-            .lines()
-            .filter(|n| n.ends_with(".json") && n.contains("message/") || is_metadata(n))
-            .collect();
+        let names: Vec<&str> = listed.lines().filter(|name| is_schema(name)).collect();
         let unpacked = jars::directory().join(format!("generate-{}", std::process::id()));
         fs::create_dir_all(&unpacked).unwrap();
         jars::run(Command::new("jar").arg("xf").arg(jars::jar(module)).args(&names).current_dir(&unpacked))
@@ -67,8 +64,9 @@ fn schemas() -> Vec<Schema> {
     schemas.into_values().collect()
 }
 
-fn is_metadata(name: &str) -> bool {
-    name.starts_with("common/metadata/") && name.ends_with(".json")
+fn is_schema(name: &str) -> bool {
+    let directory = ["common/message/", "common/metadata/", "message/"].iter().any(|d| name.starts_with(d));
+    directory && Path::new(name).extension().is_some_and(|e| e == "json")
 }
 
 /// All generated files, by path from the package's root, not yet formatted.
@@ -150,9 +148,9 @@ fn api_keys(schemas: &[Schema]) -> String {
 /// The table by which the tests find a message by its name.
 fn table(schemas: &[Schema]) -> String {
     let mut out =
-        String::from("use super::{Row, row};\n\n/// Every message.\npub static ROWS: &[Row] = &[\n");
+        String::from("use super::{Row, message_row};\n\n/// Every message.\npub static ROWS: &[Row] = &[\n");
     for schema in schemas {
-        let _ = writeln!(out, "row!({}),", schema.name);
+        let _ = writeln!(out, "message_row!({}),", schema.name);
     }
     out + "];\n"
 }

@@ -151,7 +151,7 @@ pub(super) struct Layers {
 
 impl Layers {
     /// All pairs; a stronger layer takes away the synonyms of what it sets (`overrideProps`).
-    fn merged(&self) -> BTreeMap<String, String> {
+    pub(super) fn merged(&self) -> BTreeMap<String, String> {
         let mut pairs = self.statics.clone();
         for (key, value) in self.cluster.iter().chain(&self.broker) {
             for synonym in synonyms::of_broker_key(key, false) {
@@ -313,13 +313,15 @@ impl BrokerConfig {
 
     /// What two keys must fulfil together, and what this version of Ottla cannot do.
     fn check(&self, pairs: &BTreeMap<String, String>) -> Result<(), ConfigError> {
-        let rule = |text: String| Err(ConfigError::Rule(text));
+        let rule = |text: String| Err(ConfigError::Requirement(text));
         let invalid = |key: &str, why: &str| {
             let value = pairs.get(key).cloned().unwrap_or_default();
             Err(ConfigError::InvalidValue { key: key.to_owned(), value, why: why.to_owned() })
         };
         if self.number("broker.id") != i64::from(self.node_id) {
-            return rule("You must set `node.id` to the same value as `broker.id`.".to_owned());
+            return Err(ConfigError::Rule(
+                "You must set `node.id` to the same value as `broker.id`.".to_owned(),
+            ));
         }
         let values = topic::broker_values(self);
         let number = |name: &str| values.get(name).as_i64().unwrap_or_default();

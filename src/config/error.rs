@@ -20,6 +20,9 @@ pub enum ConfigError {
     /// `InvalidConfigurationException`).
     #[error("{0}")]
     Rule(String),
+    /// Values of a broker that cannot be together (`require` in `KafkaConfig`).
+    #[error("{0}")]
+    Requirement(String),
     /// No topic has such a key.
     #[error("Unknown topic config name: {0}")]
     UnknownTopicKey(String),
@@ -51,6 +54,7 @@ impl ConfigError {
             ConfigError::Request(_) => Self::INVALID_REQUEST,
             ConfigError::InvalidValue { .. }
             | ConfigError::Rule(_)
+            | ConfigError::Requirement(_)
             | ConfigError::UnknownTopicKey(_)
             | ConfigError::UnknownGroupKey(_)
             | ConfigError::Escape { .. } => Self::INVALID_CONFIG,
@@ -60,7 +64,11 @@ impl ConfigError {
     /// The same complaint as INVALID_REQUEST, which is what brokers answer to changes of their own keys.
     #[must_use]
     pub fn into_request(self) -> ConfigError {
-        ConfigError::Request(self.to_string())
+        match self {
+            // Kafka's clients know these with the words that Scala puts before them.
+            ConfigError::Requirement(text) => ConfigError::Request(format!("requirement failed: {text}")),
+            other => ConfigError::Request(other.to_string()),
+        }
     }
 }
 

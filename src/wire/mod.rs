@@ -7,8 +7,11 @@ pub mod codec;
 pub mod messages;
 
 pub mod api;
+pub mod errors;
+pub mod frame;
 
 pub mod record;
 
 pub use api::{Api, ApiKey};
 pub use codec::{DecodeError, EncodeError, Message, Reader, Writer};
+pub use errors::ErrorCode;

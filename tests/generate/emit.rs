@@ -118,17 +118,11 @@ impl<'s> Emitter<'s> {
         let mut out = String::new();
         let places: Vec<Place<'_>> =
             s.fields.iter().map(|field| Place { emitter: self, context: s.versions, field }).collect();
-        let natural = places.iter().all(|p| p.default_is_natural());
+        let natural = places.iter().all(Place::default_is_natural);
         let top = s.name == self.schema.name;
-        let doc = match top {
-            true => self.facts(),
-            false => format!(
-                "`{}` of `{}`, v{}.",
-                s.name,
-                self.schema.name,
-                range_text(s.versions, self.schema.versions)
-            ),
-        };
+        let versions = range_text(s.versions, self.schema.versions);
+        let doc =
+            if top { self.facts() } else { format!("`{}` of `{}`, v{versions}.", s.name, self.schema.name) };
         let derived = if natural { "Clone, Debug, Default, PartialEq" } else { "Clone, Debug, PartialEq" };
         let _ = writeln!(out, "\n/// {doc}\n#[derive({derived})]");
         let _ = writeln!(out, "pub struct {} {{", self.type_name(&s.name, "'a"));
@@ -168,9 +162,10 @@ impl<'s> Emitter<'s> {
             let Versions { first, last } = self.schema.versions;
             let _ = writeln!(
                 out,
-                "\nimpl<'a> Message<'a> for {} {{\nconst NAME: &'static str = {:?};\nconst KEY: i16 = {};\n\
+                "\nimpl{} for {} {{\nconst NAME: &'static str = {:?};\nconst KEY: i16 = {};\n\
                  const VERSIONS: std::ops::RangeInclusive<i16> = {first}..={last};\n\
                  const FLEXIBLE_FROM: Option<i16> = {flexible};\n}}",
+                if self.borrowing.contains(s.name.as_str()) { "<'a> Message<'a>" } else { " Message<'_>" },
                 self.type_name(&s.name, "'a"),
                 s.name,
                 self.schema.key.unwrap_or(-1),
@@ -195,33 +190,30 @@ impl<'s> Emitter<'s> {
             let _ = writeln!(fields, "{}: {value},", snake(&place.field.name));
         }
         let literal = format!("Self {{\n{fields}}}");
-        let tags = match tagged.is_empty() {
-            true => "r.skip_tags()?;\n".to_string(),
-            false => {
-                let mut arms = String::new();
-                for place in &tagged {
-                    let (name, value) = (snake(&place.field.name), place.read_tagged());
-                    let guard = match When::of(place.tagged(), s.versions.and(self.schema.flexible)) {
-                        When::If(c) => format!(" if {c}"),
-                        _ => String::new(),
-                    };
-                    let _ = writeln!(arms, "{}{guard} => m.{name} = {value},", place.field.tag.unwrap());
-                }
-                format!(
-                    "r.tags(|r, tag| {{\nmatch tag {{\n{arms}_ => return Ok(false),\n}}\nOk(true)\n}})?;\n"
-                )
-            }
+        let mut arms = String::new();
+        for place in &tagged {
+            let (name, value) = (snake(&place.field.name), place.read_tagged());
+            let guard = match When::of(place.tagged(), s.versions.and(self.schema.flexible)) {
+                When::If(c) => format!(" if {c}"),
+                _ => String::new(),
+            };
+            let _ = writeln!(arms, "{}{guard} => m.{name} = {value},", place.field.tag.unwrap());
+        }
+        let tags = if tagged.is_empty() {
+            "r.skip_tags()?;\n".to_string()
+        } else {
+            format!("r.tags(|r, tag| {{\nmatch tag {{\n{arms}_ => return Ok(false),\n}}\nOk(true)\n}})?;\n")
         };
         let tags = match &flexible {
             When::Always => tags,
             When::Never => String::new(),
             When::If(_) => format!("if f {{\n{tags}}}\n"),
         };
-        let body = match tags.is_empty() {
-            true => format!("Ok({literal})\n"),
-            false => {
-                format!("let {} = {literal};\n{tags}Ok(m)\n", if tagged.is_empty() { "m" } else { "mut m" })
-            }
+        let m = if tagged.is_empty() { "m" } else { "mut m" };
+        let body = if tags.is_empty() {
+            format!("Ok({literal})\n")
+        } else {
+            format!("let {m} = {literal};\n{tags}Ok(m)\n")
         };
         with_flexible(&flexible, body)
     }
@@ -230,7 +222,8 @@ impl<'s> Emitter<'s> {
     fn put(&self, s: &Struct, places: &[Place<'_>]) -> String {
         let flexible = When::of(self.schema.flexible, s.versions);
         let mut body = String::new();
-        let mut tags = String::new();
+        // By rising tag, which is not always the schema's order.
+        let mut tags = BTreeMap::new();
         for place in places {
             let absent = When::of(place.field.versions, s.versions).not();
             let lacks = format!("w.lacks({}, {:?});", place.is_set(), place.field.name);
@@ -257,8 +250,10 @@ impl<'s> Emitter<'s> {
                 _ => place.is_set(),
             };
             let tag = place.field.tag.unwrap();
-            let _ = writeln!(tags, "if {set} {{ w.tag(t, {tag}, |w| {{ {} }}); }}", place.write_tagged());
+            let write = format!("if {set} {{ w.tag(t, {tag}, |w| {{ {} }}); }}\n", place.write_tagged());
+            assert!(tags.insert(tag, write).is_none(), "{} has tag {tag} twice", s.name);
         }
+        let tags: String = tags.into_values().collect();
         let tags =
             if tags.is_empty() { "w.tags();\n".to_string() } else { format!("let t = w.tags();\n{tags}") };
         match &flexible {

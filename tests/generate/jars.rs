@@ -17,6 +17,9 @@ pub const MODULES: [&str; 7] = [
     "kafka-storage",
 ];
 
+/// What Kafka's classes need to run, beside each other: group, name, version.
+const LIBRARIES: [(&str, &str, &str); 1] = [("org.slf4j", "slf4j-api", "1.7.36")];
+
 /// The package's root directory.
 pub fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -33,6 +36,14 @@ pub fn jar(module: &str) -> PathBuf {
     directory().join(format!("{module}-{KAFKA}.jar"))
 }
 
+/// Every jar, as Java wants its class path.
+#[allow(dead_code)] // not every test runs Java
+pub fn class_path() -> String {
+    let libraries = LIBRARIES.map(|(_, name, version)| directory().join(format!("{name}-{version}.jar")));
+    let jars = MODULES.map(jar).into_iter().chain(libraries);
+    jars.map(|jar| jar.display().to_string()).collect::<Vec<_>>().join(":")
+}
+
 /// Fetches the jars that are not there yet. The error says what is missing on this machine.
 pub fn fetch() -> Result<(), String> {
     for tool in ["mvn", "java", "jar"] {
@@ -41,31 +52,36 @@ pub fn fetch() -> Result<(), String> {
             format!("{tool} does not run ({e}): install Maven and a JDK of version 17 or later")
         })?;
     }
-    for module in MODULES.into_iter().filter(|m| !jar(m).exists()) {
-        // Into a directory of this process first: tests run at the same time, and half a jar must not be found.
-        let own = directory().join(format!("fetch-{}", std::process::id()));
-        run(Command::new("mvn")
-            .args(["-q", "-B", "dependency:copy"])
-            .arg(format!("-Dartifact=org.apache.kafka:{module}:{KAFKA}"))
-            .arg(format!("-DoutputDirectory={}", own.display()))
-            .current_dir(std::env::temp_dir()))?;
-        let name = format!("{module}-{KAFKA}.jar");
-        std::fs::rename(own.join(&name), jar(module)).map_err(|e| format!("{name}: {e}"))?;
-        std::fs::remove_dir_all(&own).map_err(|e| format!("{}: {e}", own.display()))?;
+    for module in MODULES {
+        fetch_one("org.apache.kafka", module, KAFKA)?;
     }
-    Ok(())
+    LIBRARIES.into_iter().try_for_each(|(group, name, version)| fetch_one(group, name, version))
+}
+
+fn fetch_one(group: &str, name: &str, version: &str) -> Result<(), String> {
+    let file = format!("{name}-{version}.jar");
+    if directory().join(&file).exists() {
+        return Ok(());
+    }
+    // Into a directory of this process first: tests run at the same time, and half a jar must not be found.
+    let own = directory().join(format!("fetch-{}", std::process::id()));
+    run(Command::new("mvn")
+        .args(["-q", "-B", "dependency:copy"])
+        .arg(format!("-Dartifact={group}:{name}:{version}"))
+        .arg(format!("-DoutputDirectory={}", own.display()))
+        .current_dir(std::env::temp_dir()))?;
+    std::fs::rename(own.join(&file), directory().join(&file)).map_err(|e| format!("{file}: {e}"))?;
+    std::fs::remove_dir_all(&own).map_err(|e| format!("{}: {e}", own.display()))
 }
 
 /// Runs a command and gives what it printed, or an error with it.
 pub fn run(command: &mut Command) -> Result<String, String> {
     let output = command.output().map_err(|e| format!("{command:?}: {e}"))?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    match output.status.success() {
-        true => Ok(text),
-        false => {
-            Err(format!("{command:?}: {}\n{text}{}", output.status, String::from_utf8_lossy(&output.stderr)))
-        }
+    if output.status.success() {
+        return Ok(text);
     }
+    Err(format!("{command:?}: {}\n{text}{}", output.status, String::from_utf8_lossy(&output.stderr)))
 }
 
 /// Whether a test that needs Kafka's jars can run. Without the tools it is skipped, but never where `CI` is true.

@@ -146,3 +146,6 @@ pub fn is_dynamic_only(name: &str) -> bool {
             | "replica.alter.log.dirs.io.max.bytes.per.second"
     )
 }
+
+#[cfg(test)]
+mod tests;

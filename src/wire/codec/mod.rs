@@ -42,18 +42,17 @@ pub trait Message<'a>: Element<'a> {
 
     /// Reads the message in `version`; bytes behind it stay in the reader.
     fn read(r: &mut Reader<'a>, version: i16) -> Result<Self, DecodeError> {
-        let read = match Self::VERSIONS.contains(&version) {
-            true => Self::get(r, version),
-            false => Err(r.error(DecodeErrorKind::Version)),
-        };
+        let known = Self::VERSIONS.contains(&version);
+        let read = if known { Self::get(r, version) } else { Err(r.error(DecodeErrorKind::Version)) };
         read.map_err(|e| e.of(Self::NAME, version))
     }
 
     /// Writes the message in `version`. On error the writer holds half a message and gives the error on finish.
     fn write(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
-        match Self::VERSIONS.contains(&version) {
-            true => self.put(w, version),
-            false => w.fail(EncodeErrorKind::Version),
+        if Self::VERSIONS.contains(&version) {
+            self.put(w, version);
+        } else {
+            w.fail(EncodeErrorKind::Version);
         }
         w.name_error(Self::NAME, version);
         w.check()

@@ -232,10 +232,10 @@ impl<'a> Reader<'a> {
     /// An array's count of elements that take at least `wire_min` bytes each. None for null.
     pub fn count(&mut self, flex: bool, wire_min: usize) -> Result<Option<usize>> {
         let Some(count) = self.length(flex, false, "an array")? else { return Ok(None) };
-        match count <= self.remaining() / wire_min.max(1) {
-            true => Ok(Some(count)),
-            false => Err(self.error(DecodeErrorKind::Count { count })),
+        if count > self.remaining() / wire_min.max(1) {
+            return Err(self.error(DecodeErrorKind::Count { count }));
         }
+        Ok(Some(count))
     }
 
     /// `count` elements. Memory grows with what is really there and is paid for from the budget.

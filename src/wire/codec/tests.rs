@@ -47,9 +47,10 @@ fn strings_and_bytes() {
         w.nullable_bytes(flex, None);
         w.strings(flex, &["p", ""]);
         let bytes = w.finish().unwrap();
-        let expected: &[u8] = match flex {
-            true => b"\x03ab\0\x04xyz\0\x03\x02p\x01",
-            false => b"\0\x02ab\xff\xff\0\0\0\x03xyz\xff\xff\xff\xff\0\0\0\x02\0\x01p\0\0",
+        let expected: &[u8] = if flex {
+            b"\x03ab\0\x04xyz\0\x03\x02p\x01"
+        } else {
+            b"\0\x02ab\xff\xff\0\0\0\x03xyz\xff\xff\xff\xff\0\0\0\x02\0\x01p\0\0"
         };
         assert_eq!(bytes, expected);
         let mut r = Reader::new(&bytes);

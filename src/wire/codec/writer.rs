@@ -126,9 +126,10 @@ impl Writer {
     /// An unsigned varint.
     #[inline]
     pub fn uvarint(&mut self, value: u32) {
-        match value < 0x80 {
-            true => self.buffer.push(value as u8),
-            false => self.varint_bits(u64::from(value)),
+        if value < 0x80 {
+            self.buffer.push(value as u8);
+        } else {
+            self.varint_bits(u64::from(value));
         }
     }
 

@@ -35,7 +35,7 @@ impl<'a> Element<'a> for AddOffsetsToTxnResponse {
     }
 }
 
-impl<'a> Message<'a> for AddOffsetsToTxnResponse {
+impl Message<'_> for AddOffsetsToTxnResponse {
     const NAME: &'static str = "AddOffsetsToTxnResponse";
     const KEY: i16 = 25;
     const VERSIONS: std::ops::RangeInclusive<i16> = 0..=4;

@@ -35,7 +35,7 @@ impl<'a> Element<'a> for AllocateProducerIdsRequest {
     }
 }
 
-impl<'a> Message<'a> for AllocateProducerIdsRequest {
+impl Message<'_> for AllocateProducerIdsRequest {
     const NAME: &'static str = "AllocateProducerIdsRequest";
     const KEY: i16 = 67;
     const VERSIONS: std::ops::RangeInclusive<i16> = 0..=0;

@@ -40,7 +40,7 @@ impl<'a> Element<'a> for AllocateProducerIdsResponse {
     }
 }
 
-impl<'a> Message<'a> for AllocateProducerIdsResponse {
+impl Message<'_> for AllocateProducerIdsResponse {
     const NAME: &'static str = "AllocateProducerIdsResponse";
     const KEY: i16 = 67;
     const VERSIONS: std::ops::RangeInclusive<i16> = 0..=0;

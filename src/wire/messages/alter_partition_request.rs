@@ -39,7 +39,7 @@ impl<'a> Element<'a> for AlterPartitionRequest {
     }
 }
 
-impl<'a> Message<'a> for AlterPartitionRequest {
+impl Message<'_> for AlterPartitionRequest {
     const NAME: &'static str = "AlterPartitionRequest";
     const KEY: i16 = 56;
     const VERSIONS: std::ops::RangeInclusive<i16> = 2..=3;

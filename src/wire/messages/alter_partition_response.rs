@@ -33,7 +33,7 @@ impl<'a> Element<'a> for AlterPartitionResponse {
     }
 }
 
-impl<'a> Message<'a> for AlterPartitionResponse {
+impl Message<'_> for AlterPartitionResponse {
     const NAME: &'static str = "AlterPartitionResponse";
     const KEY: i16 = 56;
     const VERSIONS: std::ops::RangeInclusive<i16> = 2..=3;

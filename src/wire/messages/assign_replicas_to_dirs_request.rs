@@ -39,7 +39,7 @@ impl<'a> Element<'a> for AssignReplicasToDirsRequest {
     }
 }
 
-impl<'a> Message<'a> for AssignReplicasToDirsRequest {
+impl Message<'_> for AssignReplicasToDirsRequest {
     const NAME: &'static str = "AssignReplicasToDirsRequest";
     const KEY: i16 = 73;
     const VERSIONS: std::ops::RangeInclusive<i16> = 0..=0;

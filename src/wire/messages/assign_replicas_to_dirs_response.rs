@@ -33,7 +33,7 @@ impl<'a> Element<'a> for AssignReplicasToDirsResponse {
     }
 }
 
-impl<'a> Message<'a> for AssignReplicasToDirsResponse {
+impl Message<'_> for AssignReplicasToDirsResponse {
     const NAME: &'static str = "AssignReplicasToDirsResponse";
     const KEY: i16 = 73;
     const VERSIONS: std::ops::RangeInclusive<i16> = 0..=0;

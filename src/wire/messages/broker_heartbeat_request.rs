@@ -88,7 +88,7 @@ impl<'a> Element<'a> for BrokerHeartbeatRequest {
     }
 }
 
-impl<'a> Message<'a> for BrokerHeartbeatRequest {
+impl Message<'_> for BrokerHeartbeatRequest {
     const NAME: &'static str = "BrokerHeartbeatRequest";
     const KEY: i16 = 63;
     const VERSIONS: std::ops::RangeInclusive<i16> = 0..=2;

@@ -56,7 +56,7 @@ impl<'a> Element<'a> for BrokerHeartbeatResponse {
     }
 }
 
-impl<'a> Message<'a> for BrokerHeartbeatResponse {
+impl Message<'_> for BrokerHeartbeatResponse {
     const NAME: &'static str = "BrokerHeartbeatResponse";
     const KEY: i16 = 63;
     const VERSIONS: std::ops::RangeInclusive<i16> = 0..=2;

@@ -83,7 +83,7 @@ impl<'a> Element<'a> for BrokerRegistrationChangeRecord {
     }
 }
 
-impl<'a> Message<'a> for BrokerRegistrationChangeRecord {
+impl Message<'_> for BrokerRegistrationChangeRecord {
     const NAME: &'static str = "BrokerRegistrationChangeRecord";
     const KEY: i16 = 17;
     const VERSIONS: std::ops::RangeInclusive<i16> = 0..=3;

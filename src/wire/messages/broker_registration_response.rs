@@ -38,7 +38,7 @@ impl<'a> Element<'a> for BrokerRegistrationResponse {
     }
 }
 
-impl<'a> Message<'a> for BrokerRegistrationResponse {
+impl Message<'_> for BrokerRegistrationResponse {
     const NAME: &'static str = "BrokerRegistrationResponse";
     const KEY: i16 = 62;
     const VERSIONS: std::ops::RangeInclusive<i16> = 0..=4;

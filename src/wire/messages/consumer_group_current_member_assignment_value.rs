@@ -45,7 +45,7 @@ impl<'a> Element<'a> for ConsumerGroupCurrentMemberAssignmentValue {
     }
 }
 
-impl<'a> Message<'a> for ConsumerGroupCurrentMemberAssignmentValue {
+impl Message<'_> for ConsumerGroupCurrentMemberAssignmentValue {
     const NAME: &'static str = "ConsumerGroupCurrentMemberAssignmentValue";
     const KEY: i16 = 8;
     const VERSIONS: std::ops::RangeInclusive<i16> = 0..=0;

@@ -39,7 +39,7 @@ impl<'a> Element<'a> for ConsumerGroupMetadataValue {
     }
 }
 
-impl<'a> Message<'a> for ConsumerGroupMetadataValue {
+impl Message<'_> for ConsumerGroupMetadataValue {
     const NAME: &'static str = "ConsumerGroupMetadataValue";
     const KEY: i16 = 3;
     const VERSIONS: std::ops::RangeInclusive<i16> = 0..=0;

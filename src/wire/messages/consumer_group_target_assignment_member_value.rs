@@ -27,7 +27,7 @@ impl<'a> Element<'a> for ConsumerGroupTargetAssignmentMemberValue {
     }
 }
 
-impl<'a> Message<'a> for ConsumerGroupTargetAssignmentMemberValue {
+impl Message<'_> for ConsumerGroupTargetAssignmentMemberValue {
     const NAME: &'static str = "ConsumerGroupTargetAssignmentMemberValue";
     const KEY: i16 = 7;
     const VERSIONS: std::ops::RangeInclusive<i16> = 0..=0;

@@ -39,7 +39,7 @@ impl<'a> Element<'a> for ConsumerGroupTargetAssignmentMetadataValue {
     }
 }
 
-impl<'a> Message<'a> for ConsumerGroupTargetAssignmentMetadataValue {
+impl Message<'_> for ConsumerGroupTargetAssignmentMetadataValue {
     const NAME: &'static str = "ConsumerGroupTargetAssignmentMetadataValue";
     const KEY: i16 = 6;
     const VERSIONS: std::ops::RangeInclusive<i16> = 0..=0;

@@ -23,7 +23,7 @@ impl<'a> Element<'a> for ControlRecordTypeSchema {
     }
 }
 
-impl<'a> Message<'a> for ControlRecordTypeSchema {
+impl Message<'_> for ControlRecordTypeSchema {
     const NAME: &'static str = "ControlRecordTypeSchema";
     const KEY: i16 = -1;
     const VERSIONS: std::ops::RangeInclusive<i16> = 0..=0;

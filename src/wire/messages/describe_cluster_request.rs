@@ -50,7 +50,7 @@ impl<'a> Element<'a> for DescribeClusterRequest {
     }
 }
 
-impl<'a> Message<'a> for DescribeClusterRequest {
+impl Message<'_> for DescribeClusterRequest {
     const NAME: &'static str = "DescribeClusterRequest";
     const KEY: i16 = 60;
     const VERSIONS: std::ops::RangeInclusive<i16> = 0..=2;

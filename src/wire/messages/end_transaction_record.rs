@@ -22,7 +22,7 @@ impl<'a> Element<'a> for EndTransactionRecord {
     }
 }
 
-impl<'a> Message<'a> for EndTransactionRecord {
+impl Message<'_> for EndTransactionRecord {
     const NAME: &'static str = "EndTransactionRecord";
     const KEY: i16 = 24;
     const VERSIONS: std::ops::RangeInclusive<i16> = 0..=0;

@@ -23,7 +23,7 @@ impl<'a> Element<'a> for EndTxnMarker {
     }
 }
 
-impl<'a> Message<'a> for EndTxnMarker {
+impl Message<'_> for EndTxnMarker {
     const NAME: &'static str = "EndTxnMarker";
     const KEY: i16 = -1;
     const VERSIONS: std::ops::RangeInclusive<i16> = 0..=0;

@@ -56,7 +56,7 @@ impl<'a> Element<'a> for EndTxnResponse {
     }
 }
 
-impl<'a> Message<'a> for EndTxnResponse {
+impl Message<'_> for EndTxnResponse {
     const NAME: &'static str = "EndTxnResponse";
     const KEY: i16 = 26;
     const VERSIONS: std::ops::RangeInclusive<i16> = 0..=5;

@@ -38,7 +38,7 @@ impl<'a> Element<'a> for ExpireDelegationTokenResponse {
     }
 }
 
-impl<'a> Message<'a> for ExpireDelegationTokenResponse {
+impl Message<'_> for ExpireDelegationTokenResponse {
     const NAME: &'static str = "ExpireDelegationTokenResponse";
     const KEY: i16 = 40;
     const VERSIONS: std::ops::RangeInclusive<i16> = 1..=2;

@@ -29,7 +29,7 @@ impl<'a> Element<'a> for FenceBrokerRecord {
     }
 }
 
-impl<'a> Message<'a> for FenceBrokerRecord {
+impl Message<'_> for FenceBrokerRecord {
     const NAME: &'static str = "FenceBrokerRecord";
     const KEY: i16 = 7;
     const VERSIONS: std::ops::RangeInclusive<i16> = 0..=0;

@@ -27,7 +27,7 @@ impl<'a> Element<'a> for GetTelemetrySubscriptionsRequest {
     }
 }
 
-impl<'a> Message<'a> for GetTelemetrySubscriptionsRequest {
+impl Message<'_> for GetTelemetrySubscriptionsRequest {
     const NAME: &'static str = "GetTelemetrySubscriptionsRequest";
     const KEY: i16 = 71;
     const VERSIONS: std::ops::RangeInclusive<i16> = 0..=0;

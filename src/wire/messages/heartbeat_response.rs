@@ -37,7 +37,7 @@ impl<'a> Element<'a> for HeartbeatResponse {
     }
 }
 
-impl<'a> Message<'a> for HeartbeatResponse {
+impl Message<'_> for HeartbeatResponse {
     const NAME: &'static str = "HeartbeatResponse";
     const KEY: i16 = 12;
     const VERSIONS: std::ops::RangeInclusive<i16> = 0..=4;

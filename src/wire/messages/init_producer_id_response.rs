@@ -75,7 +75,7 @@ impl<'a> Element<'a> for InitProducerIdResponse {
     }
 }
 
-impl<'a> Message<'a> for InitProducerIdResponse {
+impl Message<'_> for InitProducerIdResponse {
     const NAME: &'static str = "InitProducerIdResponse";
     const KEY: i16 = 22;
     const VERSIONS: std::ops::RangeInclusive<i16> = 0..=6;

@@ -29,7 +29,7 @@ impl<'a> Element<'a> for KRaftVersionRecord {
     }
 }
 
-impl<'a> Message<'a> for KRaftVersionRecord {
+impl Message<'_> for KRaftVersionRecord {
     const NAME: &'static str = "KRaftVersionRecord";
     const KEY: i16 = -1;
     const VERSIONS: std::ops::RangeInclusive<i16> = 0..=0;

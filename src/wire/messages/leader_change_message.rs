@@ -41,7 +41,7 @@ impl<'a> Element<'a> for LeaderChangeMessage {
     }
 }
 
-impl<'a> Message<'a> for LeaderChangeMessage {
+impl Message<'_> for LeaderChangeMessage {
     const NAME: &'static str = "LeaderChangeMessage";
     const KEY: i16 = -1;
     const VERSIONS: std::ops::RangeInclusive<i16> = 0..=1;

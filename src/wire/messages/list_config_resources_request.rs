@@ -30,7 +30,7 @@ impl<'a> Element<'a> for ListConfigResourcesRequest {
     }
 }
 
-impl<'a> Message<'a> for ListConfigResourcesRequest {
+impl Message<'_> for ListConfigResourcesRequest {
     const NAME: &'static str = "ListConfigResourcesRequest";
     const KEY: i16 = 74;
     const VERSIONS: std::ops::RangeInclusive<i16> = 0..=1;

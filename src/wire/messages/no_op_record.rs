@@ -22,7 +22,7 @@ impl<'a> Element<'a> for NoOpRecord {
     }
 }
 
-impl<'a> Message<'a> for NoOpRecord {
+impl Message<'_> for NoOpRecord {
     const NAME: &'static str = "NoOpRecord";
     const KEY: i16 = 20;
     const VERSIONS: std::ops::RangeInclusive<i16> = 0..=0;

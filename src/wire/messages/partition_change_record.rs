@@ -128,11 +128,6 @@ impl<'a> Element<'a> for PartitionChangeRecord {
                 w.i8(self.leader_recovery_state);
             });
         }
-        if v >= 1 && self.directories.is_some() {
-            w.tag(t, 8, |w| {
-                w.nullable_array(true, self.directories.as_deref(), v);
-            });
-        }
         if v >= 2 && self.eligible_leader_replicas.is_some() {
             w.tag(t, 6, |w| {
                 w.nullable_array(true, self.eligible_leader_replicas.as_deref(), v);
@@ -143,10 +138,15 @@ impl<'a> Element<'a> for PartitionChangeRecord {
                 w.nullable_array(true, self.last_known_elr.as_deref(), v);
             });
         }
+        if v >= 1 && self.directories.is_some() {
+            w.tag(t, 8, |w| {
+                w.nullable_array(true, self.directories.as_deref(), v);
+            });
+        }
     }
 }
 
-impl<'a> Message<'a> for PartitionChangeRecord {
+impl Message<'_> for PartitionChangeRecord {
     const NAME: &'static str = "PartitionChangeRecord";
     const KEY: i16 = 5;
     const VERSIONS: std::ops::RangeInclusive<i16> = 0..=2;

@@ -127,7 +127,7 @@ impl<'a> Element<'a> for PartitionRecord {
     }
 }
 
-impl<'a> Message<'a> for PartitionRecord {
+impl Message<'_> for PartitionRecord {
     const NAME: &'static str = "PartitionRecord";
     const KEY: i16 = 3;
     const VERSIONS: std::ops::RangeInclusive<i16> = 0..=2;

@@ -38,7 +38,7 @@ impl<'a> Element<'a> for ProducerIdsRecord {
     }
 }
 
-impl<'a> Message<'a> for ProducerIdsRecord {
+impl Message<'_> for ProducerIdsRecord {
     const NAME: &'static str = "ProducerIdsRecord";
     const KEY: i16 = 15;
     const VERSIONS: std::ops::RangeInclusive<i16> = 0..=0;

@@ -26,7 +26,7 @@ impl<'a> Element<'a> for ProducerSnapshot {
     }
 }
 
-impl<'a> Message<'a> for ProducerSnapshot {
+impl Message<'_> for ProducerSnapshot {
     const NAME: &'static str = "ProducerSnapshot";
     const KEY: i16 = -1;
     const VERSIONS: std::ops::RangeInclusive<i16> = 1..=1;

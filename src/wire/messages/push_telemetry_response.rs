@@ -29,7 +29,7 @@ impl<'a> Element<'a> for PushTelemetryResponse {
     }
 }
 
-impl<'a> Message<'a> for PushTelemetryResponse {
+impl Message<'_> for PushTelemetryResponse {
     const NAME: &'static str = "PushTelemetryResponse";
     const KEY: i16 = 72;
     const VERSIONS: std::ops::RangeInclusive<i16> = 0..=0;

@@ -27,7 +27,7 @@ impl<'a> Element<'a> for RemoveAccessControlEntryRecord {
     }
 }
 
-impl<'a> Message<'a> for RemoveAccessControlEntryRecord {
+impl Message<'_> for RemoveAccessControlEntryRecord {
     const NAME: &'static str = "RemoveAccessControlEntryRecord";
     const KEY: i16 = 19;
     const VERSIONS: std::ops::RangeInclusive<i16> = 0..=0;

@@ -27,7 +27,7 @@ impl<'a> Element<'a> for RemoveTopicRecord {
     }
 }
 
-impl<'a> Message<'a> for RemoveTopicRecord {
+impl Message<'_> for RemoveTopicRecord {
     const NAME: &'static str = "RemoveTopicRecord";
     const KEY: i16 = 9;
     const VERSIONS: std::ops::RangeInclusive<i16> = 0..=0;

@@ -38,7 +38,7 @@ impl<'a> Element<'a> for RenewDelegationTokenResponse {
     }
 }
 
-impl<'a> Message<'a> for RenewDelegationTokenResponse {
+impl Message<'_> for RenewDelegationTokenResponse {
     const NAME: &'static str = "RenewDelegationTokenResponse";
     const KEY: i16 = 39;
     const VERSIONS: std::ops::RangeInclusive<i16> = 1..=2;

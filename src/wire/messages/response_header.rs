@@ -32,7 +32,7 @@ impl<'a> Element<'a> for ResponseHeader {
     }
 }
 
-impl<'a> Message<'a> for ResponseHeader {
+impl Message<'_> for ResponseHeader {
     const NAME: &'static str = "ResponseHeader";
     const KEY: i16 = -1;
     const VERSIONS: std::ops::RangeInclusive<i16> = 0..=1;

@@ -41,7 +41,7 @@ impl<'a> Element<'a> for ShareGroupCurrentMemberAssignmentValue {
     }
 }
 
-impl<'a> Message<'a> for ShareGroupCurrentMemberAssignmentValue {
+impl Message<'_> for ShareGroupCurrentMemberAssignmentValue {
     const NAME: &'static str = "ShareGroupCurrentMemberAssignmentValue";
     const KEY: i16 = 14;
     const VERSIONS: std::ops::RangeInclusive<i16> = 0..=0;

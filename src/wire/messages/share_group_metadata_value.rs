@@ -29,7 +29,7 @@ impl<'a> Element<'a> for ShareGroupMetadataValue {
     }
 }
 
-impl<'a> Message<'a> for ShareGroupMetadataValue {
+impl Message<'_> for ShareGroupMetadataValue {
     const NAME: &'static str = "ShareGroupMetadataValue";
     const KEY: i16 = 11;
     const VERSIONS: std::ops::RangeInclusive<i16> = 0..=0;

@@ -27,7 +27,7 @@ impl<'a> Element<'a> for ShareGroupTargetAssignmentMemberValue {
     }
 }
 
-impl<'a> Message<'a> for ShareGroupTargetAssignmentMemberValue {
+impl Message<'_> for ShareGroupTargetAssignmentMemberValue {
     const NAME: &'static str = "ShareGroupTargetAssignmentMemberValue";
     const KEY: i16 = 13;
     const VERSIONS: std::ops::RangeInclusive<i16> = 0..=0;

@@ -39,7 +39,7 @@ impl<'a> Element<'a> for ShareGroupTargetAssignmentMetadataValue {
     }
 }
 
-impl<'a> Message<'a> for ShareGroupTargetAssignmentMetadataValue {
+impl Message<'_> for ShareGroupTargetAssignmentMetadataValue {
     const NAME: &'static str = "ShareGroupTargetAssignmentMetadataValue";
     const KEY: i16 = 12;
     const VERSIONS: std::ops::RangeInclusive<i16> = 0..=0;

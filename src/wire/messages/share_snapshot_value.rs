@@ -81,7 +81,7 @@ impl<'a> Element<'a> for ShareSnapshotValue {
     }
 }
 
-impl<'a> Message<'a> for ShareSnapshotValue {
+impl Message<'_> for ShareSnapshotValue {
     const NAME: &'static str = "ShareSnapshotValue";
     const KEY: i16 = 0;
     const VERSIONS: std::ops::RangeInclusive<i16> = 0..=0;

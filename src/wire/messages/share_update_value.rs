@@ -66,7 +66,7 @@ impl<'a> Element<'a> for ShareUpdateValue {
     }
 }
 
-impl<'a> Message<'a> for ShareUpdateValue {
+impl Message<'_> for ShareUpdateValue {
     const NAME: &'static str = "ShareUpdateValue";
     const KEY: i16 = 1;
     const VERSIONS: std::ops::RangeInclusive<i16> = 0..=0;

@@ -26,7 +26,7 @@ impl<'a> Element<'a> for SnapshotFooterRecord {
     }
 }
 
-impl<'a> Message<'a> for SnapshotFooterRecord {
+impl Message<'_> for SnapshotFooterRecord {
     const NAME: &'static str = "SnapshotFooterRecord";
     const KEY: i16 = -1;
     const VERSIONS: std::ops::RangeInclusive<i16> = 0..=0;

@@ -29,7 +29,7 @@ impl<'a> Element<'a> for SnapshotHeaderRecord {
     }
 }
 
-impl<'a> Message<'a> for SnapshotHeaderRecord {
+impl Message<'_> for SnapshotHeaderRecord {
     const NAME: &'static str = "SnapshotHeaderRecord";
     const KEY: i16 = -1;
     const VERSIONS: std::ops::RangeInclusive<i16> = 0..=0;

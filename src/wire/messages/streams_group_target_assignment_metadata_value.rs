@@ -39,7 +39,7 @@ impl<'a> Element<'a> for StreamsGroupTargetAssignmentMetadataValue {
     }
 }
 
-impl<'a> Message<'a> for StreamsGroupTargetAssignmentMetadataValue {
+impl Message<'_> for StreamsGroupTargetAssignmentMetadataValue {
     const NAME: &'static str = "StreamsGroupTargetAssignmentMetadataValue";
     const KEY: i16 = 20;
     const VERSIONS: std::ops::RangeInclusive<i16> = 0..=0;

@@ -115,14 +115,14 @@ impl<'a> Element<'a> for TransactionLogValue<'a> {
                     w.i64(self.next_producer_id);
                 });
             }
-            if self.next_producer_epoch != -1 {
-                w.tag(t, 3, |w| {
-                    w.i16(self.next_producer_epoch);
-                });
-            }
             if self.client_transaction_version != 0 {
                 w.tag(t, 2, |w| {
                     w.i16(self.client_transaction_version);
+                });
+            }
+            if self.next_producer_epoch != -1 {
+                w.tag(t, 3, |w| {
+                    w.i16(self.next_producer_epoch);
                 });
             }
         }

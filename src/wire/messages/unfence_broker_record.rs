@@ -29,7 +29,7 @@ impl<'a> Element<'a> for UnfenceBrokerRecord {
     }
 }
 
-impl<'a> Message<'a> for UnfenceBrokerRecord {
+impl Message<'_> for UnfenceBrokerRecord {
     const NAME: &'static str = "UnfenceBrokerRecord";
     const KEY: i16 = 8;
     const VERSIONS: std::ops::RangeInclusive<i16> = 0..=0;

@@ -29,7 +29,7 @@ impl<'a> Element<'a> for UnregisterBrokerRecord {
     }
 }
 
-impl<'a> Message<'a> for UnregisterBrokerRecord {
+impl Message<'_> for UnregisterBrokerRecord {
     const NAME: &'static str = "UnregisterBrokerRecord";
     const KEY: i16 = 1;
     const VERSIONS: std::ops::RangeInclusive<i16> = 0..=0;

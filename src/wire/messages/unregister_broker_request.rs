@@ -26,7 +26,7 @@ impl<'a> Element<'a> for UnregisterBrokerRequest {
     }
 }
 
-impl<'a> Message<'a> for UnregisterBrokerRequest {
+impl Message<'_> for UnregisterBrokerRequest {
     const NAME: &'static str = "UnregisterBrokerRequest";
     const KEY: i16 = 64;
     const VERSIONS: std::ops::RangeInclusive<i16> = 0..=0;

@@ -26,7 +26,7 @@ impl<'a> Element<'a> for ZkMigrationStateRecord {
     }
 }
 
-impl<'a> Message<'a> for ZkMigrationStateRecord {
+impl Message<'_> for ZkMigrationStateRecord {
     const NAME: &'static str = "ZkMigrationStateRecord";
     const KEY: i16 = 21;
     const VERSIONS: std::ops::RangeInclusive<i16> = 0..=0;
