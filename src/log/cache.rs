@@ -100,7 +100,9 @@ impl<V> Clock<V> {
 
     fn remove_range(&mut self, slot: u32, from: Offset, to: Offset) {
         let keys: Vec<Key> = self.map.range((slot, from)..(slot, to)).map(|(key, _)| *key).collect();
-        keys.into_iter().for_each(|key| self.remove(key));
+        for key in keys {
+            self.remove(key);
+        }
     }
 
     /// The entry of this slot with the largest offset that is not above `offset`.

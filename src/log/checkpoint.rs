@@ -3,6 +3,7 @@
 //! Readers answer None for anything that is not exactly the format; the caller goes on without, and warns.
 
 use std::collections::BTreeMap;
+use std::fmt::Write;
 
 use crate::base::{LeaderEpoch, Offset, TopicId, TopicPartition, Uuid};
 
@@ -10,7 +11,7 @@ use crate::base::{LeaderEpoch, Offset, TopicId, TopicPartition, Uuid};
 pub fn format_offsets(offsets: &BTreeMap<TopicPartition, Offset>) -> Vec<u8> {
     let mut text = format!("0\n{}\n", offsets.len());
     for (tp, offset) in offsets {
-        text.push_str(&format!("{} {} {offset}\n", tp.topic, tp.partition));
+        let _ = writeln!(text, "{} {} {offset}", tp.topic, tp.partition);
     }
     text.into_bytes()
 }
@@ -33,7 +34,7 @@ pub fn parse_offsets(bytes: &[u8]) -> Option<BTreeMap<TopicPartition, Offset>> {
 pub fn format_epochs(epochs: &[(LeaderEpoch, Offset)]) -> Vec<u8> {
     let mut text = format!("0\n{}\n", epochs.len());
     for (epoch, start) in epochs {
-        text.push_str(&format!("{epoch} {start}\n"));
+        let _ = writeln!(text, "{epoch} {start}");
     }
     text.into_bytes()
 }

@@ -90,9 +90,8 @@ impl Partition {
     }
 
     pub(super) fn token(&mut self, op: Op) -> Token {
-        let tag = self.ops.insert(op);
-        assert!(tag <= u32::MAX as usize, "operations in flight are few");
-        Token(u64::from(self.slot) << 32 | tag as u64)
+        let tag = u32::try_from(self.ops.insert(op)).expect("operations in flight are few");
+        Token(u64::from(self.slot) << 32 | u64::from(tag))
     }
 
     pub(super) fn path(&self, offset: Offset, kind: FileKind) -> PathBuf {

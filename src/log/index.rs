@@ -60,7 +60,7 @@ impl OffsetIndex {
             entries -= 1;
             bytes.truncate(entries * OFFSET_ENTRY);
         }
-        if bytes.len() % OFFSET_ENTRY != 0 {
+        if !bytes.len().is_multiple_of(OFFSET_ENTRY) {
             return None;
         }
         let (mut last_offset, mut last_position) = (-1, 0);
@@ -82,11 +82,6 @@ impl OffsetIndex {
     /// Entries.
     pub fn len(&self) -> usize {
         self.bytes.len() / OFFSET_ENTRY
-    }
-
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.bytes.is_empty()
     }
 
     /// Adds an entry. One that does not rise is left out.
@@ -116,13 +111,6 @@ impl OffsetIndex {
     pub fn last_position(&self) -> u64 {
         self.len().checked_sub(1).map_or(0, |i| i32_at(&self.bytes, i * OFFSET_ENTRY + 4) as u64)
     }
-
-    /// Drops entries whose batch does not end below `offset`.
-    pub fn truncate_to(&mut self, offset: Offset) {
-        let relative = offset - self.base;
-        let n = partition_point(self.len(), |i| i64::from(i32_at(&self.bytes, i * OFFSET_ENTRY)) < relative);
-        self.bytes.truncate(n * OFFSET_ENTRY);
-    }
 }
 
 impl TimeIndex {
@@ -138,7 +126,7 @@ impl TimeIndex {
             entries -= 1;
             bytes.truncate(entries * TIME_ENTRY);
         }
-        if bytes.len() % TIME_ENTRY != 0 {
+        if !bytes.len().is_multiple_of(TIME_ENTRY) {
             return None;
         }
         let (mut last_time, mut last_offset) = (i64::MIN, -1);
@@ -160,11 +148,6 @@ impl TimeIndex {
     /// Entries.
     pub fn len(&self) -> usize {
         self.bytes.len() / TIME_ENTRY
-    }
-
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.bytes.is_empty()
     }
 
     /// The last entry.
@@ -193,12 +176,6 @@ impl TimeIndex {
         let n = partition_point(self.len(), |i| self.entry(i).0 <= timestamp);
         n.checked_sub(1).map_or(self.base, |i| self.entry(i).1)
     }
-
-    /// Drops entries at `offset` and beyond.
-    pub fn truncate_to(&mut self, offset: Offset) {
-        let n = partition_point(self.len(), |i| self.entry(i).1 < offset);
-        self.bytes.truncate(n * TIME_ENTRY);
-    }
 }
 
 #[cfg(test)]
@@ -221,8 +198,7 @@ mod tests {
         assert_eq!(OffsetIndex::parse(100, index.as_bytes()[..20].to_vec(), 20_000), None);
         let padded = [index.as_bytes(), &[0; 800]].concat();
         assert_eq!(OffsetIndex::parse(100, padded, 20_000), Some(index.clone()));
-        index.truncate_to(120);
-        assert_eq!(index.last_position(), 5000);
+        assert_eq!(index.last_position(), 20_000);
     }
 
     #[test]
@@ -250,7 +226,6 @@ mod tests {
         assert_eq!([999, 1000, 1999, 2000, 9999].map(|t| index.lookup(t)), [10, 15, 15, 20, 20]);
         assert_eq!(TimeIndex::parse(10, index.as_bytes().to_vec()), Some(index.clone()));
         assert_eq!(TimeIndex::parse(10, [index.as_bytes(), &[0; 24]].concat()), Some(index.clone()));
-        index.truncate_to(20);
-        assert_eq!(index.last(), Some((1000, 15)));
+        assert_eq!(index.last(), Some((2000, 20)));
     }
 }

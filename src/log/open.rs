@@ -1,6 +1,5 @@
 //! Creating partitions, and opening what is on disk.
 
-use std::any::Any;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -111,6 +110,7 @@ impl Partition {
 }
 
 /// What a partition starts with.
+#[allow(clippy::struct_field_names)] // Kafka's words: the offset where the log starts
 pub(super) struct Start {
     pub(super) segments: BTreeMap<Offset, Segment>,
     pub(super) active: Sink,
@@ -134,6 +134,15 @@ fn create_log(files: &dyn Files, path: &Path, allocate: u64) -> io::Result<File>
     Ok(file)
 }
 
+/// What the segments gave.
+struct Loaded {
+    segments: BTreeMap<Offset, Segment>,
+    active: Sink,
+    carried: Carried,
+    /// Batches were read, not only the end of the last segment.
+    scanned: bool,
+}
+
 /// Opens one partition.
 pub(super) struct Loader<'a> {
     pub(super) files: &'a dyn Files,
@@ -150,35 +159,21 @@ impl Loader<'_> {
         let start_checkpoint = self.options.log_start_offset.unwrap_or(0).max(0);
         if logs.is_empty() {
             let path = self.path(start_checkpoint, FileKind::Log);
-            create_log(self.files, &path, LOG_ALLOCATE_BYTES_MIN).map_err(storage("creating", &path))?;
-            logs.insert(start_checkpoint, LOG_ALLOCATE_BYTES_MIN);
+            create_log(self.files, &path, 0).map_err(storage("creating", &path))?;
+            logs.insert(start_checkpoint, 0);
         }
         let topic_id = self.topic_id();
-        let (epochs, epochs_known) = self.epochs();
-        let first = *logs.first_key_value().expect("there is a segment").0;
-        let (producers, producers_from) = self.producers(&snapshots, first)?;
-        let scan_from = self.scan_from(&logs, producers_from, epochs_known);
-        let mut carried = Carried { producers, producers_from, epochs, epoch: -1, next: first };
-        carried.epochs.truncate_end(scan_from);
-
-        let mut segments = BTreeMap::new();
-        let mut sinks: Vec<Sink> = Vec::new();
-        for (i, (base, len)) in logs.iter().enumerate() {
-            let is_last = i + 1 == logs.len();
-            if *base < scan_from {
-                segments.insert(*base, self.believe(*base, *len)?);
-                continue;
-            }
-            let scanned = self.recover(*base, i == 0, is_last, &mut carried)?;
-            segments.insert(*base, scanned.segment);
-            sinks.push(scanned.sink);
-        }
-        let Some(mut active) = sinks.pop() else { unreachable!("the last segment is always scanned") };
-        let log_end = carried.next;
-        let log_start = start_checkpoint.max(first).min(log_end.max(first));
+        let epochs = self.epochs();
+        let mut loaded = match self.believe_all(&logs, &snapshots, epochs.as_ref())? {
+            Some(loaded) => loaded,
+            None => self.recover_all(&logs, &snapshots, epochs)?,
+        };
+        let carried = &mut loaded.carried;
+        let (first, log_end) = (*logs.first_key_value().expect("there is a segment").0, carried.next);
+        let log_start = start_checkpoint.clamp(first, log_end);
         if start_checkpoint > log_end {
-            self.warn(format!(
-                "log start {start_checkpoint} of the checkpoint is above the log's end {log_end}"
+            self.warn(&format!(
+                "the checkpoint's log start {start_checkpoint} is above the log's end {log_end}"
             ));
         }
         carried.epochs.truncate_end(log_end);
@@ -186,29 +181,132 @@ impl Loader<'_> {
         carried.producers.expire(self.options.now_ms, self.config.producer_id_expiration_ms);
         carried.producers.forget_ended(Offset::MAX);
         self.remove_snapshots(&snapshots, &logs, log_end);
-        let tail = self.tail(&mut active)?;
+        let tail = self.tail(&loaded.active)?;
         let recovery_point = self.options.recovery_point.unwrap_or(0);
-        let flushed_end =
-            if self.options.clean_shutdown { log_end } else { recovery_point.max(active.base).min(log_end) };
+        let flushed_end = if loaded.scanned { recovery_point.max(loaded.active.base) } else { log_end };
         Ok(Start {
-            segments,
-            active,
+            segments: loaded.segments,
+            active: loaded.active,
             tail,
-            producers: carried.producers,
-            epochs: carried.epochs,
+            producers: loaded.carried.producers,
+            epochs: loaded.carried.epochs,
             log_start,
             log_end,
-            flushed_end,
+            flushed_end: flushed_end.min(log_end),
             topic_id,
-            dirty: !self.options.clean_shutdown || self.report.rebuilt_indexes > 0,
+            dirty: loaded.scanned,
         })
+    }
+
+    /// After a clean stop: what indexes, snapshot and epochs say, with the end of the last segment checked. None if
+    /// anything does not fit.
+    fn believe_all(
+        &mut self,
+        logs: &BTreeMap<Offset, u64>,
+        snapshots: &BTreeSet<Offset>,
+        epochs: Option<&Epochs>,
+    ) -> Result<Option<Loaded>, LogError> {
+        let Some((base, len)) = logs.last_key_value().filter(|_| self.options.clean_shutdown) else {
+            return Ok(None);
+        };
+        let (base, len) = (*base, *len);
+        let read = |kind| self.files.read(&self.path(base, kind)).ok();
+        let indexes = parse_indexes(base, read(FileKind::OffsetIndex), read(FileKind::TimeIndex), len);
+        let aborted =
+            read(FileKind::TransactionIndex).map_or(Some(Vec::new()), |bytes| txn_index::parse(&bytes));
+        let path = self.path(base, FileKind::Log);
+        let file = self.files.open(&path, OpenMode::Direct).map_err(storage("opening", &path))?;
+        let empty = len == 0;
+        let (Some((offsets, times)), Some(aborted)) =
+            (if empty { Some(Default::default()) } else { indexes }, aborted)
+        else {
+            self.warn(&format!("indexes of segment {base} are missing or damaged: the segment is read anew"));
+            return Ok(None);
+        };
+        let mut segment = Segment { aborted, ..Segment::new(base, self.options.now_ms) };
+        let mut sink = Sink { offsets, times, ..Sink::new(base, Some(file.clone()), len) };
+        if empty {
+            sink = Sink::new(base, Some(file.clone()), 0);
+        }
+        let next = recover::check_end(self.files, &file, &mut segment, &mut sink)
+            .map_err(storage("reading", &path))?;
+        let Some(next) = next else {
+            self.warn(&format!("segment {base} does not end as after a clean stop: it is read anew"));
+            return Ok(None);
+        };
+        let new = next == *logs.first_key_value().map_or(&0, |(first, _)| first);
+        let Some(producers) = self.snapshot_at(next, snapshots).or(new.then(Producers::default)) else {
+            self.warn(&format!("no producer snapshot at {next}: the log is read anew"));
+            return Ok(None);
+        };
+        let Some(epochs) = epochs.cloned().or(new.then(Epochs::default)) else { return Ok(None) };
+        let mut segments = BTreeMap::from([(base, segment)]);
+        for (sealed, len) in logs.range(..base) {
+            segments.insert(*sealed, self.believe(*sealed, *len)?);
+        }
+        let carried = Carried { producers, producers_from: next, epochs, epoch: -1, next };
+        Ok(Some(Loaded { segments, active: sink, carried, scanned: false }))
+    }
+
+    fn snapshot_at(&self, offset: Offset, snapshots: &BTreeSet<Offset>) -> Option<Producers> {
+        let path = self.path(offset, FileKind::ProducerSnapshot);
+        snapshots
+            .get(&offset)
+            .and_then(|_| self.files.read(&path).ok())
+            .and_then(|bytes| snapshot::parse(&bytes))
+    }
+
+    /// Reads batches from the recovery point on, and as far back as producers and epochs must be learned.
+    fn recover_all(
+        &mut self,
+        logs: &BTreeMap<Offset, u64>,
+        snapshots: &BTreeSet<Offset>,
+        epochs: Option<Epochs>,
+    ) -> Result<Loaded, LogError> {
+        let (Some((first, _)), Some((last, _))) = (logs.first_key_value(), logs.last_key_value()) else {
+            unreachable!("there is a segment")
+        };
+        let unflushed = match epochs {
+            // Without epochs all of the log is read.
+            None => *first,
+            Some(_) if self.options.clean_shutdown => *last,
+            Some(_) => self.options.recovery_point.unwrap_or(0),
+        };
+        let unflushed = logs.range(..=unflushed).next_back().map_or(*first, |(base, _)| *base);
+        // Snapshots stand at the bases of segments; later ones may know batches that were lost.
+        let known = logs
+            .range(..=unflushed)
+            .rev()
+            .find_map(|(base, _)| Some((*base, self.snapshot_at(*base, snapshots)?)));
+        let (scan_from, producers) = known.unwrap_or((*first, Producers::default()));
+        let mut carried = Carried {
+            producers,
+            producers_from: scan_from,
+            epochs: epochs.unwrap_or_default(),
+            epoch: -1,
+            next: scan_from,
+        };
+        carried.epochs.truncate_end(scan_from);
+        let mut segments = BTreeMap::new();
+        let mut active = None;
+        for (base, len) in logs {
+            if *base < scan_from {
+                segments.insert(*base, self.believe(*base, *len)?);
+                continue;
+            }
+            let scanned = self.recover(*base, base == first, base == last, &mut carried)?;
+            segments.insert(*base, scanned.segment);
+            active = Some(scanned.sink);
+        }
+        let Some(active) = active else { unreachable!("the last segment is always read") };
+        Ok(Loaded { segments, active, carried, scanned: true })
     }
 
     fn path(&self, offset: Offset, kind: FileKind) -> PathBuf {
         self.dir.join(file_name(offset, kind))
     }
 
-    fn warn(&mut self, text: String) {
+    fn warn(&mut self, text: &str) {
         self.report.warnings.push(format!("{}: {text}", self.dir.display()));
     }
 
@@ -265,7 +363,7 @@ impl Loader<'_> {
             let (from, to) = (self.dir.join(format!("{name}.swap")), self.dir.join(name));
             self.files.rename(&from, &to).map_err(storage("renaming", &from))?;
         }
-        self.warn(format!("ended an interrupted compaction of {} files", swaps.len()));
+        self.warn(&format!("ended an interrupted compaction of {} files", swaps.len()));
         self.files.sync_dir(self.dir).map_err(storage("flushing", self.dir))
     }
 
@@ -291,7 +389,7 @@ impl Loader<'_> {
         }
         for (base, name) in others {
             if !logs.contains_key(&base) {
-                self.warn(format!("removed index {name} without a log"));
+                self.warn(&format!("removed index {name} without a log"));
                 self.remove(&self.dir.join(name))?;
             }
         }
@@ -306,59 +404,22 @@ impl Loader<'_> {
         let parsed =
             self.files.read(&path).ok().and_then(|bytes| checkpoint::parse_partition_metadata(&bytes));
         parsed.unwrap_or_else(|| {
-            self.warn("partition.metadata is damaged: the topic's id is taken from the metadata".into());
+            self.warn("partition.metadata is damaged: the topic's id is taken from the metadata");
             TopicId::ZERO
         })
     }
 
-    /// The epochs, and whether they can be believed.
-    fn epochs(&mut self) -> (Epochs, bool) {
+    /// The epochs, if they can be believed.
+    fn epochs(&mut self) -> Option<Epochs> {
         let path = self.dir.join(names::LEADER_EPOCH_CHECKPOINT);
         if !self.files.exists(&path) {
-            return (Epochs::default(), false);
+            return None;
         }
-        match self.files.read(&path).ok().and_then(|bytes| checkpoint::parse_epochs(&bytes)) {
-            Some(entries) => (Epochs::new(entries), true),
-            None => {
-                self.warn("leader-epoch-checkpoint is damaged: it is built anew from the log".into());
-                (Epochs::default(), false)
-            }
+        let parsed = self.files.read(&path).ok().and_then(|bytes| checkpoint::parse_epochs(&bytes));
+        if parsed.is_none() {
+            self.warn("leader-epoch-checkpoint is damaged: it is built anew from the log");
         }
-    }
-
-    /// The newest snapshot of producers that can be read, and its offset; none and the log's first offset otherwise.
-    fn producers(
-        &mut self,
-        snapshots: &BTreeSet<Offset>,
-        first: Offset,
-    ) -> Result<(Producers, Offset), LogError> {
-        let recovery_point = self.options.recovery_point.unwrap_or(0);
-        for offset in snapshots.iter().rev() {
-            // Without a clean stop a snapshot above what is flushed may know batches that were lost.
-            if !self.options.clean_shutdown && *offset > recovery_point.max(first) {
-                continue;
-            }
-            let path = self.path(*offset, FileKind::ProducerSnapshot);
-            match self.files.read(&path).ok().and_then(|bytes| snapshot::parse(&bytes)) {
-                Some(producers) => return Ok((producers, *offset)),
-                None => {
-                    self.warn(format!("producer snapshot {} is damaged and removed", path.display()));
-                    self.remove(&path)?;
-                }
-            }
-        }
-        Ok((Producers::default(), first))
-    }
-
-    /// The base of the first segment to scan: from the recovery point on, and as far back as producers and epochs
-    /// must be learned. After a clean stop the last segment is enough.
-    fn scan_from(&self, logs: &BTreeMap<Offset, u64>, producers_from: Offset, epochs_known: bool) -> Offset {
-        let last = logs.last_key_value().map_or(0, |(base, _)| *base);
-        let unflushed =
-            if self.options.clean_shutdown { last } else { self.options.recovery_point.unwrap_or(0) };
-        let from = if epochs_known { unflushed.min(producers_from) } else { Offset::MIN };
-        let first = logs.first_key_value().map_or(0, |(base, _)| *base);
-        logs.range(..=from).next_back().map_or(first, |(base, _)| *base).min(last)
+        parsed.map(Epochs::new)
     }
 
     /// A segment that was flushed and sealed: its largest timestamp and aborted transactions from their indexes.
@@ -376,8 +437,9 @@ impl Loader<'_> {
         segment.max_timestamp = times.last();
         match aborted {
             Some(aborted) => segment.aborted = aborted,
-            None => self
-                .warn(format!("transaction index of segment {base} is damaged: aborted records may be read")),
+            None => self.warn(&format!(
+                "transaction index of segment {base} is damaged: aborted records may be read"
+            )),
         }
         Ok(segment)
     }
@@ -395,7 +457,7 @@ impl Loader<'_> {
             write_file(self.files, &path, bytes).map_err(storage("writing", &path))?;
         }
         self.report.rebuilt_indexes += 1;
-        self.warn(format!("indexes of segment {base} were missing or damaged and are built anew"));
+        self.warn(&format!("indexes of segment {base} were missing or damaged and are built anew"));
         Ok(times)
     }
 
@@ -455,7 +517,7 @@ impl Loader<'_> {
         if scanned.end == Decision::CutDamaged {
             self.report.truncated_bytes += scanned.cut_bytes;
             let (cut, defect) = (scanned.cut_bytes, scanned.defect);
-            self.warn(format!(
+            self.warn(&format!(
                 "segment {} is cut by {cut} bytes at {size}: {defect:?}",
                 scanned.segment.base
             ));
@@ -486,7 +548,7 @@ impl Loader<'_> {
             let bytes = header.to_bytes();
             self.files.write_at(file, *position, &bytes[..16]).map_err(storage("repairing", path))?;
             let (base, epoch) = (header.base_offset, header.partition_leader_epoch);
-            self.warn(format!(
+            self.warn(&format!(
                 "batch at {position} of {} got its offset {base} and epoch {epoch} back",
                 path.display()
             ));
@@ -507,7 +569,7 @@ impl Loader<'_> {
             write_file(self.files, &saved, &bytes).map_err(storage("writing", &saved))?;
             self.report.lost_offsets.push((*first, *last));
             let bytes = to - from;
-            self.warn(format!(
+            self.warn(&format!(
                 "{bytes} damaged bytes at {from} of segment {base} were taken out and saved in {}: offsets {first} to {last} are lost",
                 saved.display()
             ));
@@ -526,13 +588,13 @@ impl Loader<'_> {
         for offset in snapshots {
             let useful = *offset == log_end || (logs.contains_key(offset) && *offset < log_end);
             if !useful && let Err(error) = self.remove(&self.path(*offset, FileKind::ProducerSnapshot)) {
-                self.warn(error.to_string());
+                self.warn(&error.to_string());
             }
         }
     }
 
     /// The bytes behind the active segment's last whole block.
-    fn tail(&self, active: &mut Sink) -> Result<Vec<u8>, LogError> {
+    fn tail(&self, active: &Sink) -> Result<Vec<u8>, LogError> {
         let path = self.path(active.base, FileKind::Log);
         let Some(file) = &active.file else { unreachable!("a scanned segment has a file") };
         let partial = active.written % BLOCK_BYTES as u64;
@@ -546,9 +608,4 @@ impl Loader<'_> {
         }
         Ok(tail)
     }
-}
-
-/// A value of a background job.
-pub(super) fn ran<T: Any + Send>(value: T) -> io::Result<Box<dyn Any + Send>> {
-    Ok(Box::new(value))
 }

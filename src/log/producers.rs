@@ -157,7 +157,7 @@ pub enum Checked {
 /// All producers of a partition.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Producers {
-    producers: BTreeMap<ProducerId, Producer>,
+    by_id: BTreeMap<ProducerId, Producer>,
     /// First offset of each open transaction.
     ongoing: BTreeMap<Offset, ProducerId>,
     /// First and last offset of transactions that ended, possibly above the high watermark.
@@ -169,17 +169,17 @@ impl Producers {
     pub fn from_entries(entries: impl IntoIterator<Item = (ProducerId, Producer)>) -> Producers {
         let producers: BTreeMap<ProducerId, Producer> = entries.into_iter().collect();
         let ongoing = producers.iter().filter_map(|(id, p)| Some((p.txn_first_offset?, *id))).collect();
-        Producers { producers, ongoing, ended: BTreeMap::new() }
+        Producers { by_id: producers, ongoing, ended: BTreeMap::new() }
     }
 
     /// All producers, by id.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (&ProducerId, &Producer)> {
-        self.producers.iter()
+        self.by_id.iter()
     }
 
     /// One producer.
     pub fn get(&self, id: ProducerId) -> Option<&Producer> {
-        self.producers.get(&id)
+        self.by_id.get(&id)
     }
 
     /// Checks batches against what is known. `transaction_version` decides how strictly markers are checked.
@@ -192,7 +192,7 @@ impl Producers {
         let mut update = Update::default();
         for batch in batches.iter().filter(|batch| batch.header.has_producer_id()) {
             let id = batch.header.producer_id;
-            let known = self.producers.get(&id);
+            let known = self.by_id.get(&id);
             if origin == AppendOrigin::Client
                 && let Some(mark) = known.and_then(|p| p.duplicate_of(&batch.header))
             {
@@ -228,10 +228,10 @@ impl Producers {
     /// Applies an append. Gives the transactions it aborted, for the transaction index.
     pub fn apply(&mut self, update: Update) -> Vec<AbortedTransaction> {
         for (id, next) in update.producers {
-            match self.producers.get_mut(&id) {
+            match self.by_id.get_mut(&id) {
                 Some(producer) => producer.merge(next),
                 None => {
-                    self.producers.insert(id, next);
+                    self.by_id.insert(id, next);
                 }
             }
         }
@@ -267,11 +267,6 @@ impl Producers {
         }
     }
 
-    /// The first offset of the oldest open transaction.
-    pub fn first_undecided_offset(&self) -> Option<Offset> {
-        self.ongoing.first_key_value().map(|(first, _)| *first)
-    }
-
     /// Forgets ended transactions below the high watermark.
     pub fn forget_ended(&mut self, high_watermark: Offset) {
         if !self.ended.is_empty() {
@@ -281,7 +276,7 @@ impl Producers {
 
     /// Forgets producers that were silent for `expiration_ms` and have no open transaction.
     pub fn expire(&mut self, now_ms: WallMs, expiration_ms: i64) {
-        self.producers.retain(|_, p| {
+        self.by_id.retain(|_, p| {
             p.txn_first_offset.is_some() || now_ms.saturating_sub(p.last_timestamp) < expiration_ms
         });
     }
@@ -296,7 +291,7 @@ impl Producers {
             coordinator_epoch: p.coordinator_epoch,
             current_txn_start_offset: p.txn_first_offset.unwrap_or(-1),
         };
-        self.producers.iter().map(describe).collect()
+        self.by_id.iter().map(describe).collect()
     }
 }
 

@@ -259,7 +259,9 @@ impl Partition {
             self.place(env, read.segment, lowest).filter(|_| self.segments.contains_key(&read.segment))
         else {
             // Deleted, truncated, or thrown out of the cache meanwhile: from the start.
-            waiters.into_iter().for_each(|waiter| self.resume(env, waiter, None, effects));
+            for waiter in waiters {
+                self.resume(env, waiter, None, effects);
+            }
             return;
         };
         let short = (bytes.len() as u64) < place.limit.saturating_sub(read.start).min(read.len as u64);

@@ -42,7 +42,8 @@ pub(super) enum Defect {
 }
 
 impl Defect {
-    /// All of them.
+    /// All of them, for the test of the table.
+    #[cfg(test)]
     pub(super) const ALL: [Defect; 7] = [
         Defect::EndOfFile,
         Defect::Zeros,
@@ -223,9 +224,20 @@ impl Follows {
         }
         let epoch = header.partition_leader_epoch;
         if epoch < self.epoch || after.is_some_and(|after| after.partition_leader_epoch < epoch) {
-            header.partition_leader_epoch = self.epoch;
+            let known = (self.epoch >= 0).then_some(self.epoch);
+            let after = after.map_or(-1, |after| after.partition_leader_epoch);
+            header.partition_leader_epoch = known.unwrap_or(after);
         }
         header
+    }
+
+    fn at(segment: Offset) -> Follows {
+        Follows { segment, next: segment, epoch: -1 }
+    }
+
+    fn passed(&mut self, header: &BatchHeader) {
+        self.next = header.next_offset();
+        self.epoch = header.partition_leader_epoch;
     }
 
     fn admits(&self, header: &BatchHeader) -> bool {
@@ -413,25 +425,54 @@ pub(super) fn rebuild_indexes(
     scanner.len = scanner.len.min(size);
     let mut segment = Segment::new(base, 0);
     let mut sink = Sink::new(base, None, 0);
-    let mut follows = Follows { segment: base, next: base, epoch: -1 };
+    let mut follows = Follows::at(base);
     let mut position = 0;
     while let Ok(header) = scanner.batch(position, &follows)? {
         index_batch(&mut segment, &mut sink, &header, position, interval_bytes);
         position += header.total_bytes() as u64;
-        follows.next = header.next_offset();
+        follows.passed(&header);
     }
     index_time(&segment, &mut sink);
     Ok((sink.offsets, sink.times))
 }
 
+/// Reads the end of a segment that was closed cleanly, from the last entry of its index on, into the rest of what is
+/// known about it. The offset after its last batch; None if it does not end with a whole batch.
+pub(super) fn check_end(
+    files: &dyn Files,
+    file: &File,
+    segment: &mut Segment,
+    sink: &mut Sink,
+) -> io::Result<Option<Offset>> {
+    let mut scanner = Scanner::new(files, file)?;
+    let mut follows = Follows::at(segment.base);
+    if let Ok(first) = scanner.batch(0, &follows)? {
+        segment.first_timestamp = Some(first.max_timestamp);
+    }
+    segment.max_timestamp = sink.times.last();
+    let mut position = sink.offsets.last_position();
+    sink.bytes_since_index = scanner.len.saturating_sub(position);
+    while position < scanner.len {
+        let Some(header) = scanner.valid_header(position)?.filter(|header| follows.admits(header)) else {
+            return Ok(None);
+        };
+        segment.note(&header);
+        position += header.total_bytes() as u64;
+        follows.passed(&header);
+    }
+    segment.size = position;
+    sink.written = position;
+    Ok(Some(follows.next))
+}
+
 /// The offset after the last batch of a file that is valid from its start.
 pub(super) fn valid_end(files: &dyn Files, file: &File, base: Offset) -> io::Result<Offset> {
     let mut scanner = Scanner::new(files, file)?;
-    let mut follows = Follows { segment: base, next: base, epoch: -1 };
+    let mut follows = Follows::at(base);
     let mut position = 0;
     while let Ok(header) = scanner.batch(position, &follows)? {
         position += header.total_bytes() as u64;
-        follows.next = header.next_offset();
+        follows.passed(&header);
     }
     Ok(follows.next)
 }
@@ -471,7 +512,7 @@ pub(super) fn cut_at(files: &dyn Files, dir: &Path, offset: Offset) -> io::Resul
         match parse_file_name(&entry.name) {
             Some((base, FileKind::Log)) => bases.push(base),
             Some((at, FileKind::ProducerSnapshot)) if at > offset => {
-                files.remove_file(&dir.join(&entry.name))?
+                files.remove_file(&dir.join(&entry.name))?;
             }
             _ => {}
         }
@@ -486,13 +527,13 @@ pub(super) fn cut_at(files: &dyn Files, dir: &Path, offset: Offset) -> io::Resul
     let Some(base) = bases.get(keep).copied() else { return Ok(()) };
     let file = files.open(&dir.join(file_name(base, FileKind::Log)), OpenMode::Direct)?;
     let mut scanner = Scanner::new(files, &file)?;
-    let mut follows = Follows { segment: base, next: base, epoch: -1 };
+    let mut follows = Follows::at(base);
     let mut position = 0;
     while let Ok(header) = scanner.batch(position, &follows)?
         && header.last_offset() < offset
     {
         position += header.total_bytes() as u64;
-        follows.next = header.next_offset();
+        follows.passed(&header);
     }
     files.set_len(&file, position)?;
     files.sync(&file)?;

@@ -48,7 +48,7 @@ impl Segment {
         }
     }
 
-    fn note(&mut self, header: &BatchHeader) {
+    pub(super) fn note(&mut self, header: &BatchHeader) {
         if self.first_timestamp.is_none() {
             self.first_timestamp = Some(header.max_timestamp);
         }

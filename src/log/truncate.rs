@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::error::LogError;
 use super::flow::Op;
-use super::open::{Loader, Start, ran};
+use super::open::{Loader, Start};
 use super::partition::{Partition, State};
 use super::recover;
 use super::segment::storage;
@@ -57,7 +57,8 @@ impl Partition {
                 options: &options,
                 report: RecoveryReport::default(),
             };
-            ran(done.and_then(|()| loader.load()))
+            let loaded = done.and_then(|()| loader.load());
+            Ok(Box::new(loaded) as Box<dyn std::any::Any + Send>)
         };
         let token = self.token(Op::Truncate);
         env.disk.background(FileJob::Run(Box::new(work)), token);

@@ -46,11 +46,6 @@ pub(super) struct InFlight {
 }
 
 impl Unit {
-    /// Bytes with the carry, without padding.
-    pub(super) fn len(&self) -> usize {
-        self.buf.len()
-    }
-
     /// The end in the file, padding included.
     pub(super) fn padded_end(&self) -> u64 {
         self.position + self.buf.len().next_multiple_of(BLOCK_BYTES) as u64

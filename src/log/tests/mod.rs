@@ -1,5 +1,7 @@
 //! Partitions on the simulated disk.
 
+#![allow(clippy::case_sensitive_file_extension_comparisons, clippy::large_stack_arrays)]
+
 mod basics;
 mod model;
 mod reads;
