@@ -4,6 +4,7 @@
 //! `tests/fuzz_smoke.rs`.
 
 use std::collections::BTreeSet;
+use std::fmt::Write as _;
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
@@ -139,8 +140,9 @@ fn apis_are_kafkas() {
     for api in &APIS {
         for v in api.versions() {
             let (request, response) = (api.request_header_version(v), api.response_header_version(v));
-            ours += &format!(
-                "{} {} {v} {} {request} {response} {} {}\n",
+            let _ = writeln!(
+                ours,
+                "{} {} {v} {} {request} {response} {} {}",
                 api.key.code(),
                 api.name,
                 api.stable_versions().contains(&v),
