@@ -67,7 +67,7 @@ impl Controller {
             let reason = Some("Controller failover".into());
             records.push(MetadataRecord::AbortTransaction(AbortTransactionRecord { reason }));
         }
-        if self.image().features().metadata_version().is_some() {
+        if self.loader.settled().features().metadata_version().is_some() {
             return Decision { records, reply: () };
         }
         let name = Some("Bootstrap records".into());
