@@ -15,7 +15,7 @@ use super::super::record::{
 use super::partition_change::PartitionChange;
 use super::{ApiError, Context, Controller, Decision, codes};
 use crate::base::{BrokerId, DirectoryId, TopicId, Uuid};
-use crate::config::TopicConfig;
+use crate::config::{ResourceKind, TopicConfig};
 
 /// How a broker presents itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -282,7 +282,7 @@ impl Controller {
     }
 
     fn topic_config(&self, context: &Context<'_>, topic: &Topic) -> TopicConfig {
-        let configs = self.image().configs().get(super::super::image::ResourceType::Topic, &topic.name);
+        let configs = self.image().configs().get(ResourceKind::Topic, &topic.name);
         match configs {
             Some(configs) => TopicConfig::effective(context.config, configs),
             None => context.config.topic_defaults.clone(),

@@ -1,10 +1,10 @@
 //! Each decision is replayed, so that every test also shows that the records say what the reply does.
 
-use super::super::image::{DIRECTORY_LOST, Partition, ResourceType};
+use super::super::image::{DIRECTORY_LOST, Partition};
 use super::super::record::{Feature, METADATA_VERSION_LATEST, PartitionChangeRecord, RegisterBrokerRecord};
 use super::*;
 use crate::base::{BrokerId, DirectoryId, Uuid};
-use crate::config::STANDALONE;
+use crate::config::{ResourceKind, STANDALONE};
 use crate::wire::messages::create_partitions_request::{CreatePartitionsAssignment, CreatePartitionsTopic};
 use crate::wire::messages::create_topics_request::{self, CreatableReplicaAssignment, CreatableTopicConfig};
 use crate::wire::messages::delete_topics_request::DeleteTopicState;
@@ -112,7 +112,7 @@ impl Cluster {
         self.commit(decision).resources.remove(0).error
     }
 
-    fn value(&self, kind: ResourceType, name: &str, key: &str) -> Option<&str> {
+    fn value(&self, kind: ResourceKind, name: &str, key: &str) -> Option<&str> {
         self.controller.image().configs().value(kind, name, key)
     }
 }
@@ -225,7 +225,7 @@ fn bootstrap_writes_what_kafka_writes() {
         ("transaction.version", 2),
     ];
     assert_eq!(levels, expected.map(|(n, l)| (n.to_owned(), l)));
-    assert_eq!(cluster.value(ResourceType::Broker, "", "min.insync.replicas"), Some("1"));
+    assert_eq!(cluster.value(ResourceKind::Broker, "", "min.insync.replicas"), Some("1"));
     assert_eq!(cluster.controller.activate(&bootstrap_records(), 1).records, []);
 }
 
@@ -260,7 +260,7 @@ fn a_topic_is_created_with_its_partitions_and_configuration() {
         names,
         ["TopicRecord", "ConfigRecord", "PartitionRecord", "PartitionRecord", "PartitionRecord"]
     );
-    assert_eq!(cluster.value(ResourceType::Topic, "foo", "retention.ms"), Some("1000"));
+    assert_eq!(cluster.value(ResourceKind::Topic, "foo", "retention.ms"), Some("1000"));
     let p = cluster.partition("foo", 2);
     assert_eq!((p.leader, p.leader_epoch, p.partition_epoch), (1, 0, 0));
     assert_eq!((&p.replicas, &p.isr, &p.directories), (&vec![1], &vec![1], &vec![DIRECTORY]));
@@ -494,7 +494,7 @@ fn a_deleted_topic_takes_its_configuration_along() {
     let decision = cluster.decide(|c, ctx| c.delete_topics(ctx, &request, 5)).unwrap();
     cluster.commit(decision);
     assert!(cluster.create_one("a", 1).error.is_none());
-    assert_eq!(cluster.value(ResourceType::Topic, "a", "retention.ms"), None);
+    assert_eq!(cluster.value(ResourceKind::Topic, "a", "retention.ms"), None);
 }
 
 #[test]
@@ -542,26 +542,26 @@ fn configurations_change_by_operation() {
     let (set, delete, append, subtract) = (0, 1, 2, 3);
     let ok = ApiError::NONE;
     assert_eq!(cluster.alter(2, "a", &[("retention.ms", set, Some("5"))]), ok);
-    assert_eq!(cluster.value(ResourceType::Topic, "a", "retention.ms"), Some("5"));
+    assert_eq!(cluster.value(ResourceKind::Topic, "a", "retention.ms"), Some("5"));
     let before = cluster.log.len();
     assert_eq!(cluster.alter(2, "a", &[("retention.ms", set, Some("5"))]), ok);
     assert_eq!(cluster.log.len(), before, "an equal value is no change");
     assert_eq!(cluster.alter(2, "a", &[("cleanup.policy", append, Some("compact"))]), ok);
-    assert_eq!(cluster.value(ResourceType::Topic, "a", "cleanup.policy"), Some("delete,compact"));
+    assert_eq!(cluster.value(ResourceKind::Topic, "a", "cleanup.policy"), Some("delete,compact"));
     assert_eq!(cluster.alter(2, "a", &[("cleanup.policy", subtract, Some("delete"))]), ok);
-    assert_eq!(cluster.value(ResourceType::Topic, "a", "cleanup.policy"), Some("compact"));
+    assert_eq!(cluster.value(ResourceKind::Topic, "a", "cleanup.policy"), Some("compact"));
     assert_eq!(
         cluster.alter(2, "a", &[("retention.ms", delete, None), ("cleanup.policy", delete, None)]),
         ok
     );
-    assert!(cluster.controller.image().configs().get(ResourceType::Topic, "a").is_none());
+    assert!(cluster.controller.image().configs().get(ResourceKind::Topic, "a").is_none());
 
     assert_eq!(cluster.alter(4, "", &[("log.retention.ms", set, Some("77"))]), ok);
     assert_eq!(cluster.alter(4, "1", &[("log.cleaner.threads", set, Some("2"))]), ok);
-    assert_eq!(cluster.value(ResourceType::Broker, "1", "log.cleaner.threads"), Some("2"));
+    assert_eq!(cluster.value(ResourceKind::Broker, "1", "log.cleaner.threads"), Some("2"));
     assert_eq!(cluster.alter(32, "g", &[("consumer.session.timeout.ms", set, Some("50000"))]), ok);
     assert_eq!(cluster.alter(16, "s", &[("interval.ms", set, Some("1000"))]), ok);
-    assert_eq!(cluster.value(ResourceType::ClientMetrics, "s", "interval.ms"), Some("1000"));
+    assert_eq!(cluster.value(ResourceKind::ClientMetrics, "s", "interval.ms"), Some("1000"));
 }
 
 #[test]
@@ -648,8 +648,8 @@ fn legacy_alter_configs_replaces_everything() {
     assert!(reply.resources[0].error.is_none());
     assert!(crate::wire::codec::encode(&reply.to_legacy(), 2).is_ok());
     assert!(crate::wire::codec::encode(&reply.to_incremental(), 1).is_ok());
-    assert_eq!(cluster.value(ResourceType::Topic, "a", "segment.ms"), Some("7"));
-    assert_eq!(cluster.value(ResourceType::Topic, "a", "retention.ms"), None);
+    assert_eq!(cluster.value(ResourceKind::Topic, "a", "segment.ms"), Some("7"));
+    assert_eq!(cluster.value(ResourceKind::Topic, "a", "retention.ms"), None);
 }
 
 #[test]
