@@ -382,7 +382,9 @@ fn a_node_goes_on_from_what_apache_kafka_formatted_and_wrote() {
     let mut raft = Raft::new(identity, Some(&state));
     raft.replay_snapshot(0, 0, &snapshot);
     let (loader, controls) = image_of_log(log);
-    controls.iter().for_each(|control| raft.replay(control));
+    for control in &controls {
+        raft.replay(control);
+    }
     raft.log_read(loader.image().offset() + 1, loader.image().epoch());
     let mut effects = Vec::new();
     raft.step(Ticks(0), NOW_MS, Input::Start, &mut effects).expect("a start");

@@ -146,7 +146,6 @@ impl Raft {
     ) -> Result<(), RaftError> {
         match (input, &mut self.role) {
             (Input::Start, Role::Unattached) => self.start(now_ms, effects),
-            (Input::Start, Role::Leader(_)) => Ok(()),
             (Input::Propose(values), Role::Leader(leader)) => {
                 let proposed = leader.propose(values, now_ms, effects)?;
                 // The caller learns the offsets before it does the append.
@@ -158,7 +157,7 @@ impl Raft {
                 leader.durable(end, effects);
                 Ok(())
             }
-            (Input::Durable(_), Role::Unattached) => Ok(()),
+            (Input::Start, Role::Leader(_)) | (Input::Durable(_), Role::Unattached) => Ok(()),
         }
     }
 

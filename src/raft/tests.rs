@@ -28,7 +28,10 @@ fn step(raft: &mut Raft, input: Input<'_>) -> Vec<Effect> {
     effects
 }
 
-fn entries(bytes: &[u8]) -> Result<Vec<(Offset, i32, Option<Vec<u8>>)>, RaftError> {
+/// Offset, epoch, and the value of a data record.
+type Read = (Offset, i32, Option<Vec<u8>>);
+
+fn entries(bytes: &[u8]) -> Result<Vec<Read>, RaftError> {
     let mut seen = Vec::new();
     Entries::new(bytes).for_each(|entry| {
         let value = match entry.kind {

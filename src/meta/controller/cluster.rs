@@ -79,9 +79,10 @@ impl Controller {
         if same.is_none() {
             let clean = existing.is_some_and(|b| b.broker_epoch == request.previous_broker_epoch);
             let id = Some(request.broker_id);
-            let event = match self.elr_enabled() && !clean {
-                true => Event { unclean: id, ..Event::default() },
-                false => Event { remove: id, ..Event::default() },
+            let event = if self.elr_enabled() && !clean {
+                Event { unclean: id, ..Event::default() }
+            } else {
+                Event { remove: id, ..Event::default() }
             };
             self.change_partitions(context, event, |p| involves(p, request.broker_id), &mut records);
         }

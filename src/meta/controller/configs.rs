@@ -209,10 +209,7 @@ impl Controller {
 
 /// Refuses more configurations of one resource than one request may change.
 pub(super) fn check_count(count: usize) -> Result<(), ApiError> {
-    match count > RECORDS_PER_REQUEST_MAX {
-        true => Err(too_many()),
-        false => Ok(()),
-    }
+    if count > RECORDS_PER_REQUEST_MAX { Err(too_many()) } else { Ok(()) }
 }
 
 fn too_many() -> ApiError {
@@ -225,10 +222,10 @@ fn repeated<'r>(resources: impl Iterator<Item = (i8, &'r str)>) -> BTreeSet<(i8,
 }
 
 fn check_once(repeated: &BTreeSet<(i8, &str)>, resource_type: i8, name: &str) -> Result<(), ApiError> {
-    match repeated.contains(&(resource_type, name)) {
-        true => Err(invalid_request("Each resource must appear at most once.".to_owned())),
-        false => Ok(()),
+    if repeated.contains(&(resource_type, name)) {
+        return Err(invalid_request("Each resource must appear at most once.".to_owned()));
     }
+    Ok(())
 }
 
 fn kind_of(context: &Context<'_>, resource_type: i8, name: &str) -> Result<ResourceKind, ApiError> {

@@ -564,12 +564,15 @@ fn configurations_change_by_operation() {
     assert_eq!(cluster.value(ResourceKind::ClientMetrics, "s", "interval.ms"), Some("1000"));
 }
 
+/// Resource type and name, key, operation, value; error code and part of the message.
+type Refusal = (i8, &'static str, &'static str, i8, Option<&'static str>, i16, &'static str);
+
 #[test]
 fn refusals_of_alter_configs() {
     let mut cluster = Cluster::standalone();
     cluster.create_one("a", 1);
     let before = cluster.log.len();
-    let table: &[(i8, &str, &str, i8, Option<&str>, i16, &str)] = &[
+    let table: &[Refusal] = &[
         (2, "zz", "retention.ms", 0, Some("1"), codes::UNKNOWN_TOPIC_OR_PARTITION, ""),
         (2, "", "retention.ms", 0, Some("1"), codes::INVALID_REQUEST, "Default topic resources"),
         (2, "a", "retention.ms", 0, Some("x"), codes::INVALID_CONFIG, "retention.ms"),
