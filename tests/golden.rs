@@ -4,13 +4,14 @@
 //! `tests/fuzz_smoke.rs`.
 
 use std::collections::BTreeSet;
+use std::fmt::Write as _;
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::OnceLock;
 
-use ottla::wire::ErrorCode;
 use ottla::wire::api::APIS;
+use ottla::wire::{ErrorCode, Writer};
 
 #[path = "golden/entries.rs"]
 mod entries;
@@ -92,6 +93,38 @@ fn mutated_messages_are_refused_or_read() {
 }
 
 #[test]
+#[ignore = "writes the corpus for tests/fuzz, checks nothing"]
+fn write_fuzz_corpus() {
+    let Some(entries) = entries() else { return };
+    let corpus = |target: &str| {
+        let directory = jars::root().join("target/fuzz/corpus").join(target);
+        fs::create_dir_all(&directory).unwrap();
+        directory
+    };
+    let (messages, requests) = (corpus("message"), corpus("request"));
+    for Entry { name, shape, from, first, .. } in entries.iter().filter(|e| e.from == e.to) {
+        let place = ROWS.iter().position(|row| row.name == name).unwrap();
+        let [low, high] = (place as u16).to_le_bytes();
+        let version = (from - ROWS[place].versions.start()) as u8;
+        let file = format!("{name}-{from}-{shape:?}");
+        fs::write(messages.join(&file), [&[low, high, version], &first[..]].concat()).unwrap();
+        let api = APIS.iter().find(|api| name.strip_suffix("Request") == Some(api.name));
+        if let Some(api) = api {
+            let mut w = Writer::new();
+            w.i16(api.key.code());
+            w.i16(*from);
+            w.i32(1);
+            w.string(false, "c");
+            if api.request_header_version(*from) == 2 {
+                w.tags();
+            }
+            w.raw(first);
+            fs::write(requests.join(&file), w.written()).unwrap();
+        }
+    }
+}
+
+#[test]
 fn error_codes_are_kafkas() {
     let Some(directory) = made() else { return };
     let expected = fs::read_to_string(directory.join("errors.txt")).unwrap();
@@ -107,8 +140,9 @@ fn apis_are_kafkas() {
     for api in &APIS {
         for v in api.versions() {
             let (request, response) = (api.request_header_version(v), api.response_header_version(v));
-            ours += &format!(
-                "{} {} {v} {} {request} {response} {} {}\n",
+            let _ = writeln!(
+                ours,
+                "{} {} {v} {} {request} {response} {} {}",
                 api.key.code(),
                 api.name,
                 api.stable_versions().contains(&v),

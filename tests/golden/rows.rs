@@ -9,12 +9,14 @@ use ottla::wire::codec::{DecodeError, EncodeError, Message, decode, encode};
 
 pub use table::ROWS;
 
+/// Reads bytes of the first version and writes them in the second.
+type Recode = fn(&[u8], i16, i16) -> Result<Vec<u8>, Failure>;
+
 /// A message.
 pub struct Row {
     pub name: &'static str,
     pub versions: RangeInclusive<i16>,
-    /// Reads bytes of the first version and writes them in the second.
-    pub recode: fn(&[u8], i16, i16) -> Result<Vec<u8>, Failure>,
+    pub recode: Recode,
     /// The message with its defaults.
     pub default: fn(i16) -> Result<Vec<u8>, EncodeError>,
 }

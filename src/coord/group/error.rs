@@ -93,8 +93,8 @@ impl GroupError {
             3 | 7 | 19 | 15 => GroupError::CoordinatorNotAvailable,
             // NOT_LEADER_OR_FOLLOWER, KAFKA_STORAGE_ERROR, and itself
             6 | 56 | 16 => GroupError::NotCoordinator,
-            // INVALID_FETCH_SIZE, MESSAGE_TOO_LARGE, RECORD_LIST_TOO_LARGE
-            4 | 10 | 18 => GroupError::UnknownServerError,
+            // INVALID_FETCH_SIZE, MESSAGE_TOO_LARGE, RECORD_LIST_TOO_LARGE, and itself
+            -1 | 4 | 10 | 18 => GroupError::UnknownServerError,
             14 => GroupError::CoordinatorLoadInProgress,
             _ => GroupError::Append(code),
         }

@@ -120,6 +120,13 @@ impl InFlight {
         self.queue.iter().any(|entry| entry.group.as_deref() == Some(group))
     }
 
+    /// Whether an assignment of this generation is on its way.
+    pub(super) fn assigns(&self, group: &str, of_generation: i32) -> bool {
+        let assigns =
+            |then: &Then| matches!(then, Then::Assigned { generation, .. } if *generation == of_generation);
+        self.queue.iter().any(|entry| entry.group.as_deref() == Some(group) && assigns(&entry.then))
+    }
+
     /// Groups that are deleted in memory but not yet in the log.
     pub(super) fn removed(&self) -> impl Iterator<Item = &ClassicGroup> {
         self.queue.iter().flat_map(|entry| &entry.removed)

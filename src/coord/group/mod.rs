@@ -30,6 +30,7 @@ mod offsets;
 mod record;
 mod subscription;
 mod timers;
+mod wire_form;
 
 pub use config::GroupConfig;
 pub use coordinator::{GroupCoordinator, Replayed, partition_for};

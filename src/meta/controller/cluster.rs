@@ -15,7 +15,7 @@ use super::super::record::{
 use super::partition_change::PartitionChange;
 use super::{ApiError, Context, Controller, Decision, codes};
 use crate::base::{BrokerId, DirectoryId, TopicId, Uuid};
-use crate::config::TopicConfig;
+use crate::config::{ResourceKind, TopicConfig};
 
 /// How a broker presents itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -79,9 +79,10 @@ impl Controller {
         if same.is_none() {
             let clean = existing.is_some_and(|b| b.broker_epoch == request.previous_broker_epoch);
             let id = Some(request.broker_id);
-            let event = match self.elr_enabled() && !clean {
-                true => Event { unclean: id, ..Event::default() },
-                false => Event { remove: id, ..Event::default() },
+            let event = if self.elr_enabled() && !clean {
+                Event { unclean: id, ..Event::default() }
+            } else {
+                Event { remove: id, ..Event::default() }
             };
             self.change_partitions(context, event, |p| involves(p, request.broker_id), &mut records);
         }
@@ -282,7 +283,7 @@ impl Controller {
     }
 
     fn topic_config(&self, context: &Context<'_>, topic: &Topic) -> TopicConfig {
-        let configs = self.image().configs().get(super::super::image::ResourceType::Topic, &topic.name);
+        let configs = self.image().configs().get(ResourceKind::Topic, &topic.name);
         match configs {
             Some(configs) => TopicConfig::effective(context.config, configs),
             None => context.config.topic_defaults.clone(),

@@ -2,13 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::super::image::{Image, Partition, ResourceType};
+use super::super::image::{Image, Partition};
 use super::super::record::{ConfigRecord, MetadataRecord, Text, TopicRecord};
 use super::super::topic_name;
 use super::placement::Placer;
 use super::{ApiError, Context, Controller, Decision, RECORDS_PER_REQUEST_MAX, codes};
 use crate::base::{BrokerId, TopicId, Uuid};
-use crate::config;
+use crate::config::{self, AlterOp, Alteration, Altered, ResourceKind};
 use crate::wire::messages::CreateTopicsRequest;
 use crate::wire::messages::create_topics_request::{CreatableReplicaAssignment, CreatableTopic};
 use crate::wire::messages::create_topics_response::{
@@ -154,7 +154,7 @@ impl Controller {
         // Configurations come before the partitions, so that these open with them.
         records.extend(configs.iter().map(|(key, value)| {
             MetadataRecord::Config(ConfigRecord {
-                resource_type: ResourceType::Topic.id(),
+                resource_type: ResourceKind::Topic.code(),
                 resource_name: name.clone(),
                 name: key.as_str().into(),
                 value: Some(value.as_str().into()),
@@ -198,13 +198,19 @@ impl Controller {
             let message = format!("Null value not supported for topic configs: {}", nulls.join(","));
             return Err(ApiError::new(codes::INVALID_CONFIG, message));
         }
-        let values = topic.configs.iter().filter_map(|c| Some((c.name.to_owned(), c.value?.to_owned())));
-        let configs: BTreeMap<String, String> = values.collect();
-        super::configs::check_value_lengths(configs.values())?;
-        if !configs.is_empty() {
-            config::check_topic_overrides(context.config, &BTreeMap::new(), &configs)?;
-        }
-        Ok(configs)
+        super::configs::check_count(topic.configs.len())?;
+        // The last value of a key that is named twice holds.
+        let values: BTreeMap<&str, Option<&str>> = topic.configs.iter().map(|c| (c.name, c.value)).collect();
+        let set = |(name, value)| Alteration { name, op: AlterOp::Set, value };
+        let operations: Vec<Alteration<'_>> = values.into_iter().map(set).collect();
+        let altered = Altered {
+            config: context.config,
+            kind: ResourceKind::Topic,
+            name: topic.name,
+            before: &BTreeMap::new(),
+            elr_enabled: self.elr_enabled(),
+        };
+        Ok(altered.incremental(&operations)?.overrides)
     }
 
     fn place_new_topic(
@@ -360,8 +366,17 @@ fn check_total_partitions(topics: &[&CreatableTopic<'_>], default_count: i32) ->
 }
 
 fn echo(context: &Context<'_>, configs: &BTreeMap<String, String>) -> Vec<ConfigEcho> {
-    let _ = (context, configs);
-    Vec::new()
+    let mut entries: Vec<ConfigEcho> = config::describe_topic(context.config, configs)
+        .into_iter()
+        .map(|e| ConfigEcho {
+            name: e.name,
+            value: e.value,
+            source: e.source.code(),
+            is_sensitive: e.sensitive,
+        })
+        .collect();
+    entries.sort_by(|a, b| a.name.cmp(&b.name));
+    entries
 }
 
 /// The names that exist with '.' and '_' taken as one: metrics cannot tell them apart.

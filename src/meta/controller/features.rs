@@ -1,12 +1,13 @@
 //! Features: what this program supports, and the records that an empty log starts with
 //! (`QuorumFeatures`, `BootstrapMetadata`, `ActivationRecordsGenerator`).
 
-use super::super::image::{METADATA_VERSION, ResourceType};
+use super::super::image::METADATA_VERSION;
 use super::super::record::{
     AbortTransactionRecord, BeginTransactionRecord, ConfigRecord, Feature, FeatureLevelRecord,
     METADATA_VERSION_LATEST, METADATA_VERSION_MIN, MetadataRecord,
 };
 use super::{Controller, Decision};
+use crate::config::ResourceKind;
 
 /// A feature and the levels of it that are supported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,7 +68,7 @@ impl Controller {
             let reason = Some("Controller failover".into());
             records.push(MetadataRecord::AbortTransaction(AbortTransactionRecord { reason }));
         }
-        if self.image().features().metadata_version().is_some() {
+        if self.loader.settled().features().metadata_version().is_some() {
             return Decision { records, reply: () };
         }
         let name = Some("Bootstrap records".into());
@@ -76,7 +77,7 @@ impl Controller {
         let elr = |r: &MetadataRecord| matches!(r, MetadataRecord::FeatureLevel(f) if *f.name == *ELIGIBLE_LEADER_REPLICAS && f.feature_level > 0);
         if bootstrap.iter().any(elr) {
             records.push(MetadataRecord::Config(ConfigRecord {
-                resource_type: ResourceType::Broker.id(),
+                resource_type: ResourceKind::Broker.code(),
                 resource_name: "".into(),
                 name: super::configs::MIN_INSYNC_REPLICAS.into(),
                 value: Some(min_insync_replicas.to_string().into()),

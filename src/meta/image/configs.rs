@@ -7,8 +7,10 @@ use super::super::MetaError;
 use super::super::record::{ConfigRecord, Text};
 use super::Delta;
 use super::delta::ConfigResource;
+use crate::config::ResourceKind;
 
-/// What a configuration belongs to (`ConfigResource.Type`).
+/// What a record's configuration belongs to (`ConfigResource.Type`); [`ResourceKind`] is the part of it that has
+/// tables of keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(i8)]
 pub enum ResourceType {
@@ -45,6 +47,17 @@ impl ResourceType {
     }
 }
 
+impl From<ResourceKind> for ResourceType {
+    fn from(kind: ResourceKind) -> ResourceType {
+        match kind {
+            ResourceKind::Topic => ResourceType::Topic,
+            ResourceKind::Broker => ResourceType::Broker,
+            ResourceKind::ClientMetrics => ResourceType::ClientMetrics,
+            ResourceKind::Group => ResourceType::Group,
+        }
+    }
+}
+
 /// The configuration of one resource: what is set, not what holds.
 pub type ConfigMap = BTreeMap<String, String>;
 
@@ -56,12 +69,12 @@ pub struct Configs {
 
 impl Configs {
     /// What is set for a resource; `None` if nothing is.
-    pub fn get(&self, kind: ResourceType, name: &str) -> Option<&Arc<ConfigMap>> {
-        self.by_type.get(&kind)?.get(name)
+    pub fn get(&self, kind: impl Into<ResourceType>, name: &str) -> Option<&Arc<ConfigMap>> {
+        self.by_type.get(&kind.into())?.get(name)
     }
 
     /// One value that is set for a resource.
-    pub fn value(&self, kind: ResourceType, name: &str, key: &str) -> Option<&str> {
+    pub fn value(&self, kind: impl Into<ResourceType>, name: &str, key: &str) -> Option<&str> {
         self.get(kind, name)?.get(key).map(String::as_str)
     }
 

@@ -31,6 +31,11 @@ impl Loader {
         &self.image
     }
 
+    /// The image without the records of an open transaction: what would hold if it were aborted.
+    pub fn settled(&self) -> &Image {
+        self.before.as_ref().map_or(&self.image, |before| &before.0)
+    }
+
     /// Whether a transaction is open.
     pub fn in_transaction(&self) -> bool {
         self.before.is_some()

@@ -8,7 +8,7 @@ mod types;
 mod wire;
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 
 pub use types::*;
 

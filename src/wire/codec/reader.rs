@@ -178,7 +178,8 @@ impl<'a> Reader<'a> {
         Err(self.error(DecodeErrorKind::Null(what)))
     }
 
-    /// A string, in a flexible version (`flex`) a compact one.
+    /// A string, in a flexible version (`flex`) a compact one. It must be UTF-8, where Kafka's own reader puts
+    /// replacement characters for what is not.
     #[inline]
     pub fn string(&mut self, flex: bool) -> Result<&'a str> {
         match self.nullable_string(flex)? {

@@ -89,6 +89,26 @@ fn counts_are_bounded_by_what_remains() {
 }
 
 #[test]
+fn nested_counts_share_one_budget() {
+    // Topics that each claim as many partitions as bytes remain, with nothing there that could be one.
+    let mut bytes = encode(&FetchRequest::default(), 12).unwrap();
+    let topics = bytes.len() - 4;
+    assert_eq!(bytes[topics..], [1, 1, 1, 0]);
+    bytes.truncate(topics);
+    bytes.extend([0xff, 0x1f]);
+    bytes.extend([1, 0xff, 0x01].repeat(4096));
+    let mut r = Reader::new(&bytes);
+    let limit = r.budget();
+    assert_eq!(limit, bytes.len() * ALLOC_PER_BYTE + ALLOC_BASE);
+    let read = FetchRequest::read(&mut r, 12);
+    assert!(read.is_err() && r.budget() <= limit);
+    // What is left of the budget is what was not allocated, however reading ended.
+    let mut honest = Reader::new(&[3, 0, 0, 0, 1, 0, 0, 0, 2]);
+    let before = honest.budget();
+    assert_eq!(honest.array::<i32>(true, 0).map(|a| a.capacity() * 4), Ok(before - honest.budget()));
+}
+
+#[test]
 fn tagged_fields() {
     let state = ReplicaState { replica_id: 3, replica_epoch: 9 };
     let request = FetchRequest { cluster_id: Some("c"), replica_state: state, ..FetchRequest::default() };

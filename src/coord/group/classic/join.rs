@@ -79,7 +79,13 @@ fn has_room(group: &ClassicGroup, cx: &Cx<'_>, member_id: &str) -> bool {
 
 fn join_unknown(group: &mut ClassicGroup, cx: &mut Cx<'_>, join: &Join<'_>) {
     let instance_id = join.request.group_instance_id.as_deref();
-    let new_id = cx.new_member_id(instance_id.unwrap_or(&join.client.client_id));
+    let new_id = loop {
+        let id = cx.new_member_id(instance_id.unwrap_or(&join.client.client_id));
+        // Only a seed that is used twice makes an id twice.
+        if !group.members.contains_key(&id) && !group.pending_join.contains(&id) {
+            break id;
+        }
+    };
     match instance_id {
         Some(instance_id) => match group.static_members.get(instance_id).cloned() {
             Some(old_id) => replace_static(group, cx, join, &old_id, new_id),

@@ -42,7 +42,8 @@ pub(in crate::coord::group) fn sync(
     if let Some(earlier) = member.awaiting_sync.replace(ticket) {
         cx.reply(earlier, GroupReply::Sync(SyncReply::refused(GroupError::RebalanceInProgress)));
     }
-    if is_leader {
+    // A leader that asks again, having lost patience, does not change its mind: a generation has one assignment.
+    if is_leader && !cx.in_flight.assigns(&group.id, group.generation) {
         store(group, cx, request);
     }
 }
