@@ -18,7 +18,48 @@ pub const RECORDS_UNCOMPRESSED_BYTES_MAX: usize = 128 << 20;
 /// Refused records that a Produce response lists per partition. Clients fail the whole batch anyway.
 pub const RECORD_ERRORS_MAX: usize = 1000;
 
+/// One write to a partition, unless a single append is larger: more than this adds no throughput.
+pub const LOG_WRITE_BYTES_MAX: usize = 1 << 20;
+
+/// Bytes that wait to be written to one partition before clients' appends are refused.
+pub const LOG_PENDING_BYTES_MAX: usize = 256 << 20;
+
+/// Reserved in a new partition's first segment: small, as there may be 10,000 of them.
+pub const LOG_ALLOCATE_BYTES_MIN: u64 = 16 << 10;
+
+/// Reserved at once in a segment that grows fast.
+pub const LOG_ALLOCATE_BYTES_MAX: u64 = 64 << 20;
+
+/// One read from a segment, unless a single batch is larger.
+pub const LOG_READ_BYTES_MAX: usize = 1 << 20;
+
+/// The smallest read from a segment: what follows is likely to be wanted as well.
+pub const LOG_READ_BYTES_MIN: usize = 128 << 10;
+
+/// Member ids of one group that are given out and not used yet (KIP-394).
+pub const GROUP_PENDING_MEMBERS_MAX: usize = 10_000;
+/// How much of the client's or instance's name stands before the UUID of a member id.
+pub const GROUP_MEMBER_ID_PREFIX_BYTES_MAX: usize = 1024;
+/// How soon a rebalance that nobody joined is looked at again, whatever rebalance timeout the members claim.
+pub const GROUP_REJOIN_WAIT_MS_MIN: i32 = 100;
+/// Appends of one group coordinator that are on their way to the log; requests beyond are refused.
+pub const GROUP_APPENDS_IN_FLIGHT_MAX: usize = 65_536;
+/// Deletions of expired offsets are appended in batches of about this many records.
+pub const GROUP_APPEND_RECORDS_GOAL: usize = 1_000;
+
+const _: () =
+    assert!(GROUP_MEMBER_ID_PREFIX_BYTES_MAX < i16::MAX as usize - 64, "a member id is a string of Kafka's");
+
+/// Metadata records that one request may cause (`QuorumController.MAX_RECORDS_PER_USER_OP`).
+pub const METADATA_RECORDS_PER_REQUEST_MAX: usize = 10_000;
+
+/// A batch of the metadata log (`KafkaRaftClient.MAX_BATCH_SIZE_BYTES`).
+pub const METADATA_BATCH_BYTES_MAX: usize = 8 << 20;
+
 const _: () = assert!(BLOCK_BYTES.is_power_of_two());
+const _: () = assert!(LOG_WRITE_BYTES_MAX.is_multiple_of(BLOCK_BYTES));
+const _: () = assert!(LOG_READ_BYTES_MIN >= 4 * BLOCK_BYTES && LOG_READ_BYTES_MIN <= LOG_READ_BYTES_MAX);
+const _: () = assert!(LOG_ALLOCATE_BYTES_MIN >= BLOCK_BYTES as u64);
 const _: () = assert!(SHARDS_MAX <= u16::MAX as usize);
 
 /// Entries of a core's submission queue.

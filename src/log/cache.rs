@@ -1,19 +1,210 @@
-//! The read cache of one core, bounded in bytes.
+//! The read cache of one core, bounded in bytes: runs of whole batches, and sealed segments that are open.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::index::{OffsetIndex, TimeIndex};
+use crate::base::Offset;
+use crate::io::File;
+
+/// Consecutive whole batches of one segment, as they lie in its file.
+#[derive(Clone, Debug)]
+pub(super) struct Run {
+    /// The segment's base offset.
+    pub(super) segment: Offset,
+    /// Where in the file `bytes` begins.
+    pub(super) position: u64,
+    /// The offset after the last batch.
+    pub(super) next: Offset,
+    /// The batches.
+    pub(super) bytes: Bytes,
+    /// Sparse: a batch's first offset, and its position in the file. Both rise.
+    pub(super) marks: Vec<(Offset, u64)>,
+    /// Bytes of memory that this run keeps.
+    pub(super) cost: usize,
+}
+
+/// A sealed segment ready to be read.
+#[derive(Clone)]
+pub(super) struct OpenSegment {
+    pub(super) file: File,
+    pub(super) offsets: OffsetIndex,
+    pub(super) times: TimeIndex,
+}
+
+/// Partition slot, and first offset of the run or base offset of the segment.
+type Key = (u32, Offset);
+
+/// A map whose entries go when their cost exceeds a bound: the oldest ones that were not used since they were last
+/// considered (a "clock").
+struct Clock<V> {
+    map: BTreeMap<Key, Entry<V>>,
+    hand: VecDeque<(Key, u64)>,
+    cost: usize,
+    cost_max: usize,
+    next_id: u64,
+}
+
+struct Entry<V> {
+    value: V,
+    cost: usize,
+    id: u64,
+    used: bool,
+}
+
+impl<V> Clock<V> {
+    fn new(cost_max: usize) -> Clock<V> {
+        Clock { map: BTreeMap::new(), hand: VecDeque::new(), cost: 0, cost_max, next_id: 0 }
+    }
+
+    /// Inserts or replaces; a replaced entry keeps its age.
+    fn insert(&mut self, key: Key, value: V, cost: usize) {
+        self.cost += cost;
+        if let Some(entry) = self.map.get_mut(&key) {
+            self.cost -= entry.cost;
+            (entry.value, entry.cost) = (value, cost);
+        } else {
+            let id = self.next_id;
+            self.next_id += 1;
+            self.map.insert(key, Entry { value, cost, id, used: false });
+            self.hand.push_back((key, id));
+        }
+        self.evict(key);
+    }
+
+    fn evict(&mut self, keep: Key) {
+        while self.cost > self.cost_max && self.map.len() > 1 {
+            let Some((key, id)) = self.hand.pop_front() else { return };
+            let Some(entry) = self.map.get_mut(&key).filter(|entry| entry.id == id) else { continue };
+            if entry.used || key == keep {
+                entry.used = false;
+                self.hand.push_back((key, id));
+            } else {
+                self.remove(key);
+            }
+        }
+        // What was removed by name leaves its place in the queue behind.
+        if self.hand.len() > 2 * self.map.len() + 64 {
+            let map = &self.map;
+            self.hand.retain(|(key, id)| map.get(key).is_some_and(|entry| entry.id == *id));
+        }
+    }
+
+    fn remove(&mut self, key: Key) {
+        if let Some(entry) = self.map.remove(&key) {
+            self.cost -= entry.cost;
+        }
+    }
+
+    fn remove_range(&mut self, slot: u32, from: Offset, to: Offset) {
+        let keys: Vec<Key> = self.map.range((slot, from)..(slot, to)).map(|(key, _)| *key).collect();
+        for key in keys {
+            self.remove(key);
+        }
+    }
+
+    /// The entry of this slot with the largest offset that is not above `offset`.
+    fn floor(&mut self, slot: u32, offset: Offset) -> Option<(Offset, &V)> {
+        let ((_, first), entry) = self.map.range_mut((slot, Offset::MIN)..=(slot, offset)).next_back()?;
+        entry.used = true;
+        Some((*first, &entry.value))
+    }
+}
 
 /// Recently written and read batches, indexes of sealed segments, and their open files, for all partitions of one
 /// core.
 pub struct Cache {
-    bytes_max: usize,
+    runs: Clock<Run>,
+    segments: Clock<Arc<OpenSegment>>,
 }
 
+/// What an open file counts for in the bound on open segments.
+const OPEN_FILE_COST: usize = 16 << 10;
+
 impl Cache {
-    /// A cache that holds about this many bytes.
+    /// A cache that holds about this many bytes of batches, and an eighth of it for indexes and open files.
     pub fn new(bytes_max: usize) -> Cache {
-        Cache { bytes_max }
+        Cache { runs: Clock::new(bytes_max), segments: Clock::new(bytes_max / 8) }
     }
 
-    /// The bound in bytes.
+    /// Bytes of batches held.
+    pub fn bytes(&self) -> usize {
+        self.runs.cost
+    }
+
+    /// The bound on bytes of batches.
     pub fn bytes_max(&self) -> usize {
-        self.bytes_max
+        self.runs.cost_max
+    }
+
+    /// The run that holds `offset`.
+    pub(super) fn run(&mut self, slot: u32, offset: Offset) -> Option<(Offset, &Run)> {
+        self.runs.floor(slot, offset).filter(|(_, run)| offset < run.next)
+    }
+
+    pub(super) fn insert_run(&mut self, slot: u32, first: Offset, run: Run) {
+        let cost = run.cost;
+        self.runs.insert((slot, first), run, cost);
+    }
+
+    pub(super) fn segment(&mut self, slot: u32, base: Offset) -> Option<Arc<OpenSegment>> {
+        self.segments.floor(slot, base).filter(|(first, _)| *first == base).map(|(_, open)| Arc::clone(open))
+    }
+
+    pub(super) fn insert_segment(&mut self, slot: u32, base: Offset, open: Arc<OpenSegment>) {
+        let cost = OPEN_FILE_COST + open.offsets.as_bytes().len() + open.times.as_bytes().len();
+        self.segments.insert((slot, base), open, cost);
+    }
+
+    /// Forgets what begins in `from..to`. A run that begins before and reaches in stays: use the log's own bounds.
+    pub(super) fn remove_range(&mut self, slot: u32, from: Offset, to: Offset) {
+        self.runs.remove_range(slot, from, to);
+        self.segments.remove_range(slot, from, to);
+    }
+
+    /// Forgets everything of a partition; call when its slot is given up.
+    pub fn remove_slot(&mut self, slot: u32) {
+        self.remove_range(slot, Offset::MIN, Offset::MAX);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(next: Offset, cost: usize) -> Run {
+        Run { segment: 0, position: 0, next, bytes: Bytes::new(), marks: Vec::new(), cost }
+    }
+
+    #[test]
+    fn bounded_and_used_runs_stay() {
+        let mut cache = Cache::new(100);
+        for i in 0..10 {
+            cache.insert_run(1, i * 10, run(i * 10 + 10, 10));
+        }
+        assert!(cache.run(1, 5).is_some());
+        for i in 10..14 {
+            cache.insert_run(1, i * 10, run(i * 10 + 10, 10));
+        }
+        assert_eq!(cache.bytes(), 100);
+        assert!(cache.run(1, 5).is_some(), "it was used");
+        assert!(cache.run(1, 15).is_none(), "the oldest unused one went");
+        assert!(cache.run(2, 5).is_none(), "another partition");
+    }
+
+    #[test]
+    fn replaced_and_removed_runs_leave_nothing_behind() {
+        let mut cache = Cache::new(1000);
+        for i in 0..10_000 {
+            cache.insert_run(1, 0, run(i, 10));
+            cache.insert_run(2, i, run(i + 1, 10));
+            cache.remove_range(2, i, i + 1);
+        }
+        assert_eq!(cache.bytes(), 10);
+        assert!(cache.runs.hand.len() < 200);
+        cache.remove_slot(1);
+        assert_eq!(cache.bytes(), 0);
     }
 }

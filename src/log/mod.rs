@@ -5,11 +5,34 @@
 //! Nothing here blocks, except what takes a [`Files`](crate::io::Files): creating, opening and closing, which run
 //! at start-up, at the end, or in a background job.
 
-pub mod cache;
-pub mod config;
-pub mod error;
-pub mod partition;
-pub mod types;
+mod types;
+
+mod partition;
+mod writer;
+
+mod flow;
+mod segment;
+
+mod cache;
+mod lookup;
+mod reader;
+
+mod retain;
+mod truncate;
+
+mod open;
+mod recover;
+
+mod epochs;
+mod index;
+mod producers;
+mod snapshot;
+mod txn_index;
+
+pub mod checkpoint;
+mod config;
+mod error;
+pub mod names;
 
 pub use cache::Cache;
 pub use config::LogConfig;
@@ -19,3 +42,5 @@ pub use types::{
     AbortedTransaction, AppendInfo, AppendOrigin, Appended, CreateOptions, Env, EpochEnd, LogEffect, Lookup,
     OffsetAndTimestamp, OpenOptions, ProducerDescription, ReadData, ReadRequest, RecoveryReport,
 };
+#[cfg(test)]
+mod tests;

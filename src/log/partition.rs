@@ -1,136 +1,273 @@
-//! One partition: the public face of this room.
+//! One partition: the public face of this room, and appending.
 
+use std::collections::{BTreeMap, VecDeque};
+use std::mem;
 use std::path::{Path, PathBuf};
 
-use super::config::LogConfig;
-use super::error::{AppendError, LogError};
-use super::types::{
-    AbortedTransaction, AppendInfo, Appended, CreateOptions, Env, EpochEnd, LogEffect, Lookup,
-    OffsetAndTimestamp, OpenOptions, ProducerDescription, ReadData, ReadRequest, RecoveryReport,
-};
-use crate::base::{LeaderEpoch, Offset, TopicId, WallMs};
-use crate::io::{DiskOutcome, Files};
+use slab::Slab;
 
-/// One partition's log.
-pub struct Partition {
-    dir: PathBuf,
+use super::config::LogConfig;
+use super::epochs::Epochs;
+use super::error::{AppendError, LogError};
+use super::flow::Op;
+use super::lookup::Search;
+use super::producers::{Checked, Marker, PlannedBatch, Producers};
+use super::segment::{Segment, Sink, index_batch};
+use super::types::{
+    AbortedTransaction, AppendInfo, AppendOrigin, Appended, Env, EpochEnd, ProducerDescription,
+};
+use super::writer::Writer;
+use crate::base::limits::LOG_PENDING_BYTES_MAX;
+use crate::base::prng::Prng;
+use crate::base::{LeaderEpoch, Offset, TopicId, WallMs};
+use crate::wire::record::{
+    BatchView, ControlType, HEADER_BYTES, Scratch, TimestampType, set_base_offset, set_leader_epoch,
+    set_max_timestamp,
+};
+
+/// Whether a partition works.
+#[derive(Debug)]
+pub(super) enum State {
+    /// It does.
+    Open,
+    /// A write or flush failed; the effect that says so was given.
+    Fenced(LogError),
+    /// It is being truncated: nothing is appended or read.
+    Truncating,
+    /// It was closed or deleted.
+    Closed,
 }
 
-#[allow(unused_variables, clippy::unused_self, clippy::needless_pass_by_value)]
+/// One partition's log.
+///
+/// `log_start <= recovery point <= durable end <= log end`, except that the log start may pass the recovery point
+/// by `delete_records`.
+pub struct Partition {
+    pub(super) slot: u32,
+    pub(super) dir: PathBuf,
+    pub(super) topic_id: TopicId,
+    pub(super) config: LogConfig,
+    pub(super) state: State,
+    pub(super) prng: Prng,
+    /// Subtracted from `segment.ms` for the active segment.
+    pub(super) roll_jitter_ms: i64,
+    /// By base offset; the last one is active.
+    pub(super) segments: BTreeMap<Offset, Segment>,
+    /// Segments that are written or being sealed, oldest first; the last one is active.
+    pub(super) sinks: VecDeque<Sink>,
+    pub(super) writer: Writer,
+    pub(super) producers: Producers,
+    pub(super) epochs: Epochs,
+    pub(super) epochs_dirty: bool,
+    pub(super) log_start: Offset,
+    pub(super) log_end: Offset,
+    /// Everything below is on the device.
+    pub(super) written_end: Offset,
+    /// Everything below was acknowledged.
+    pub(super) durable_end: Offset,
+    /// Everything below is flushed.
+    pub(super) flushed_end: Offset,
+    /// Since when something written is not flushed.
+    pub(super) unflushed_since_ms: Option<WallMs>,
+    /// A flush was asked for up to here.
+    pub(super) sync_target: Offset,
+    pub(super) ops: Slab<Op>,
+    pub(super) searches: BTreeMap<u64, Search>,
+    pub(super) next_search: u64,
+    /// Something was appended since the files were last written as for a clean stop.
+    pub(super) dirty: bool,
+    /// Where the last read from disk ended: reading on from there is sequential.
+    pub(super) last_read_end: Offset,
+    pub(super) planned: Vec<PlannedBatch>,
+    pub(super) scratch: Scratch,
+    pub(super) truncate_target: Option<Offset>,
+}
+
 impl Partition {
-    /// Creates the directory and files of a new partition. Blocks.
-    pub fn create(
-        files: &dyn Files,
-        dir: &Path,
-        config: LogConfig,
-        options: CreateOptions,
-    ) -> Result<Partition, LogError> {
-        unimplemented!()
-    }
-
-    /// Opens what is on disk, recovering if the last stop was not clean. Blocks.
-    pub fn open(
-        files: &dyn Files,
-        dir: &Path,
-        config: LogConfig,
-        options: OpenOptions,
-    ) -> Result<(Partition, RecoveryReport), LogError> {
-        unimplemented!()
-    }
-
-    /// Appends validated, whole batches. Their bytes are copied once. Effects may include only warnings; what
-    /// becomes durable comes through [`Partition::on_disk`].
+    /// Appends validated, whole batches. Their bytes are copied once. What becomes durable comes through
+    /// [`Partition::on_disk`].
     pub fn append(
         &mut self,
         env: &mut Env,
         batches: &[u8],
         info: AppendInfo,
     ) -> Result<Appended, AppendError> {
-        unimplemented!()
+        self.check_open()?;
+        let waiting = self.writer.pending_bytes();
+        if waiting > LOG_PENDING_BYTES_MAX && info.origin == AppendOrigin::Client {
+            return Err(AppendError::Backlog(waiting));
+        }
+        let mut planned = mem::take(&mut self.planned);
+        planned.clear();
+        let result = self
+            .plan(batches, &info, &mut planned)
+            .and_then(|()| self.append_planned(env, batches, &info, &planned));
+        self.planned = planned;
+        result
     }
 
-    /// Reads whole batches. None: [`LogEffect::ReadDone`] follows with this ticket. An offset equal to `upper` (or
-    /// to the log's end) gives no bytes and is no error.
-    pub fn read(
+    /// Reads the headers and gives every batch its offsets.
+    fn plan(
+        &mut self,
+        batches: &[u8],
+        info: &AppendInfo,
+        planned: &mut Vec<PlannedBatch>,
+    ) -> Result<(), AppendError> {
+        let mut left = batches;
+        let mut next = self.log_end;
+        while !left.is_empty() {
+            let view =
+                BatchView::parse(left).map_err(|_| AppendError::Malformed("they are not whole batches"))?;
+            let mut header = *view.header();
+            match info.origin {
+                AppendOrigin::Client | AppendOrigin::Coordinator => {
+                    header.base_offset = next;
+                    header.partition_leader_epoch = info.leader_epoch;
+                }
+                AppendOrigin::RaftLeader if header.base_offset != next => {
+                    return Err(AppendError::Malformed("their base offset is not the log's end"));
+                }
+                AppendOrigin::Replication if header.base_offset < next => {
+                    return Err(AppendError::Malformed("their base offset is below the log's end"));
+                }
+                AppendOrigin::RaftLeader | AppendOrigin::Replication => {}
+            }
+            if let Some((_, timestamp)) = info.timestamp {
+                header.max_timestamp = timestamp;
+            }
+            if header.last_offset_delta < 0 || header.base_offset > Offset::MAX - (1 << 32) {
+                return Err(AppendError::Malformed("their offsets are out of range"));
+            }
+            next = header.next_offset();
+            let marker = self.marker_of(&view)?;
+            planned.push(PlannedBatch { header, marker });
+            left = left.get(header.total_bytes()..).unwrap_or_default();
+        }
+        if planned.is_empty() { Err(AppendError::Malformed("there is none")) } else { Ok(()) }
+    }
+
+    fn marker_of(&mut self, view: &BatchView) -> Result<Option<Marker>, AppendError> {
+        if !view.header().attributes.is_control() || !view.header().has_producer_id() {
+            return Ok(None);
+        }
+        read_marker(view, &mut self.scratch).map_err(|()| AppendError::Malformed("a marker cannot be read"))
+    }
+
+    fn append_planned(
         &mut self,
         env: &mut Env,
-        request: ReadRequest,
-        ticket: u64,
-    ) -> Option<Result<ReadData, LogError>> {
-        unimplemented!()
+        batches: &[u8],
+        info: &AppendInfo,
+        planned: &[PlannedBatch],
+    ) -> Result<Appended, AppendError> {
+        let update = match self.producers.check(planned, info.origin, info.transaction_version)? {
+            Checked::Accept(update) => update,
+            Checked::Duplicate(mark) => {
+                return Ok(Appended {
+                    base_offset: mark.first_offset(),
+                    last_offset: mark.last_offset,
+                    log_append_time_ms: mark.timestamp,
+                    log_start_offset: self.log_start,
+                    duplicate: true,
+                });
+            }
+        };
+        let (first, last) = (&planned[0].header, &planned[planned.len() - 1].header);
+        let (base_offset, last_offset) = (first.base_offset, last.last_offset());
+        let max = self.config.segment_bytes as usize;
+        if batches.len() > max {
+            return Err(AppendError::TooLarge { bytes: batches.len(), max });
+        }
+        let max_timestamp = planned.iter().map(|batch| batch.header.max_timestamp).max();
+        self.roll_if_due(env, batches.len(), last_offset, max_timestamp.unwrap_or(-1), info.now_ms);
+        self.copy_in(batches, info, planned);
+        self.log_end = last_offset + 1;
+        self.dirty = true;
+        let aborted = self.producers.apply(update);
+        self.active_mut().aborted.extend(aborted);
+        for batch in planned {
+            self.note_epoch(batch.header.partition_leader_epoch, batch.header.base_offset);
+        }
+        self.save_epochs(env);
+        self.write_next(env);
+        let stamp = info.timestamp.filter(|(kind, _)| *kind == TimestampType::LogAppendTime);
+        Ok(Appended {
+            base_offset,
+            last_offset,
+            log_append_time_ms: stamp.map_or(-1, |(_, timestamp)| timestamp),
+            log_start_offset: self.log_start,
+            duplicate: false,
+        })
     }
 
-    /// Finds a record by timestamp, below `upper`. None: [`LogEffect::LookupDone`] follows with this ticket.
-    pub fn lookup(
-        &mut self,
-        env: &mut Env,
-        lookup: Lookup,
-        upper: Offset,
-        ticket: u64,
-    ) -> Option<Result<Option<OffsetAndTimestamp>, LogError>> {
-        unimplemented!()
+    /// Copies the batches to the writer, sets what the leader sets, and indexes them.
+    fn copy_in(&mut self, batches: &[u8], info: &AppendInfo, planned: &[PlannedBatch]) {
+        let (Some(mut entry), Some(sink)) = (self.segments.last_entry(), self.sinks.back_mut()) else {
+            unreachable!("a partition has an active segment")
+        };
+        let segment = entry.get_mut();
+        let mut left = batches;
+        for batch in planned {
+            let header = &batch.header;
+            let (bytes, rest) = left.split_at(header.total_bytes());
+            left = rest;
+            let position = segment.size;
+            let copy =
+                self.writer.push(segment.base, position, header.base_offset, header.next_offset(), bytes);
+            if matches!(info.origin, AppendOrigin::Client | AppendOrigin::Coordinator) {
+                set_base_offset(copy, header.base_offset);
+                set_leader_epoch(copy, header.partition_leader_epoch);
+            }
+            if let Some((kind, timestamp)) = info.timestamp {
+                set_max_timestamp(copy, kind, timestamp);
+            }
+            index_batch(segment, sink, header, position, self.config.index_interval_bytes);
+            segment.size += bytes.len() as u64;
+        }
     }
 
-    /// A disk operation of this partition ended: `tag` is the lower half of its token.
-    pub fn on_disk(&mut self, env: &mut Env, tag: u32, outcome: DiskOutcome, effects: &mut Vec<LogEffect>) {
-        unimplemented!()
+    /// Whether appends and reads are taken.
+    pub(super) fn check_open(&self) -> Result<(), LogError> {
+        match &self.state {
+            State::Open => Ok(()),
+            State::Fenced(error) => Err(LogError::Fenced(error.to_string().into())),
+            State::Truncating | State::Closed => Err(LogError::Closed),
+        }
     }
 
-    /// Flushes everything appended so far; [`LogEffect::Flushed`] follows (at once if nothing is unflushed).
-    pub fn sync_now(&mut self, env: &mut Env, effects: &mut Vec<LogEffect>) {
-        unimplemented!()
+    pub(super) fn active_mut(&mut self) -> &mut Segment {
+        self.segments.last_entry().expect("a partition has an active segment").into_mut()
     }
 
-    /// Everything that hangs on time or size: `flush.ms`, retention, rolling by age, expiry of producers. Call about once
-    /// a second or less often. Only what is below `high_watermark` is deleted.
-    pub fn maintain(
-        &mut self,
-        env: &mut Env,
-        now_ms: WallMs,
-        high_watermark: Offset,
-        effects: &mut Vec<LogEffect>,
-    ) {
-        unimplemented!()
+    pub(super) fn active(&self) -> &Segment {
+        self.segments.last_key_value().expect("a partition has an active segment").1
     }
 
-    /// Moves the log start (`DeleteRecords`) to `before`, which must not exceed `high_watermark`
-    /// (else [`LogError::OffsetOutOfRange`]). Gives the log start offset.
-    pub fn delete_records(
-        &mut self,
-        env: &mut Env,
-        before: Offset,
-        high_watermark: Offset,
-        effects: &mut Vec<LogEffect>,
-    ) -> Result<Offset, LogError> {
-        unimplemented!()
+    pub(super) fn note_epoch(&mut self, epoch: LeaderEpoch, start: Offset) {
+        if self.epochs.latest() != Some(epoch) {
+            self.epochs_dirty |= self.epochs.assign(epoch, start);
+        }
     }
 
-    /// Cuts the log so that `offset` is its end. Appends and reads are refused until [`LogEffect::Truncated`].
-    pub fn truncate_to(&mut self, env: &mut Env, offset: Offset, effects: &mut Vec<LogEffect>) {
-        unimplemented!()
+    /// Notes that this broker leads with a new epoch, from the log's end on.
+    pub fn assign_leader_epoch(&mut self, env: &mut Env, epoch: LeaderEpoch) {
+        self.note_epoch(epoch, self.log_end);
+        self.save_epochs(env);
     }
 
     /// New settings; they hold from the next append on.
     pub fn update_config(&mut self, config: LogConfig) {
-        unimplemented!()
+        self.config = config;
     }
 
-    /// Whether no write, flush or background job is in flight or queued: [`Partition::close_clean`] may be called.
-    pub fn is_idle(&self) -> bool {
-        unimplemented!()
+    /// The settings.
+    pub fn config(&self) -> &LogConfig {
+        &self.config
     }
 
-    /// Truncates the active segment to its logical end, writes indexes, producer snapshot and epochs, and flushes.
-    /// Blocks; for the end of the process, when [`Partition::is_idle`]. The caller writes the checkpoints and
-    /// `.kafka_cleanshutdown` after all partitions.
-    pub fn close_clean(&mut self, files: &dyn Files) -> Result<(), LogError> {
-        unimplemented!()
-    }
-
-    /// Renames the directory to `<name>.<unique>-delete` and removes it in the background;
-    /// [`LogEffect::Deleted`] follows, or has been added when this returns.
-    pub fn delete(&mut self, env: &mut Env, unique: &str, effects: &mut Vec<LogEffect>) {
-        unimplemented!()
+    /// The partition's place in its core's table.
+    pub fn slot(&self) -> u32 {
+        self.slot
     }
 
     /// The partition's directory.
@@ -140,76 +277,119 @@ impl Partition {
 
     /// The topic's id as in `partition.metadata`; zero if it has none.
     pub fn topic_id(&self) -> TopicId {
-        unimplemented!()
-    }
-
-    /// Writes the topic id into `partition.metadata` in the background, if it has none yet.
-    pub fn set_topic_id(&mut self, env: &mut Env, topic_id: TopicId) {
-        unimplemented!()
+        self.topic_id
     }
 
     /// The first offset that can be read.
     pub fn log_start_offset(&self) -> Offset {
-        unimplemented!()
+        self.log_start
     }
 
     /// The offset the next record gets.
     pub fn log_end_offset(&self) -> Offset {
-        unimplemented!()
+        self.log_end
     }
 
     /// Everything below is written (and flushed, if the flush settings ask for it).
     pub fn durable_end_offset(&self) -> Offset {
-        unimplemented!()
+        self.durable_end
     }
 
     /// Everything below is flushed: for the checkpoint of recovery points.
     pub fn recovery_point(&self) -> Offset {
-        unimplemented!()
+        self.flushed_end
     }
 
     /// Everything below, up to `high_watermark`, belongs to no open transaction.
     pub fn last_stable_offset(&self, high_watermark: Offset) -> Offset {
-        unimplemented!()
+        self.producers
+            .first_unstable_offset(high_watermark)
+            .map_or(high_watermark, |first| first.min(high_watermark))
     }
 
     /// The aborted transactions that overlap `from..upper`, ordered by their marker's offset.
     pub fn aborted_transactions(&self, from: Offset, upper: Offset) -> Vec<AbortedTransaction> {
-        unimplemented!()
+        // A transaction is listed in the segment of its marker, which may come long after its records.
+        let start = self.segments.range(..=from).next_back().map_or(from, |(base, _)| *base);
+        let mut found = Vec::new();
+        for txn in self.segments.range(start..).flat_map(|(_, segment)| &segment.aborted) {
+            if txn.last_offset >= from && txn.first_offset < upper {
+                found.push(*txn);
+            }
+            if txn.last_stable_offset >= upper {
+                break;
+            }
+        }
+        found
     }
 
     /// The newest leader epoch in the log.
     pub fn latest_epoch(&self) -> Option<LeaderEpoch> {
-        unimplemented!()
+        self.epochs.latest()
     }
 
     /// Where a leader epoch ends (`LeaderEpochFileCache.endOffsetFor`).
     pub fn epoch_end(&self, epoch: LeaderEpoch) -> EpochEnd {
-        unimplemented!()
+        self.epochs.end_offset_for(epoch, self.log_end)
     }
 
     /// The epoch of the record at an offset, as far as the epochs known tell.
     pub fn epoch_at(&self, offset: Offset) -> Option<LeaderEpoch> {
-        unimplemented!()
+        self.epochs.epoch_at(offset)
     }
 
     /// Bytes of all segments' logs.
     pub fn size_bytes(&self) -> u64 {
-        unimplemented!()
+        self.segments.values().map(|segment| segment.size).sum()
+    }
+
+    /// The number of segments.
+    pub fn segments_count(&self) -> usize {
+        self.segments.len()
     }
 
     /// Bytes appended that are not written yet.
     pub fn pending_bytes(&self) -> usize {
-        unimplemented!()
+        self.writer.pending_bytes()
     }
 
     /// The producers that have written here, by id.
     pub fn describe_producers(&self) -> Vec<ProducerDescription> {
-        unimplemented!()
+        self.producers.describe()
+    }
+
+    /// Whether a producer with this epoch has a transaction open here.
+    pub fn has_ongoing_transaction(&self, producer_id: i64, epoch: i16) -> bool {
+        self.producers.get(producer_id).is_some_and(|p| p.txn_first_offset.is_some() && p.epoch == epoch)
+    }
+
+    /// The high watermark moved: transactions that ended below it no longer hold the last stable offset.
+    pub fn high_watermark_moved(&mut self, high_watermark: Offset) {
+        self.producers.forget_ended(high_watermark);
     }
 
     /// Why the partition takes no more appends, if so.
     pub fn fenced(&self) -> Option<&LogError> {
-        unimplemented!()
+        match &self.state {
+            State::Fenced(error) => Some(error),
+            _ => None,
+        }
     }
+}
+
+/// The marker in a control batch of a producer. None if it has no record, or is of another kind. An error if it
+/// cannot be read.
+pub(super) fn read_marker(view: &BatchView, scratch: &mut Scratch) -> Result<Option<Marker>, ()> {
+    let limit = view.bytes().len().max(HEADER_BYTES);
+    let mut records = view.records(scratch, limit).map_err(|_| ())?;
+    let Some(record) = records.next() else { return Ok(None) };
+    let record = record.map_err(|_| ())?;
+    let commit = match ControlType::from_key(record.key.unwrap_or_default()) {
+        Some(ControlType::Commit) => true,
+        Some(ControlType::Abort) => false,
+        _ => return Ok(None),
+    };
+    let epoch = record.value.and_then(|v| v.get(2..6)).and_then(|v| v.first_chunk()).ok_or(())?;
+    let timestamp = view.header().timestamp(record.timestamp_delta);
+    Ok(Some(Marker { commit, coordinator_epoch: i32::from_be_bytes(*epoch), timestamp }))
 }

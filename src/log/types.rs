@@ -6,6 +6,7 @@ use super::cache::Cache;
 use super::error::LogError;
 use crate::base::{LeaderEpoch, Offset, ProducerId, TopicId, WallMs};
 use crate::io::Disk;
+use crate::wire::record::TimestampType;
 
 /// What a partition needs from its core for the length of one call.
 pub struct Env<'a> {
@@ -22,6 +23,8 @@ pub struct CreateOptions {
     pub slot: u32,
     /// Goes to `partition.metadata`; zero for none.
     pub topic_id: TopicId,
+    /// Where the log starts; zero unless a snapshot takes the place of what came before.
+    pub start_offset: Offset,
     /// Wall clock.
     pub now_ms: WallMs,
     /// Seed of the roll jitter.
@@ -83,8 +86,9 @@ pub struct AppendInfo {
     pub leader_epoch: LeaderEpoch,
     /// Wall clock.
     pub now_ms: WallMs,
-    /// With `message.timestamp.type=LogAppendTime`: written as the batches' timestamp.
-    pub log_append_time: Option<WallMs>,
+    /// Written to every batch, with its checksum: the append time, or a batch's right maximum timestamp as
+    /// validation found it. None leaves both as they are.
+    pub timestamp: Option<(TimestampType, WallMs)>,
     /// Transaction version of a marker (0, 1 or 2); decides how strictly its producer epoch is checked.
     pub transaction_version: i16,
 }
@@ -96,7 +100,7 @@ pub struct Appended {
     pub base_offset: Offset,
     /// The last record's offset.
     pub last_offset: Offset,
-    /// With `LogAppendTime`: the timestamp given; else -1.
+    /// With `LogAppendTime`: the timestamp given; else -1. Of a duplicate: its largest timestamp, as Kafka does.
     pub log_append_time_ms: WallMs,
     /// The log start offset.
     pub log_start_offset: Offset,

@@ -1,1 +1,3 @@
 //! Boot, pinning, shutdown.
+
+pub mod format;

@@ -2,4 +2,16 @@
 //!
 //! Pure: bytes in, values out, and back.
 
+pub mod codec;
+
+pub mod messages;
+
+pub mod api;
+pub mod errors;
+pub mod frame;
+
 pub mod record;
+
+pub use api::{Api, ApiKey};
+pub use codec::{DecodeError, EncodeError, Message, Reader, Writer};
+pub use errors::ErrorCode;

@@ -81,9 +81,14 @@ pub struct Compression {
 }
 
 impl Compression {
-    /// `None` if the level is not one of the codec's.
-    pub fn new(codec: Codec, level: i32) -> Option<Compression> {
-        codec.allows_level(level).then_some(Compression { codec, level })
+    /// At the default level.
+    pub fn of(codec: Codec) -> Compression {
+        Compression { codec, level: codec.default_level() }
+    }
+
+    /// At this level, or the default one if the codec does not have it: the configuration refuses those.
+    pub fn with_level(codec: Codec, level: i32) -> Compression {
+        if codec.allows_level(level) { Compression { codec, level } } else { Compression::of(codec) }
     }
 
     /// The codec.
@@ -95,7 +100,7 @@ impl Compression {
 impl From<Codec> for Compression {
     /// At the default level.
     fn from(codec: Codec) -> Compression {
-        Compression { codec, level: codec.default_level() }
+        Compression::of(codec)
     }
 }
 

@@ -78,6 +78,7 @@ impl<'a> Records<'a> {
         }
     }
 
+    #[inline]
     fn read(&mut self) -> Result<Record<'a>, RecordError> {
         let index = self.read;
         let malformed = |reason| RecordError::Record { index, reason };

@@ -10,6 +10,7 @@ use super::{
     Records, Scratch, TimestampType, set_base_offset, set_leader_epoch, set_max_timestamp,
 };
 use crate::base::limits::RECORD_ERRORS_MAX;
+use crate::wire::ErrorCode;
 use thiserror::Error;
 
 /// Who appends.
@@ -175,30 +176,25 @@ fn first(issues: &[RecordIssue]) -> &str {
 
 impl ValidationError {
     /// Kafka's error code.
-    pub fn code(&self) -> i16 {
-        const CORRUPT_MESSAGE: i16 = 2;
-        const MESSAGE_TOO_LARGE: i16 = 10;
-        const INVALID_TIMESTAMP: i16 = 32;
-        const UNSUPPORTED_COMPRESSION_TYPE: i16 = 76;
-        const INVALID_RECORD: i16 = 87;
+    pub fn code(&self) -> ErrorCode {
         match self {
             ValidationError::Batch(error) => match error {
                 RecordError::Truncated { .. }
                 | RecordError::BatchLength(_)
                 | RecordError::Magic(_)
-                | RecordError::Crc { .. } => CORRUPT_MESSAGE,
-                RecordError::CodecId(_) => UNSUPPORTED_COMPRESSION_TYPE,
+                | RecordError::Crc { .. } => ErrorCode::CORRUPT_MESSAGE,
+                RecordError::CodecId(_) => ErrorCode::UNSUPPORTED_COMPRESSION_TYPE,
                 // The producer splits a batch on this answer, which is the remedy.
-                RecordError::Uncompressed { .. } => MESSAGE_TOO_LARGE,
+                RecordError::Uncompressed { .. } => ErrorCode::MESSAGE_TOO_LARGE,
                 // Kafka answers UNKNOWN_SERVER_ERROR to data that does not decompress.
                 RecordError::Decompress { .. }
                 | RecordError::Record { .. }
                 | RecordError::Count(_)
-                | RecordError::Trailing { .. } => INVALID_RECORD,
+                | RecordError::Trailing { .. } => ErrorCode::INVALID_RECORD,
             },
-            ValidationError::TooLarge { .. } => MESSAGE_TOO_LARGE,
-            ValidationError::ZstdNotAllowed => UNSUPPORTED_COMPRESSION_TYPE,
-            ValidationError::Records { timestamps: true, .. } => INVALID_TIMESTAMP,
+            ValidationError::TooLarge { .. } => ErrorCode::MESSAGE_TOO_LARGE,
+            ValidationError::ZstdNotAllowed => ErrorCode::UNSUPPORTED_COMPRESSION_TYPE,
+            ValidationError::Records { timestamps: true, .. } => ErrorCode::INVALID_TIMESTAMP,
             ValidationError::NoBatch
             | ValidationError::MoreThanOneBatch
             | ValidationError::OldFormat(_)
@@ -206,7 +202,7 @@ impl ValidationError {
             | ValidationError::OffsetRange { .. }
             | ValidationError::ControlBatch
             | ValidationError::Sequence { .. }
-            | ValidationError::Records { timestamps: false, .. } => INVALID_RECORD,
+            | ValidationError::Records { timestamps: false, .. } => ErrorCode::INVALID_RECORD,
         }
     }
 
@@ -420,7 +416,8 @@ impl Refused {
     }
 }
 
-/// The batch with the offsets it should have had. Kafka rewrites such batches for the sake of old clients.
+/// The batch with the offsets it should have had. Kafka stores such a batch as it is, for consumers to see
+/// its wrong offsets, or fails with an unknown error if it is compressed.
 fn renumbered(header: BatchHeader, target: Compression, raw: &[u8]) -> Result<Vec<u8>, RecordError> {
     let mut builder = BatchBuilder::new(0);
     let mut headers = Vec::new();

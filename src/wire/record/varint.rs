@@ -1,4 +1,5 @@
-//! Zig-zag variable-length integers, as `ByteUtils.readVarint` and `readVarlong` read them.
+//! Zig-zag variable-length integers, as `ByteUtils.readVarint` and `readVarlong` read them. Unlike
+//! `wire::codec` these make no error value and keep no cursor: every produced record passes here.
 
 /// Reads a zig-zag varint of at most 5 bytes; `None` if the bytes end or a sixth byte would follow.
 #[inline]
@@ -25,9 +26,14 @@ pub(super) fn read_i32(bytes: &mut &[u8]) -> Option<i32> {
 /// Reads a zig-zag varint of at most 10 bytes; `None` if the bytes end or an eleventh byte would follow.
 #[inline]
 pub(super) fn read_i64(bytes: &mut &[u8]) -> Option<i64> {
-    let mut value = 0u64;
-    let mut left = *bytes;
-    for shift in (0..64).step_by(7) {
+    let (&first, rest) = bytes.split_first()?;
+    if first < 0x80 {
+        *bytes = rest;
+        return Some(i64::from(zigzag_i32(u32::from(first))));
+    }
+    let mut value = u64::from(first & 0x7f);
+    let mut left = rest;
+    for shift in (7..64).step_by(7) {
         let (&byte, rest) = left.split_first()?;
         left = rest;
         value |= u64::from(byte & 0x7f) << shift;

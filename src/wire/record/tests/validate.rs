@@ -5,7 +5,7 @@ use super::{LIMIT, golden, owned};
 
 const NOW_MS: i64 = 1_700_000_000_000;
 
-fn rules() -> ValidationRules {
+pub(super) fn rules() -> ValidationRules {
     ValidationRules {
         max_message_bytes: 1 << 20,
         timestamp_type: TimestampType::CreateTime,
@@ -137,7 +137,7 @@ fn refusals_have_kafkas_codes() {
     for (bytes, rules, code, error) in cases {
         let refused = check(&bytes, &rules).unwrap_err();
         assert_eq!(refused, error);
-        assert_eq!(refused.code(), code, "{refused}");
+        assert_eq!(refused.code().0, code, "{refused}");
         assert!(refused.record_issues().is_empty());
     }
 }
@@ -148,13 +148,13 @@ fn undecodable_records_are_refused() {
     let lying = with_header(&batch().build(), |h| h.attributes = h.attributes.with_codec(Codec::Gzip));
     let error = check(&lying, &rules()).unwrap_err();
     assert!(matches!(error, ValidationError::Batch(RecordError::Decompress { codec: "gzip", .. })));
-    assert_eq!(error.code(), 87);
+    assert_eq!(error.code().0, 87);
 
     let zeros = vec![0; LIMIT];
     let bomb = BatchBuilder::new(0).compression(Codec::Zstd).record(NOW_MS, None, Some(&zeros)).build();
     let error = check(&bomb, &rules()).unwrap_err();
     assert_eq!(error, RecordError::Uncompressed { limit: LIMIT }.into());
-    assert_eq!(error.code(), 10);
+    assert_eq!(error.code().0, 10);
 }
 
 #[test]
@@ -172,7 +172,7 @@ fn compacted_topics_want_keys() {
     let compacted = ValidationRules { compacted: true, ..rules() };
     for codec in Codec::ALL {
         let error = check(&batch().compression(codec).build(), &compacted).unwrap_err();
-        assert_eq!(error.code(), 87);
+        assert_eq!(error.code().0, 87);
         assert_eq!(error.record_issues().iter().map(|i| i.batch_index).collect::<Vec<_>>(), [2]);
         let keyed = BatchBuilder::new(0).compression(codec).record(NOW_MS, Some(b""), None).build();
         assert!(check(&keyed, &compacted).is_ok());
@@ -191,7 +191,7 @@ fn timestamps_are_bounded_on_both_sides() {
     builder.append(NOW_MS + 21, None, None, &[]);
     let bytes = builder.build();
     let error = check(&bytes, &bounded).unwrap_err();
-    assert_eq!(error.code(), 32);
+    assert_eq!(error.code().0, 32);
     assert_eq!(error.record_issues().iter().map(|i| i.batch_index).collect::<Vec<_>>(), [3, 4]);
     assert!(error.to_string().contains("1699999999989 is not between 1699999999990 and 1700000000020"));
 
@@ -206,7 +206,7 @@ fn one_bad_timestamp_among_missing_keys_decides_the_code() {
     let rules = ValidationRules { compacted: true, timestamp_before_max_ms: 10, ..rules() };
     let bytes = BatchBuilder::new(0).record(0, Some(b"k"), None).record(NOW_MS, None, None).build();
     let error = check(&bytes, &rules).unwrap_err();
-    assert_eq!((error.code(), error.record_issues().len()), (32, 2));
+    assert_eq!((error.code().0, error.record_issues().len()), (32, 2));
 }
 
 #[test]
@@ -239,13 +239,13 @@ fn append_time_is_stamped() {
 fn producers_do_not_set_append_time() {
     let bytes = BatchBuilder::new(0).log_append_time(NOW_MS).record(0, None, None).build();
     let append_time = ValidationRules { timestamp_type: TimestampType::LogAppendTime, ..rules() };
-    assert_eq!(check(&bytes, &append_time).unwrap_err().code(), 32);
+    assert_eq!(check(&bytes, &append_time).unwrap_err().code().0, 32);
     // With create time Kafka takes it if the timestamps are within bounds, and turns the type back.
     let validated = check(&bytes, &rules()).unwrap();
     let (header, _) = stamped(&validated, &bytes);
     assert_eq!(header.attributes.timestamp_type(), TimestampType::CreateTime);
     let unset = BatchBuilder::new(0).log_append_time(NO_TIMESTAMP).record(0, None, None).build();
-    assert_eq!(check(&unset, &rules()).unwrap_err().code(), 32);
+    assert_eq!(check(&unset, &rules()).unwrap_err().code().0, 32);
 }
 
 #[test]

@@ -1,0 +1,89 @@
+//! Which broker keys may be altered while the broker runs (`DynamicBrokerConfig`, KIP-226).
+
+use super::error::ConfigError;
+use super::key::Mode;
+use super::synonyms;
+use super::table::BROKER;
+use std::collections::BTreeMap;
+
+/// Keys that can only be altered for one listener (`SslConfigs.RECONFIGURABLE_CONFIGS`).
+const OF_LISTENER: &[&str] = &[
+    "ssl.key.password",
+    "ssl.keystore.certificate.chain",
+    "ssl.keystore.key",
+    "ssl.keystore.location",
+    "ssl.keystore.password",
+    "ssl.keystore.type",
+    "ssl.truststore.certificates",
+    "ssl.truststore.location",
+    "ssl.truststore.password",
+    "ssl.truststore.type",
+];
+
+/// Keys of a listener that can also be altered for all brokers.
+const LISTENER_CLUSTER_WIDE: &[&str] =
+    &["max.connections", "max.connection.creation.rate", "num.network.threads"];
+
+/// Checks one pair to be altered for this broker (`per_broker`) or for all.
+pub(super) fn check_pair(name: &str, value: &str, per_broker: bool) -> Result<(), ConfigError> {
+    check_names([name], per_broker)?;
+    let base = synonyms::listener_key(name).unwrap_or(name);
+    match BROKER.get(base) {
+        Some(key) => key.parse(value).map(|_| ()),
+        None => Ok(()),
+    }
+}
+
+/// Checks the names of pairs to be altered (`DynamicBrokerConfig.validateConfigs`).
+pub(super) fn check_names<'a>(
+    names: impl IntoIterator<Item = &'a str>,
+    per_broker: bool,
+) -> Result<(), ConfigError> {
+    let (mut fixed, mut of_listener, mut of_broker) = (Vec::new(), Vec::new(), Vec::new());
+    for name in names {
+        let mode = BROKER.get(name).map(|key| key.mode);
+        let per_listener = synonyms::listener_key(name);
+        if mode == Some(Mode::ReadOnly) {
+            fixed.push(name);
+        } else if OF_LISTENER.contains(&name) {
+            of_listener.push(name);
+        } else if mode == Some(Mode::PerBroker)
+            || per_listener.is_some_and(|base| !LISTENER_CLUSTER_WIDE.contains(&base))
+        {
+            of_broker.push(name);
+        }
+    }
+    let refuse = |text: &str, names: &[&str]| match names {
+        [] => Ok(()),
+        names => Err(ConfigError::Rule(format!("{text}: [{}]", names.join(", ")))),
+    };
+    refuse("Cannot update these configs dynamically", &fixed)?;
+    refuse(
+        "These security configs can be dynamically updated only per-listener using the listener prefix",
+        &of_listener,
+    )?;
+    if per_broker {
+        return Ok(());
+    }
+    refuse("Cannot update these configs at default cluster level, broker id must be specified", &of_broker)
+}
+
+/// Checks all pairs that one broker (`per_broker`) or all brokers will have. The error is INVALID_REQUEST, as
+/// `ConfigAdminManager` has it.
+pub fn check_broker_overrides(
+    config: &super::BrokerConfig,
+    overrides: &BTreeMap<String, String>,
+    per_broker: bool,
+) -> Result<(), ConfigError> {
+    check_names(overrides.keys().map(String::as_str), per_broker).map_err(ConfigError::into_request)?;
+    for (name, value) in overrides {
+        check_pair(name, value, per_broker).map_err(ConfigError::into_request)?;
+    }
+    let mut layers = config.layers.clone();
+    if per_broker {
+        layers.broker.clone_from(overrides);
+    } else {
+        layers.cluster.clone_from(overrides);
+    }
+    super::BrokerConfig::of(layers).map(|_| ()).map_err(ConfigError::into_request)
+}

@@ -1,0 +1,14 @@
+//! Ottla's own keys.
+
+use super::prelude::*;
+
+keys! {
+    "ottla.cores" => STRING, Null, ANY, HIGH, READ_ONLY, SUPPORTED;
+        "Cores to run on: a number, or a list such as 0,2-4; all that the process may use if not set.";
+    "ottla.connection.buffer.bytes" => INT, Is("1048576"), at_least(65536.0), MEDIUM, READ_ONLY, SUPPORTED;
+        "Bytes of replies that may wait on a connection before no more requests are read from it.";
+    "ottla.core.buffer.bytes" => LONG, Is("268435456"), at_least(1_048_576.0), MEDIUM, READ_ONLY, SUPPORTED;
+        "Bytes of requests and replies that all connections of one core may hold.";
+    "ottla.core.cache.bytes" => LONG, Is("67108864"), at_least(1_048_576.0), MEDIUM, READ_ONLY, SUPPORTED;
+        "Bytes of records that one core keeps in memory for readers.";
+}

@@ -1,0 +1,64 @@
+//! The controller quorum and the metadata log.
+
+use super::prelude::*;
+
+keys! {
+    "broker.heartbeat.interval.ms" => INT, Is("2000"), ANY, MEDIUM, READ_ONLY, ACCEPTED;
+        "Time between a broker's heartbeats to the controller, milliseconds.";
+    "broker.session.timeout.ms" => INT, Is("9000"), ANY, MEDIUM, READ_ONLY, ACCEPTED;
+        "Silence after which the controller takes a broker for dead, milliseconds.";
+    "controller.listener.names" => LIST, Required, NON_EMPTY_LIST, HIGH, READ_ONLY, SUPPORTED;
+        "Names of the listeners that belong to the controller.";
+    "controller.performance.always.log.threshold.ms" => LONG, Is("2000"), at_least(0.0), MEDIUM, READ_ONLY, ACCEPTED, INTERNAL;
+        "Controller events that take longer are always logged, milliseconds.";
+    "controller.performance.sample.period.ms" => LONG, Is("60000"), at_least(100.0), MEDIUM, READ_ONLY, ACCEPTED, INTERNAL;
+        "Period of the controller's performance report, milliseconds.";
+    "controller.quorum.append.linger.ms" => INT, Is("25"), at_least(0.0), MEDIUM, READ_ONLY, ACCEPTED;
+        "How long the quorum leader gathers appends before a write, milliseconds.";
+    "controller.quorum.auto.join.enable" => BOOLEAN, Is("false"), ANY, LOW, READ_ONLY, ACCEPTED;
+        "Let a new controller join the voters by itself.";
+    "controller.quorum.bootstrap.servers" => LIST, Is(""), BootstrapServers, HIGH, READ_ONLY, ACCEPTED;
+        "Addresses host:port where the controller quorum is found.";
+    "controller.quorum.election.backoff.max.ms" => INT, Is("1000"), at_least(0.0), HIGH, READ_ONLY, ACCEPTED;
+        "Longest wait before another election, milliseconds.";
+    "controller.quorum.election.timeout.ms" => INT, Is("1000"), at_least(0.0), HIGH, READ_ONLY, ACCEPTED;
+        "Time a candidate waits for votes, milliseconds.";
+    "controller.quorum.fetch.max.bytes" => INT, Is("1048576"), at_least(1.0), LOW, READ_ONLY, ACCEPTED;
+        "Most bytes of one fetch between quorum members.";
+    "controller.quorum.fetch.snapshot.max.bytes" => INT, Is("1048576"), at_least(1.0), LOW, READ_ONLY, ACCEPTED;
+        "Most bytes of one snapshot fetch between quorum members.";
+    "controller.quorum.fetch.timeout.ms" => INT, Is("2000"), at_least(0.0), HIGH, READ_ONLY, ACCEPTED;
+        "Time without the leader before a follower stands for election, milliseconds.";
+    "controller.quorum.request.timeout.ms" => INT, Is("2000"), at_least(0.0), MEDIUM, READ_ONLY, ACCEPTED;
+        "Time to wait for a reply from a quorum member, milliseconds.";
+    "controller.quorum.retry.backoff.ms" => INT, Is("20"), at_least(0.0), LOW, READ_ONLY, ACCEPTED;
+        "Wait before a request to a quorum member is repeated, milliseconds.";
+    "controller.quorum.voters" => LIST, Is(""), Voters, HIGH, READ_ONLY, ACCEPTED;
+        "Voters of a static quorum as id@host:port.";
+    "initial.broker.registration.timeout.ms" => INT, Is("60000"), ANY, MEDIUM, READ_ONLY, ACCEPTED;
+        "Time a starting broker waits for its registration, milliseconds.";
+    "internal.metadata.delete.delay.millis" => LONG, Is("60000"), ANY, LOW, READ_ONLY, ACCEPTED, INTERNAL;
+        "Delay before a removed file of the metadata log is deleted, milliseconds.";
+    "internal.metadata.log.segment.bytes" => INT, Null, ANY, LOW, READ_ONLY, ACCEPTED, INTERNAL;
+        "Segment size of the metadata log in tests, bytes.";
+    "internal.metadata.max.batch.size.in.bytes" => INT, Is("8388608"), ANY, LOW, READ_ONLY, ACCEPTED, INTERNAL;
+        "Largest batch of the metadata log, bytes.";
+    "metadata.log.dir" => STRING, Null, ANY, HIGH, READ_ONLY, ACCEPTED;
+        "Directory of the metadata log, if not the first of log.dirs.";
+    "metadata.log.max.record.bytes.between.snapshots" => LONG, Is("20971520"), at_least(1.0), HIGH, READ_ONLY, ACCEPTED;
+        "Bytes of metadata records between two snapshots.";
+    "metadata.log.max.snapshot.interval.ms" => LONG, Is("3600000"), at_least(0.0), HIGH, READ_ONLY, ACCEPTED;
+        "Time between two snapshots if there are new records, milliseconds; 0 means by size only.";
+    "metadata.log.segment.bytes" => INT, Is("1073741824"), at_least(8_388_608.0), HIGH, READ_ONLY, ACCEPTED;
+        "Largest segment of the metadata log, bytes.";
+    "metadata.log.segment.ms" => LONG, Is("604800000"), ANY, HIGH, READ_ONLY, ACCEPTED;
+        "Time until the metadata log begins a new segment, milliseconds.";
+    "metadata.max.idle.interval.ms" => INT, Is("500"), at_least(0.0), LOW, READ_ONLY, ACCEPTED;
+        "Time after which the active controller writes a no-op record, milliseconds; 0 means never.";
+    "metadata.max.retention.bytes" => LONG, Is("104857600"), ANY, HIGH, READ_ONLY, ACCEPTED;
+        "Bytes of metadata log and snapshots kept.";
+    "metadata.max.retention.ms" => LONG, Is("604800000"), ANY, HIGH, READ_ONLY, ACCEPTED;
+        "Time that metadata log and snapshots are kept, milliseconds.";
+    "server.max.startup.time.ms" => LONG, Is("9223372036854775807"), at_least(0.0), MEDIUM, READ_ONLY, ACCEPTED, INTERNAL;
+        "Longest time a start may take, milliseconds.";
+}

@@ -1,0 +1,68 @@
+//! Tiered storage.
+
+use super::prelude::*;
+
+keys! {
+    "log.local.retention.bytes" => LONG, Is("-2"), at_least(-2.0), MEDIUM, CLUSTER_WIDE, ACCEPTED;
+        "Bytes kept locally of a tiered partition; -2 follows log.retention.bytes.";
+    "log.local.retention.ms" => LONG, Is("-2"), at_least(-2.0), MEDIUM, CLUSTER_WIDE, ACCEPTED;
+        "Time that a tiered partition's records are kept locally, milliseconds; -2 follows log.retention.ms.";
+    "remote.fetch.max.wait.ms" => INT, Is("500"), at_least(1.0), MEDIUM, CLUSTER_WIDE, ACCEPTED;
+        "Longest wait for remote data before a fetch is answered, milliseconds.";
+    "remote.list.offsets.request.timeout.ms" => LONG, Is("30000"), at_least(1.0), MEDIUM, CLUSTER_WIDE, ACCEPTED;
+        "Longest wait for offsets from remote storage, milliseconds.";
+    "remote.log.index.file.cache.total.size.bytes" => LONG, Is("1073741824"), at_least(1.0), LOW, CLUSTER_WIDE, ACCEPTED;
+        "Bytes of remote indexes kept locally.";
+    "remote.log.index.file.cache.ttl.ms" => LONG, Is("900000"), at_least(-1.0), LOW, READ_ONLY, ACCEPTED, INTERNAL;
+        "Time that unused remote indexes are kept locally, milliseconds.";
+    "remote.log.manager.copier.thread.pool.size" => INT, Is("10"), at_least(1.0), MEDIUM, CLUSTER_WIDE, ACCEPTED;
+        "Threads that copy segments to remote storage.";
+    "remote.log.manager.copy.max.bytes.per.second" => LONG, Is("9223372036854775807"), at_least(1.0), MEDIUM, CLUSTER_WIDE, ACCEPTED;
+        "Most bytes per second copied to remote storage.";
+    "remote.log.manager.copy.quota.window.num" => INT, Is("11"), at_least(1.0), MEDIUM, READ_ONLY, ACCEPTED;
+        "Samples kept for the quota on copies.";
+    "remote.log.manager.copy.quota.window.size.seconds" => INT, Is("1"), at_least(1.0), MEDIUM, READ_ONLY, ACCEPTED;
+        "Length of one sample of that quota, seconds.";
+    "remote.log.manager.expiration.thread.pool.size" => INT, Is("10"), at_least(1.0), MEDIUM, CLUSTER_WIDE, ACCEPTED;
+        "Threads that delete expired remote segments.";
+    "remote.log.manager.fetch.max.bytes.per.second" => LONG, Is("9223372036854775807"), at_least(1.0), MEDIUM, CLUSTER_WIDE, ACCEPTED;
+        "Most bytes per second read from remote storage.";
+    "remote.log.manager.fetch.quota.window.num" => INT, Is("11"), at_least(1.0), MEDIUM, READ_ONLY, ACCEPTED;
+        "Samples kept for the quota on remote reads.";
+    "remote.log.manager.fetch.quota.window.size.seconds" => INT, Is("1"), at_least(1.0), MEDIUM, READ_ONLY, ACCEPTED;
+        "Length of one sample of that quota, seconds.";
+    "remote.log.manager.follower.thread.pool.size" => INT, Is("2"), at_least(1.0), MEDIUM, CLUSTER_WIDE, ACCEPTED;
+        "Threads for followers of tiered partitions.";
+    "remote.log.manager.task.interval.ms" => LONG, Is("30000"), at_least(1.0), LOW, READ_ONLY, ACCEPTED;
+        "Time between runs of the tiering tasks, milliseconds.";
+    "remote.log.manager.task.retry.backoff.max.ms" => LONG, Is("30000"), at_least(1.0), LOW, READ_ONLY, ACCEPTED, INTERNAL;
+        "Longest wait before a tiering task is tried again, milliseconds.";
+    "remote.log.manager.task.retry.backoff.ms" => LONG, Is("500"), at_least(1.0), LOW, READ_ONLY, ACCEPTED, INTERNAL;
+        "First wait before a tiering task is tried again, milliseconds.";
+    "remote.log.manager.task.retry.jitter" => DOUBLE, Is("0.2"), between(0.0, 0.5), LOW, READ_ONLY, ACCEPTED, INTERNAL;
+        "Share by which that wait varies.";
+    "remote.log.manager.thread.pool.size" => INT, Is("2"), at_least(1.0), MEDIUM, READ_ONLY, ACCEPTED;
+        "Threads for tiering tasks.";
+    "remote.log.metadata.custom.metadata.max.bytes" => INT, Is("128"), at_least(0.0), LOW, READ_ONLY, ACCEPTED;
+        "Most bytes of a storage plugin's own metadata per segment.";
+    "remote.log.metadata.manager.class.name" => STRING, Is("org.apache.kafka.server.log.remote.metadata.storage.TopicBasedRemoteLogMetadataManager"), NonEmpty, MEDIUM, READ_ONLY, ACCEPTED;
+        "Java class that keeps the metadata of remote segments.";
+    "remote.log.metadata.manager.class.path" => STRING, Null, ANY, MEDIUM, READ_ONLY, ACCEPTED;
+        "Class path of that class.";
+    "remote.log.metadata.manager.impl.prefix" => STRING, Is("rlmm.config."), NonEmpty, MEDIUM, READ_ONLY, ACCEPTED;
+        "Prefix of keys handed to that class.";
+    "remote.log.metadata.manager.listener.name" => STRING, Null, NonEmpty, MEDIUM, READ_ONLY, ACCEPTED;
+        "Listener by which that class reaches the broker.";
+    "remote.log.reader.max.pending.tasks" => INT, Is("100"), at_least(1.0), MEDIUM, READ_ONLY, ACCEPTED;
+        "Most remote reads that may wait.";
+    "remote.log.reader.threads" => INT, Is("10"), at_least(1.0), MEDIUM, CLUSTER_WIDE, ACCEPTED;
+        "Threads for remote reads.";
+    "remote.log.storage.manager.class.name" => STRING, Null, NonEmpty, MEDIUM, READ_ONLY, ACCEPTED;
+        "Java class that stores remote segments.";
+    "remote.log.storage.manager.class.path" => STRING, Null, ANY, MEDIUM, READ_ONLY, ACCEPTED;
+        "Class path of that class.";
+    "remote.log.storage.manager.impl.prefix" => STRING, Is("rsm.config."), NonEmpty, MEDIUM, READ_ONLY, ACCEPTED;
+        "Prefix of keys handed to that class.";
+    "remote.log.storage.system.enable" => BOOLEAN, Is("false"), ANY, MEDIUM, READ_ONLY, ACCEPTED;
+        "Whether tiered storage is on.";
+}

@@ -1,0 +1,86 @@
+//! The table against a list made from Apache Kafka's own `ConfigDef` objects.
+
+use super::*;
+use crate::config::key::{DefaultValue, Rule};
+
+const ORACLE: &str = include_str!("../../../tests/config/kafka-4.3.1-keys.tsv");
+
+fn rule_text(rule: Rule) -> String {
+    let names = |of: &[&str]| format!("[{}]", of.join(", "));
+    match rule {
+        Rule::Any => String::new(),
+        Rule::Range { min, max: None } => format!("range [{min},...]"),
+        Rule::Range { min, max: Some(max) } => format!("range [{min},...,{max}]"),
+        Rule::OneOf(of) => format!("one of {}", names(of)),
+        Rule::OneOfIgnoringCase(of) => format!("one of ignoring case {}", names(of)),
+        Rule::List { of, empty, null } => {
+            format!(
+                "list {}{}{}",
+                names(of),
+                if empty { " empty" } else { "" },
+                if null { " null" } else { "" }
+            )
+        }
+        Rule::NonNull => "non-null".to_owned(),
+        Rule::NonEmpty => "non-empty".to_owned(),
+        Rule::GzipLevel => "gzip".to_owned(),
+        Rule::Voters => "voters".to_owned(),
+        Rule::BootstrapServers => "bootstrap servers".to_owned(),
+        Rule::ThrottledReplicas => "throttled replicas".to_owned(),
+        Rule::ShareOffsetReset => "share offset reset".to_owned(),
+    }
+}
+
+fn lines(scope: &str, table: &Table) -> Vec<String> {
+    table
+        .iter()
+        .filter(|key| !key.name.starts_with("ottla."))
+        .map(|key| {
+            let scope = if scope == "broker" && is_dynamic_only(key.name) { "broker-dynamic" } else { scope };
+            let default = match key.default {
+                DefaultValue::Required => "-",
+                DefaultValue::Null => "~",
+                DefaultValue::Is(text) => text,
+            };
+            [
+                scope,
+                key.name,
+                key.kind.name(),
+                default,
+                &rule_text(key.rule),
+                &key.importance.name().to_lowercase(),
+                if key.internal { "internal" } else { "" },
+                key.mode.name(),
+            ]
+            .join("\t")
+        })
+        .collect()
+}
+
+#[test]
+fn the_table_is_kafkas() {
+    let mut ours = lines("broker", &BROKER);
+    ours.extend(lines("topic", &TOPIC));
+    ours.extend(lines("group", &GROUP));
+    ours.extend(lines("client-metrics", &CLIENT_METRICS));
+    ours.sort();
+    let mut theirs: Vec<&str> = ORACLE.lines().filter(|line| !line.starts_with('#')).collect();
+    theirs.sort_unstable();
+    let missing: Vec<_> = theirs.iter().filter(|line| !ours.iter().any(|o| o == *line)).collect();
+    let extra: Vec<_> = ours.iter().filter(|line| !theirs.contains(&line.as_str())).collect();
+    assert!(missing.is_empty() && extra.is_empty(), "missing {missing:#?}\nextra {extra:#?}");
+}
+
+#[test]
+fn defaults_fulfil_their_rules_and_docs_are_one_line() {
+    for table in [&*BROKER, &*TOPIC, &*GROUP, &*CLIENT_METRICS] {
+        for key in table.iter() {
+            if let DefaultValue::Is(text) = key.default {
+                let parsed = key.parse(text);
+                assert_eq!(parsed, Ok(key.default_value()), "{}", key.name);
+                assert_eq!(key.default_value().to_text().as_deref(), Some(text), "{}", key.name);
+            }
+            assert!(key.doc.ends_with('.') && !key.doc.contains('\n'), "{}", key.name);
+        }
+    }
+}

@@ -1,0 +1,510 @@
+//! What happens between an append and its acknowledgement: writes, flushes, reservations, rolling and sealing.
+
+use std::any::Any;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::cache::{OpenSegment, Run};
+use super::checkpoint;
+use super::error::LogError;
+use super::index::{OffsetIndex, TimeIndex};
+use super::names::{self, FileKind, file_name};
+use super::partition::{Partition, State};
+use super::reader::{Read, Waiter};
+use super::segment::{Sealed, Segment, Sink, index_time, storage};
+use super::snapshot;
+use super::types::{Env, LogEffect};
+use super::writer::InFlight;
+use crate::base::limits::{LOG_ALLOCATE_BYTES_MAX, LOG_ALLOCATE_BYTES_MIN};
+use crate::base::{Offset, TopicId, WallMs};
+use crate::io::{DiskOutcome, File, FileJob, FileJobOutcome, Files, OpenMode, Token};
+
+/// A disk operation that was submitted and has not ended.
+pub(super) enum Op {
+    /// The writer's unit in flight.
+    Write,
+    /// A flush of the active segment up to an offset.
+    Sync(Offset),
+    /// Space for a segment (base offset), to this many bytes.
+    Allocate(Offset, u64),
+    /// The file of a new segment.
+    Open(Offset),
+    /// The end of a rolled segment.
+    Seal(Offset),
+    /// File and indexes of a sealed segment.
+    Load(Offset, Vec<Waiter>),
+    /// A read for one or more waiters.
+    Read(Read),
+    /// A small file; its failure is worth a warning.
+    Note(&'static str),
+    /// The job of `truncate_to`.
+    Truncate,
+    /// The job of `delete`.
+    Delete,
+}
+
+impl Partition {
+    /// A disk operation of this partition ended: `tag` is the lower half of its token.
+    pub fn on_disk(&mut self, env: &mut Env, tag: u32, outcome: DiskOutcome, effects: &mut Vec<LogEffect>) {
+        let Some(op) = self.ops.try_remove(tag as usize) else {
+            effects
+                .push(LogEffect::Warning(format!("{}: completion {tag} is not known", self.dir.display())));
+            return;
+        };
+        match (op, outcome) {
+            (Op::Write, DiskOutcome::Written(result)) => self.on_written(env, result, effects),
+            (Op::Sync(upto), DiskOutcome::Synced(result)) => self.on_synced(env, upto, result, effects),
+            (Op::Read(read), DiskOutcome::Read(result)) => self.on_read(env, read, result, effects),
+            (op, DiskOutcome::Job(result)) => self.on_job(env, op, result, effects),
+            _ => unreachable!("an outcome of another kind than the operation"),
+        }
+        self.truncate_if_quiet(env);
+    }
+
+    fn on_job(
+        &mut self,
+        env: &mut Env,
+        op: Op,
+        result: io::Result<FileJobOutcome>,
+        effects: &mut Vec<LogEffect>,
+    ) {
+        match op {
+            Op::Allocate(base, bytes) => self.on_allocated(env, base, bytes, result, effects),
+            Op::Open(base) => self.on_opened(env, base, result, effects),
+            Op::Seal(base) => self.on_sealed(env, base, result, effects),
+            Op::Load(base, waiters) => self.on_loaded(env, base, waiters, result, effects),
+            Op::Truncate => self.on_truncated(env, result, effects),
+            Op::Delete => {
+                let result = result.map(|_| ()).map_err(storage("removing", &self.dir));
+                effects.push(LogEffect::Deleted { result });
+            }
+            Op::Note(what) => {
+                if let Err(error) = result {
+                    let text = format!("{}: {what} failed: {error}", self.dir.display());
+                    effects.push(LogEffect::Warning(text));
+                }
+            }
+            Op::Write | Op::Sync(_) | Op::Read(_) => unreachable!("not a job"),
+        }
+    }
+
+    pub(super) fn token(&mut self, op: Op) -> Token {
+        let tag = u32::try_from(self.ops.insert(op)).expect("operations in flight are few");
+        Token(u64::from(self.slot) << 32 | u64::from(tag))
+    }
+
+    pub(super) fn path(&self, offset: Offset, kind: FileKind) -> PathBuf {
+        self.dir.join(file_name(offset, kind))
+    }
+
+    /// Hands the next unit to the disk if none is in flight, its file is there, and there is space.
+    pub(super) fn write_next(&mut self, env: &mut Env) {
+        if self.writer.in_flight.is_some() || !matches!(self.state, State::Open) {
+            return;
+        }
+        let Some((segment, end)) = self.writer.front().map(|unit| (unit.segment, unit.padded_end())) else {
+            return;
+        };
+        let Some(sink) = self.sinks.iter().find(|sink| sink.base == segment) else { return };
+        let (Some(file), has_space) = (sink.file.clone(), end <= sink.allocated) else { return };
+        self.allocate_ahead(env, segment, end);
+        if !has_space {
+            return;
+        }
+        let token = self.token(Op::Write);
+        if let Some(unit) = self.writer.submit() {
+            env.disk.write(&file, unit.position, unit.bytes.clone(), token);
+        }
+    }
+
+    fn allocate_ahead(&mut self, env: &mut Env, segment: Offset, end: u64) {
+        let segment_bytes = self.config.segment_bytes;
+        let Some(sink) = self.sinks.iter_mut().find(|sink| sink.base == segment) else { return };
+        let (Some(wanted), Some(file)) = (sink.wanted_allocation(end, segment_bytes), sink.file.clone())
+        else {
+            return;
+        };
+        sink.allocating = Some(wanted);
+        let token = self.token(Op::Allocate(segment, wanted));
+        env.disk.background(FileJob::Allocate(file, wanted), token);
+    }
+
+    fn on_allocated(
+        &mut self,
+        env: &mut Env,
+        base: Offset,
+        bytes: u64,
+        result: io::Result<FileJobOutcome>,
+        effects: &mut Vec<LogEffect>,
+    ) {
+        let path = self.path(base, FileKind::Log);
+        let Some(sink) = self.sinks.iter_mut().find(|sink| sink.base == base) else { return };
+        sink.allocating = None;
+        match result {
+            Ok(_) => sink.allocated = sink.allocated.max(bytes),
+            Err(error) => {
+                let allocated = sink.allocated;
+                let waits =
+                    self.writer.front().is_some_and(|u| u.segment == base && u.padded_end() > allocated);
+                let error = storage("reserving space in", &path)(error);
+                if waits {
+                    return self.fence(error, effects);
+                }
+                // There is still room: tried again when more is needed.
+                effects.push(LogEffect::Warning(error.to_string()));
+            }
+        }
+        self.write_next(env);
+    }
+
+    fn on_written(&mut self, env: &mut Env, result: io::Result<()>, effects: &mut Vec<LogEffect>) {
+        let Some(unit) = self.writer.written() else { return };
+        if let Err(error) = result {
+            let path = self.path(unit.segment, FileKind::Log);
+            return self.fence(storage("writing", &path)(error), effects);
+        }
+        if !matches!(self.state, State::Open) {
+            return;
+        }
+        if let Some(sink) = self.sinks.iter_mut().find(|sink| sink.base == unit.segment) {
+            sink.written = unit.position + unit.len as u64;
+        }
+        self.written_end = unit.next;
+        self.unflushed_since_ms.get_or_insert(env.disk.wall_ms());
+        self.keep_in_cache(env, unit);
+        self.write_next(env);
+        self.advance(env, effects);
+        self.seal_written(env);
+    }
+
+    /// Keeps what was written for readers. A run in the same block that this unit rewrote goes into the new one.
+    fn keep_in_cache(&self, env: &mut Env, unit: InFlight) {
+        let mut first = unit.first;
+        let mut start = unit.position + unit.carry as u64;
+        if unit.carry > 0
+            && let Some((run_first, run)) = env.cache.run(self.slot, unit.first - 1)
+            && run.segment == unit.segment
+            && run.next == unit.first
+            && run.position >= unit.position
+        {
+            (first, start) = (run_first, run.position);
+        }
+        let from = (start - unit.position) as usize;
+        let run = Run {
+            segment: unit.segment,
+            position: start,
+            next: unit.next,
+            cost: unit.bytes.len(),
+            bytes: unit.bytes.slice(from..unit.len),
+            marks: unit.marks,
+        };
+        env.cache.insert_run(self.slot, first, run);
+    }
+
+    /// Acknowledges what is written, after a flush if the settings want one.
+    fn advance(&mut self, env: &mut Env, effects: &mut Vec<LogEffect>) {
+        let needs_flush = self.written_end - self.flushed_end >= self.config.flush_messages.max(1);
+        let durable = if needs_flush { self.flushed_end } else { self.written_end };
+        if durable > self.durable_end {
+            self.durable_end = durable;
+            effects.push(LogEffect::Durable { log_end_offset: durable });
+        }
+        if needs_flush {
+            self.sync_target = self.sync_target.max(self.written_end);
+        }
+        self.sync_if_wanted(env);
+    }
+
+    /// Flushes everything appended so far; [`LogEffect::Flushed`] follows (at once if nothing is unflushed).
+    pub fn sync_now(&mut self, env: &mut Env, effects: &mut Vec<LogEffect>) {
+        if self.flushed_end >= self.log_end {
+            effects.push(LogEffect::Flushed { upto: self.flushed_end });
+            return;
+        }
+        self.sync_target = self.log_end;
+        self.sync_if_wanted(env);
+    }
+
+    /// Submits a flush of what is written if one is wanted and none is in flight. Rolled segments are flushed when
+    /// they are sealed.
+    pub(super) fn sync_if_wanted(&mut self, env: &mut Env) {
+        let wanted = self.sync_target > self.flushed_end && self.written_end > self.flushed_end;
+        if !wanted || !matches!(self.state, State::Open) {
+            return;
+        }
+        let syncing = self.ops.iter().any(|(_, op)| matches!(op, Op::Sync(_)));
+        if syncing || self.sinks.len() != 1 {
+            return;
+        }
+        let Some(file) = self.sinks.back().and_then(|sink| sink.file.clone()) else { return };
+        let token = self.token(Op::Sync(self.written_end));
+        env.disk.sync(&file, token);
+    }
+
+    fn on_synced(
+        &mut self,
+        env: &mut Env,
+        upto: Offset,
+        result: io::Result<()>,
+        effects: &mut Vec<LogEffect>,
+    ) {
+        if let Err(error) = result {
+            let path = self.path(self.active().base, FileKind::Log);
+            return self.fence(storage("flushing", &path)(error), effects);
+        }
+        self.flushed(env, upto, effects);
+    }
+
+    fn flushed(&mut self, env: &mut Env, upto: Offset, effects: &mut Vec<LogEffect>) {
+        if upto > self.flushed_end && matches!(self.state, State::Open) {
+            self.flushed_end = upto;
+            self.unflushed_since_ms = (self.written_end > upto).then(|| env.disk.wall_ms());
+            effects.push(LogEffect::Flushed { upto });
+            self.advance(env, effects);
+        }
+    }
+
+    /// No more appends: what was not acknowledged never will be.
+    pub(super) fn fence(&mut self, error: LogError, effects: &mut Vec<LogEffect>) {
+        self.writer.drop_pending();
+        if matches!(self.state, State::Open | State::Truncating) {
+            self.state = State::Fenced(error.clone());
+            effects.push(LogEffect::Failed { error });
+        }
+    }
+
+    /// Rolls the active segment if this append does not fit (`LogSegment.shouldRoll`).
+    pub(super) fn roll_if_due(
+        &mut self,
+        env: &mut Env,
+        bytes: usize,
+        last_offset: Offset,
+        max_timestamp: WallMs,
+        now_ms: WallMs,
+    ) {
+        let config = &self.config;
+        let active = self.active();
+        let sink = self.sinks.back().expect("a partition has an active segment");
+        let full = active.size + bytes as u64 > u64::from(config.segment_bytes);
+        let old = active.size > 0
+            && active.waited_ms(now_ms, Some(max_timestamp))
+                > config.segment_ms.saturating_sub(self.roll_jitter_ms);
+        let overflow = last_offset - active.base > i64::from(i32::MAX);
+        if active.size > 0 && (full || old || overflow || sink.index_is_full(config)) {
+            self.roll(env, now_ms);
+        }
+    }
+
+    /// Ends the active segment; the next append begins a new one.
+    pub(super) fn roll(&mut self, env: &mut Env, now_ms: WallMs) {
+        let end = self.log_end;
+        let snapshot = snapshot::format(&self.producers);
+        let (Some((_, active)), Some(sink)) = (self.segments.last_key_value(), self.sinks.back_mut()) else {
+            unreachable!("a partition has an active segment")
+        };
+        index_time(active, sink);
+        sink.sealed = Some(Sealed { end, snapshot });
+        // A segment that filled up is likely to be followed by one that does.
+        let allocate = (active.size / 4).clamp(LOG_ALLOCATE_BYTES_MIN, LOG_ALLOCATE_BYTES_MAX);
+        let allocate = allocate.next_multiple_of(LOG_ALLOCATE_BYTES_MIN);
+        self.segments.insert(end, Segment::new(end, now_ms));
+        self.sinks.push_back(Sink::new(end, None, allocate));
+        self.roll_jitter_ms = self.prng.below(self.config.segment_jitter_ms.max(0) as u64) as i64;
+        let path = self.path(end, FileKind::Log);
+        let token = self.token(Op::Open(end));
+        env.disk.background(FileJob::Open { path, mode: OpenMode::DirectCreate, allocate }, token);
+        self.seal_written(env);
+    }
+
+    fn on_opened(
+        &mut self,
+        env: &mut Env,
+        base: Offset,
+        result: io::Result<FileJobOutcome>,
+        effects: &mut Vec<LogEffect>,
+    ) {
+        let path = self.path(base, FileKind::Log);
+        match result {
+            Ok(FileJobOutcome::Opened(file)) => {
+                if let Some(sink) = self.sinks.iter_mut().find(|sink| sink.base == base) {
+                    sink.file = Some(file);
+                }
+                self.write_next(env);
+                self.seal_written(env);
+            }
+            Ok(_) => unreachable!("opening gives a file"),
+            Err(error) => self.fence(storage("creating", &path)(error), effects),
+        }
+    }
+
+    /// Submits the end of rolled segments that are written: flush, cut to size, indexes, snapshot.
+    fn seal_written(&mut self, env: &mut Env) {
+        if !matches!(self.state, State::Open) {
+            return;
+        }
+        for i in 0..self.sinks.len() {
+            let sink = &mut self.sinks[i];
+            let (Some(sealed), Some(file)) = (&sink.sealed, &sink.file) else { continue };
+            if sink.sealing || self.written_end < sealed.end {
+                continue;
+            }
+            sink.sealing = true;
+            let base = sink.base;
+            let work = SealWork {
+                dir: self.dir.clone(),
+                base,
+                end: sealed.end,
+                file: file.clone(),
+                size: sink.written,
+                offsets: sink.offsets.as_bytes().to_vec(),
+                times: sink.times.as_bytes().to_vec(),
+                aborted: self
+                    .segments
+                    .get(&base)
+                    .map(|s| super::txn_index::format(&s.aborted))
+                    .unwrap_or_default(),
+                snapshot: sealed.snapshot.clone(),
+            };
+            let token = self.token(Op::Seal(base));
+            env.disk.background(FileJob::Run(Box::new(move |files| work.run(files))), token);
+        }
+    }
+
+    fn on_sealed(
+        &mut self,
+        env: &mut Env,
+        base: Offset,
+        result: io::Result<FileJobOutcome>,
+        effects: &mut Vec<LogEffect>,
+    ) {
+        if let Err(error) = result {
+            let path = self.path(base, FileKind::Log);
+            return self.fence(storage("sealing", &path)(error), effects);
+        }
+        let Some(at) = self.sinks.iter().position(|sink| sink.base == base) else { return };
+        let Some(sink) = self.sinks.remove(at) else { return };
+        if let (Some(sealed), Some(file)) = (sink.sealed, sink.file) {
+            let open = OpenSegment { file, offsets: sink.offsets, times: sink.times };
+            env.cache.insert_segment(self.slot, base, Arc::new(open));
+            self.flushed(env, sealed.end, effects);
+        }
+        self.sync_if_wanted(env);
+    }
+
+    /// Writes `leader-epoch-checkpoint` in the background if it changed.
+    pub(super) fn save_epochs(&mut self, env: &mut Env) {
+        if std::mem::take(&mut self.epochs_dirty) {
+            let bytes = checkpoint::format_epochs(self.epochs.entries());
+            let path = self.dir.join(names::LEADER_EPOCH_CHECKPOINT);
+            let token = self.token(Op::Note("writing leader-epoch-checkpoint"));
+            env.disk.background(FileJob::WriteAtomic(path, bytes), token);
+        }
+    }
+
+    /// Writes the topic id into `partition.metadata` in the background, if it has none yet.
+    pub fn set_topic_id(&mut self, env: &mut Env, topic_id: TopicId) {
+        if self.topic_id.is_zero() && !topic_id.is_zero() {
+            self.topic_id = topic_id;
+            let path = self.dir.join(names::PARTITION_METADATA);
+            let bytes = checkpoint::format_partition_metadata(topic_id);
+            let token = self.token(Op::Note("writing partition.metadata"));
+            env.disk.background(FileJob::WriteAtomic(path, bytes), token);
+        }
+    }
+
+    /// Whether no write, flush or background job is in flight or queued: [`Partition::close_clean`] may be called.
+    pub fn is_idle(&self) -> bool {
+        self.ops.is_empty() && (self.writer.is_empty() || !matches!(self.state, State::Open))
+    }
+
+    /// Truncates the active segment to its logical end, writes indexes, producer snapshot and epochs, and flushes.
+    /// Blocks; for the end of the process, when [`Partition::is_idle`]. The caller writes the checkpoints and
+    /// `.kafka_cleanshutdown` after all partitions.
+    pub fn close_clean(&mut self, files: &dyn Files) -> Result<(), LogError> {
+        self.check_open()?;
+        assert!(self.is_idle(), "closing with operations in flight");
+        self.state = State::Closed;
+        let (Some((_, active)), Some(sink)) = (self.segments.last_key_value(), self.sinks.back_mut()) else {
+            unreachable!("a partition has an active segment")
+        };
+        let Some(file) = sink.file.clone() else { return Ok(()) };
+        index_time(active, sink);
+        let work = SealWork {
+            dir: self.dir.clone(),
+            base: sink.base,
+            end: self.log_end,
+            file,
+            size: sink.written,
+            offsets: sink.offsets.as_bytes().to_vec(),
+            times: sink.times.as_bytes().to_vec(),
+            aborted: super::txn_index::format(&active.aborted),
+            snapshot: snapshot::format(&self.producers),
+        };
+        let dirty = self.dirty;
+        let path = self.path(work.base, FileKind::Log);
+        if dirty {
+            work.run(files).map_err(storage("sealing", &path))?;
+            let epochs = self.dir.join(names::LEADER_EPOCH_CHECKPOINT);
+            let bytes = checkpoint::format_epochs(self.epochs.entries());
+            files.write_atomic(&epochs, &bytes).map_err(storage("writing", &epochs))?;
+        } else {
+            files.set_len(&work.file, work.size).map_err(storage("truncating", &path))?;
+        }
+        self.flushed_end = self.log_end;
+        Ok(())
+    }
+}
+
+/// Everything a segment needs when nothing more comes to it.
+pub(super) struct SealWork {
+    pub(super) dir: PathBuf,
+    pub(super) base: Offset,
+    /// The offset after its last record, where the snapshot belongs.
+    pub(super) end: Offset,
+    pub(super) file: File,
+    pub(super) size: u64,
+    pub(super) offsets: Vec<u8>,
+    pub(super) times: Vec<u8>,
+    pub(super) aborted: Vec<u8>,
+    pub(super) snapshot: Vec<u8>,
+}
+
+impl SealWork {
+    pub(super) fn run(self, files: &dyn Files) -> io::Result<Box<dyn Any + Send>> {
+        files.set_len(&self.file, self.size)?;
+        files.sync(&self.file)?;
+        let path = |offset, kind| self.dir.join(file_name(offset, kind));
+        write_file(files, &path(self.base, FileKind::OffsetIndex), &self.offsets)?;
+        write_file(files, &path(self.base, FileKind::TimeIndex), &self.times)?;
+        let aborted = path(self.base, FileKind::TransactionIndex);
+        if !self.aborted.is_empty() || files.exists(&aborted) {
+            write_file(files, &aborted, &self.aborted)?;
+        }
+        if self.end > self.base {
+            write_file(files, &path(self.end, FileKind::ProducerSnapshot), &self.snapshot)?;
+        }
+        files.sync_dir(&self.dir)?;
+        Ok(Box::new(()))
+    }
+}
+
+/// Writes a whole file in place. A crash may leave it torn, so only for what is rebuilt then.
+pub(super) fn write_file(files: &dyn Files, path: &std::path::Path, bytes: &[u8]) -> io::Result<()> {
+    let file = files.open(path, OpenMode::DirectCreate)?;
+    files.set_len(&file, bytes.len() as u64)?;
+    if !bytes.is_empty() {
+        files.write_at(&file, 0, bytes)?;
+    }
+    files.sync(&file)
+}
+
+/// The indexes of a segment from their files' bytes; None if one is missing or wrong.
+pub(super) fn parse_indexes(
+    base: Offset,
+    offsets: Option<Vec<u8>>,
+    times: Option<Vec<u8>>,
+    log_bytes: u64,
+) -> Option<(OffsetIndex, TimeIndex)> {
+    Some((OffsetIndex::parse(base, offsets?, log_bytes)?, TimeIndex::parse(base, times?)?))
+}

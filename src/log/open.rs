@@ -1,0 +1,611 @@
+//! Creating partitions, and opening what is on disk.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use slab::Slab;
+
+use super::checkpoint;
+use super::config::LogConfig;
+use super::epochs::Epochs;
+use super::error::LogError;
+use super::flow::{parse_indexes, write_file};
+use super::names::{self, FileKind, file_name, parse_file_name};
+use super::partition::{Partition, State};
+use super::producers::Producers;
+use super::recover::{self, Carried, Decision, ScanContext, Scanned};
+use super::segment::{Segment, Sink, storage};
+use super::types::{CreateOptions, OpenOptions, RecoveryReport};
+use super::writer::Writer;
+use super::{snapshot, txn_index};
+use crate::base::limits::{BLOCK_BYTES, LOG_ALLOCATE_BYTES_MIN, LOG_WRITE_BYTES_MAX};
+use crate::base::prng::Prng;
+use crate::base::{Offset, TopicId};
+use crate::io::{File, Files, OpenMode};
+use crate::wire::record::Scratch;
+
+impl Partition {
+    /// Creates the directory and files of a new partition. Blocks.
+    pub fn create(
+        files: &dyn Files,
+        dir: &Path,
+        config: LogConfig,
+        options: &CreateOptions,
+    ) -> Result<Partition, LogError> {
+        files.create_dir_all(dir).map_err(storage("creating", dir))?;
+        if !options.topic_id.is_zero() {
+            let path = dir.join(names::PARTITION_METADATA);
+            let bytes = checkpoint::format_partition_metadata(options.topic_id);
+            files.write_atomic(&path, &bytes).map_err(storage("writing", &path))?;
+        }
+        let base = options.start_offset;
+        let path = dir.join(file_name(base, FileKind::Log));
+        let file = create_log(files, &path, LOG_ALLOCATE_BYTES_MIN).map_err(storage("creating", &path))?;
+        if let Some(parent) = dir.parent() {
+            files.sync_dir(parent).map_err(storage("flushing", parent))?;
+        }
+        let start = Start {
+            segments: BTreeMap::from([(base, Segment::new(base, options.now_ms))]),
+            active: Sink::new(base, Some(file), LOG_ALLOCATE_BYTES_MIN),
+            tail: Vec::new(),
+            producers: Producers::default(),
+            epochs: Epochs::default(),
+            log_start: base,
+            log_end: base,
+            flushed_end: base,
+            topic_id: options.topic_id,
+            dirty: true,
+        };
+        Ok(Partition::start(dir, config, options.slot, options.seed, start))
+    }
+
+    /// Opens what is on disk, recovering if the last stop was not clean. Blocks.
+    pub fn open(
+        files: &dyn Files,
+        dir: &Path,
+        config: LogConfig,
+        options: &OpenOptions,
+    ) -> Result<(Partition, RecoveryReport), LogError> {
+        let mut loader = Loader { files, dir, config: &config, options, report: RecoveryReport::default() };
+        let start = loader.load()?;
+        let report = loader.report;
+        Ok((Partition::start(dir, config, options.slot, options.seed, start), report))
+    }
+
+    fn start(dir: &Path, config: LogConfig, slot: u32, seed: u64, start: Start) -> Partition {
+        let mut prng = Prng::new(seed);
+        let roll_jitter_ms = prng.below(config.segment_jitter_ms.max(0) as u64) as i64;
+        Partition {
+            slot,
+            dir: dir.to_path_buf(),
+            topic_id: start.topic_id,
+            config,
+            state: State::Open,
+            prng,
+            roll_jitter_ms,
+            segments: start.segments,
+            sinks: VecDeque::from([start.active]),
+            writer: Writer::new(start.tail),
+            producers: start.producers,
+            epochs: start.epochs,
+            epochs_dirty: false,
+            log_start: start.log_start,
+            log_end: start.log_end,
+            written_end: start.log_end,
+            durable_end: start.log_end,
+            flushed_end: start.flushed_end,
+            unflushed_since_ms: None,
+            sync_target: 0,
+            ops: Slab::new(),
+            searches: BTreeMap::new(),
+            next_search: 0,
+            dirty: start.dirty,
+            last_read_end: -1,
+            planned: Vec::new(),
+            scratch: Scratch::new(),
+            truncate_target: None,
+        }
+    }
+}
+
+/// What a partition starts with.
+#[allow(clippy::struct_field_names)] // Kafka's words: the offset where the log starts
+pub(super) struct Start {
+    pub(super) segments: BTreeMap<Offset, Segment>,
+    pub(super) active: Sink,
+    pub(super) tail: Vec<u8>,
+    pub(super) producers: Producers,
+    pub(super) epochs: Epochs,
+    pub(super) log_start: Offset,
+    pub(super) log_end: Offset,
+    pub(super) flushed_end: Offset,
+    pub(super) topic_id: TopicId,
+    pub(super) dirty: bool,
+}
+
+fn create_log(files: &dyn Files, path: &Path, allocate: u64) -> io::Result<File> {
+    let file = files.open(path, OpenMode::DirectCreate)?;
+    files.set_len(&file, 0)?;
+    files.allocate(&file, allocate)?;
+    if let Some(dir) = path.parent() {
+        files.sync_dir(dir)?;
+    }
+    Ok(file)
+}
+
+/// What the segments gave.
+struct Loaded {
+    segments: BTreeMap<Offset, Segment>,
+    active: Sink,
+    carried: Carried,
+    /// Batches were read, not only the end of the last segment.
+    scanned: bool,
+}
+
+/// Opens one partition.
+pub(super) struct Loader<'a> {
+    pub(super) files: &'a dyn Files,
+    pub(super) dir: &'a Path,
+    pub(super) config: &'a LogConfig,
+    pub(super) options: &'a OpenOptions,
+    pub(super) report: RecoveryReport,
+}
+
+impl Loader<'_> {
+    pub(super) fn load(&mut self) -> Result<Start, LogError> {
+        self.remove_leftovers()?;
+        let (mut logs, snapshots) = self.list()?;
+        let start_checkpoint = self.options.log_start_offset.unwrap_or(0).max(0);
+        if logs.is_empty() {
+            let path = self.path(start_checkpoint, FileKind::Log);
+            create_log(self.files, &path, 0).map_err(storage("creating", &path))?;
+            logs.insert(start_checkpoint, 0);
+        }
+        let topic_id = self.topic_id();
+        let epochs = self.epochs();
+        let mut loaded = match self.believe_all(&logs, &snapshots, epochs.as_ref())? {
+            Some(loaded) => loaded,
+            None => self.recover_all(&logs, &snapshots, epochs)?,
+        };
+        let carried = &mut loaded.carried;
+        let (first, log_end) = (*logs.first_key_value().expect("there is a segment").0, carried.next);
+        let log_start = start_checkpoint.clamp(first, log_end);
+        if start_checkpoint > log_end {
+            self.warn(&format!(
+                "the checkpoint's log start {start_checkpoint} is above the log's end {log_end}"
+            ));
+        }
+        carried.epochs.truncate_end(log_end);
+        carried.epochs.truncate_start(log_start);
+        carried.producers.expire(self.options.now_ms, self.config.producer_id_expiration_ms);
+        carried.producers.forget_ended(Offset::MAX);
+        self.remove_snapshots(&snapshots, &logs, log_end);
+        let tail = self.tail(&loaded.active)?;
+        let recovery_point = self.options.recovery_point.unwrap_or(0);
+        let flushed_end = if loaded.scanned { recovery_point.max(loaded.active.base) } else { log_end };
+        Ok(Start {
+            segments: loaded.segments,
+            active: loaded.active,
+            tail,
+            producers: loaded.carried.producers,
+            epochs: loaded.carried.epochs,
+            log_start,
+            log_end,
+            flushed_end: flushed_end.min(log_end),
+            topic_id,
+            dirty: loaded.scanned,
+        })
+    }
+
+    /// After a clean stop: what indexes, snapshot and epochs say, with the end of the last segment checked. None if
+    /// anything does not fit.
+    fn believe_all(
+        &mut self,
+        logs: &BTreeMap<Offset, u64>,
+        snapshots: &BTreeSet<Offset>,
+        epochs: Option<&Epochs>,
+    ) -> Result<Option<Loaded>, LogError> {
+        let Some((base, len)) = logs.last_key_value().filter(|_| self.options.clean_shutdown) else {
+            return Ok(None);
+        };
+        let (base, len) = (*base, *len);
+        let read = |kind| self.files.read(&self.path(base, kind)).ok();
+        let indexes = parse_indexes(base, read(FileKind::OffsetIndex), read(FileKind::TimeIndex), len);
+        let aborted =
+            read(FileKind::TransactionIndex).map_or(Some(Vec::new()), |bytes| txn_index::parse(&bytes));
+        let path = self.path(base, FileKind::Log);
+        let file = self.files.open(&path, OpenMode::Direct).map_err(storage("opening", &path))?;
+        let empty = len == 0;
+        let (Some((offsets, times)), Some(aborted)) =
+            (if empty { Some(Default::default()) } else { indexes }, aborted)
+        else {
+            self.warn(&format!("indexes of segment {base} are missing or damaged: the segment is read anew"));
+            return Ok(None);
+        };
+        let mut segment = Segment { aborted, ..Segment::new(base, self.options.now_ms) };
+        let mut sink = Sink { offsets, times, ..Sink::new(base, Some(file.clone()), len) };
+        if empty {
+            sink = Sink::new(base, Some(file.clone()), 0);
+        }
+        let next = recover::check_end(self.files, &file, &mut segment, &mut sink)
+            .map_err(storage("reading", &path))?;
+        let Some(next) = next else {
+            self.warn(&format!("segment {base} does not end as after a clean stop: it is read anew"));
+            return Ok(None);
+        };
+        let new = next == *logs.first_key_value().map_or(&0, |(first, _)| first);
+        let Some(producers) = self.snapshot_at(next, snapshots).or(new.then(Producers::default)) else {
+            self.warn(&format!("no producer snapshot at {next}: the log is read anew"));
+            return Ok(None);
+        };
+        let Some(epochs) = epochs.cloned().or(new.then(Epochs::default)) else { return Ok(None) };
+        let mut segments = BTreeMap::from([(base, segment)]);
+        for (sealed, len) in logs.range(..base) {
+            segments.insert(*sealed, self.believe(*sealed, *len)?);
+        }
+        let carried = Carried { producers, producers_from: next, epochs, epoch: -1, next };
+        Ok(Some(Loaded { segments, active: sink, carried, scanned: false }))
+    }
+
+    fn snapshot_at(&self, offset: Offset, snapshots: &BTreeSet<Offset>) -> Option<Producers> {
+        let path = self.path(offset, FileKind::ProducerSnapshot);
+        snapshots
+            .get(&offset)
+            .and_then(|_| self.files.read(&path).ok())
+            .and_then(|bytes| snapshot::parse(&bytes))
+    }
+
+    /// Reads batches from the recovery point on, and as far back as producers and epochs must be learned.
+    fn recover_all(
+        &mut self,
+        logs: &BTreeMap<Offset, u64>,
+        snapshots: &BTreeSet<Offset>,
+        epochs: Option<Epochs>,
+    ) -> Result<Loaded, LogError> {
+        let (Some((first, _)), Some((last, _))) = (logs.first_key_value(), logs.last_key_value()) else {
+            unreachable!("there is a segment")
+        };
+        let unflushed = match epochs {
+            // Without epochs all of the log is read.
+            None => *first,
+            Some(_) if self.options.clean_shutdown => *last,
+            Some(_) => self.options.recovery_point.unwrap_or(0),
+        };
+        let unflushed = logs.range(..=unflushed).next_back().map_or(*first, |(base, _)| *base);
+        // Snapshots stand at the bases of segments; later ones may know batches that were lost.
+        let known = logs
+            .range(..=unflushed)
+            .rev()
+            .find_map(|(base, _)| Some((*base, self.snapshot_at(*base, snapshots)?)));
+        let (scan_from, producers) = known.unwrap_or((*first, Producers::default()));
+        let mut carried = Carried {
+            producers,
+            producers_from: scan_from,
+            epochs: epochs.unwrap_or_default(),
+            epoch: -1,
+            next: scan_from,
+        };
+        carried.epochs.truncate_end(scan_from);
+        let mut segments = BTreeMap::new();
+        let mut active = None;
+        for (base, len) in logs {
+            if *base < scan_from {
+                segments.insert(*base, self.believe(*base, *len)?);
+                continue;
+            }
+            let scanned = self.recover(*base, base == first, base == last, &mut carried)?;
+            segments.insert(*base, scanned.segment);
+            active = Some(scanned.sink);
+        }
+        let Some(active) = active else { unreachable!("the last segment is always read") };
+        Ok(Loaded { segments, active, carried, scanned: true })
+    }
+
+    fn path(&self, offset: Offset, kind: FileKind) -> PathBuf {
+        self.dir.join(file_name(offset, kind))
+    }
+
+    fn warn(&mut self, text: &str) {
+        self.report.warnings.push(format!("{}: {text}", self.dir.display()));
+    }
+
+    /// Removes what an interrupted deletion or compaction has left, and ends an interrupted swap (`LogLoader`).
+    fn remove_leftovers(&mut self) -> Result<(), LogError> {
+        let entries = self.files.list(self.dir).map_err(storage("listing", self.dir))?;
+        let named = |suffix: &str| -> Vec<&str> {
+            let names = entries.iter().filter(|e| !e.is_dir).map(|e| e.name.as_str());
+            names.filter_map(|name| name.strip_suffix(suffix)).collect()
+        };
+        let cleaned: Vec<Offset> =
+            named(".cleaned").iter().filter_map(|n| Some(parse_file_name(n)?.0)).collect();
+        let cleaned_min = cleaned.iter().min().copied().unwrap_or(Offset::MAX);
+        for entry in entries.iter().filter(|e| !e.is_dir) {
+            let name = entry.name.as_str();
+            // KRaft's snapshots are deleted by their owner.
+            let deleted = name.ends_with(".deleted") && !name.ends_with(".checkpoint.deleted");
+            let swap_offset = name.strip_suffix(".swap").and_then(parse_file_name).map(|(offset, _)| offset);
+            // A swap file above a cleaned one is part of a split that did not end.
+            let unfinished = swap_offset.is_some_and(|offset| offset >= cleaned_min);
+            if deleted || unfinished || name.ends_with(".cleaned") {
+                self.remove(&self.dir.join(name))?;
+            }
+        }
+        let swaps: Vec<&str> = named(".swap")
+            .into_iter()
+            .filter(|n| parse_file_name(n).is_some_and(|(o, _)| o < cleaned_min))
+            .collect();
+        if swaps.is_empty() {
+            return Ok(());
+        }
+        self.end_swap(&swaps)
+    }
+
+    /// Compaction had written its result completely: it takes the place of the segments that it was made from.
+    fn end_swap(&mut self, swaps: &[&str]) -> Result<(), LogError> {
+        let mut replaced = BTreeSet::new();
+        for name in swaps {
+            let Some((base, FileKind::Log)) = parse_file_name(name) else { continue };
+            let path = self.dir.join(format!("{name}.swap"));
+            let file = self.files.open(&path, OpenMode::Read).map_err(storage("opening", &path))?;
+            let end = recover::valid_end(self.files, &file, base).map_err(storage("reading", &path))?;
+            replaced.insert((base, end));
+        }
+        let (from, to) = (replaced.iter().map(|r| r.0).min(), replaced.iter().map(|r| r.1).max());
+        if let (Some(from), Some(to)) = (from, to) {
+            for entry in self.files.list(self.dir).map_err(storage("listing", self.dir))? {
+                if parse_file_name(&entry.name).is_some_and(|(o, _)| o >= from && o < to) {
+                    self.remove(&self.dir.join(&entry.name))?;
+                }
+            }
+        }
+        for name in swaps {
+            let (from, to) = (self.dir.join(format!("{name}.swap")), self.dir.join(name));
+            self.files.rename(&from, &to).map_err(storage("renaming", &from))?;
+        }
+        self.warn(&format!("ended an interrupted compaction of {} files", swaps.len()));
+        self.files.sync_dir(self.dir).map_err(storage("flushing", self.dir))
+    }
+
+    fn remove(&self, path: &Path) -> Result<(), LogError> {
+        self.files.remove_file(path).map_err(storage("removing", path))
+    }
+
+    /// The segments with their lengths, and the offsets of producer snapshots.
+    fn list(&mut self) -> Result<(BTreeMap<Offset, u64>, BTreeSet<Offset>), LogError> {
+        let entries = self.files.list(self.dir).map_err(storage("listing", self.dir))?;
+        let (mut logs, mut snapshots, mut others) = (BTreeMap::new(), BTreeSet::new(), Vec::new());
+        for entry in entries.iter().filter(|e| !e.is_dir) {
+            match parse_file_name(&entry.name) {
+                Some((base, FileKind::Log)) => {
+                    logs.insert(base, entry.len);
+                }
+                Some((offset, FileKind::ProducerSnapshot)) => {
+                    snapshots.insert(offset);
+                }
+                Some((base, _)) => others.push((base, entry.name.clone())),
+                None => {}
+            }
+        }
+        for (base, name) in others {
+            if !logs.contains_key(&base) {
+                self.warn(&format!("removed index {name} without a log"));
+                self.remove(&self.dir.join(name))?;
+            }
+        }
+        Ok((logs, snapshots))
+    }
+
+    fn topic_id(&mut self) -> TopicId {
+        let path = self.dir.join(names::PARTITION_METADATA);
+        if !self.files.exists(&path) {
+            return TopicId::ZERO;
+        }
+        let parsed =
+            self.files.read(&path).ok().and_then(|bytes| checkpoint::parse_partition_metadata(&bytes));
+        parsed.unwrap_or_else(|| {
+            self.warn("partition.metadata is damaged: the topic's id is taken from the metadata");
+            TopicId::ZERO
+        })
+    }
+
+    /// The epochs, if they can be believed.
+    fn epochs(&mut self) -> Option<Epochs> {
+        let path = self.dir.join(names::LEADER_EPOCH_CHECKPOINT);
+        if !self.files.exists(&path) {
+            return None;
+        }
+        let parsed = self.files.read(&path).ok().and_then(|bytes| checkpoint::parse_epochs(&bytes));
+        if parsed.is_none() {
+            self.warn("leader-epoch-checkpoint is damaged: it is built anew from the log");
+        }
+        parsed.map(Epochs::new)
+    }
+
+    /// A segment that was flushed and sealed: its largest timestamp and aborted transactions from their indexes.
+    fn believe(&mut self, base: Offset, len: u64) -> Result<Segment, LogError> {
+        let mut segment = Segment::new(base, self.options.now_ms);
+        segment.size = len;
+        let read = |kind| self.files.read(&self.path(base, kind)).ok();
+        let indexes = parse_indexes(base, read(FileKind::OffsetIndex), read(FileKind::TimeIndex), len);
+        let aborted =
+            read(FileKind::TransactionIndex).map_or(Some(Vec::new()), |bytes| txn_index::parse(&bytes));
+        let times = match indexes {
+            Some((_, times)) => times,
+            None => self.rebuild(base, len)?,
+        };
+        segment.max_timestamp = times.last();
+        match aborted {
+            Some(aborted) => segment.aborted = aborted,
+            None => self.warn(&format!(
+                "transaction index of segment {base} is damaged: aborted records may be read"
+            )),
+        }
+        Ok(segment)
+    }
+
+    fn rebuild(&mut self, base: Offset, len: u64) -> Result<super::index::TimeIndex, LogError> {
+        let path = self.path(base, FileKind::Log);
+        let file = self.files.open(&path, OpenMode::Read).map_err(storage("opening", &path))?;
+        let interval = self.config.index_interval_bytes;
+        let (offsets, times) = recover::rebuild_indexes(self.files, &file, base, len, interval)
+            .map_err(storage("reading", &path))?;
+        for (kind, bytes) in
+            [(FileKind::OffsetIndex, offsets.as_bytes()), (FileKind::TimeIndex, times.as_bytes())]
+        {
+            let path = self.path(base, kind);
+            write_file(self.files, &path, bytes).map_err(storage("writing", &path))?;
+        }
+        self.report.rebuilt_indexes += 1;
+        self.warn(&format!("indexes of segment {base} were missing or damaged and are built anew"));
+        Ok(times)
+    }
+
+    /// Scans a segment and does what was decided, until it is whole.
+    fn recover(
+        &mut self,
+        base: Offset,
+        is_first: bool,
+        is_last: bool,
+        carried: &mut Carried,
+    ) -> Result<Scanned, LogError> {
+        let path = self.path(base, FileKind::Log);
+        let context = ScanContext {
+            config: self.config,
+            is_last,
+            is_first,
+            recovery_point: if self.options.clean_shutdown {
+                Offset::MAX
+            } else {
+                self.options.recovery_point.unwrap_or(0)
+            },
+            write_bytes_max: LOG_WRITE_BYTES_MAX as u64,
+            created_ms: self.options.now_ms,
+        };
+        loop {
+            let before = carried.clone();
+            let file = self.files.open(&path, OpenMode::Direct).map_err(storage("opening", &path))?;
+            let mut scanned = recover::scan(self.files, &file, base, &context, carried)
+                .map_err(storage("reading", &path))?;
+            self.report.scanned_bytes += scanned.read_bytes;
+            if scanned.end == Decision::Refuse {
+                let what = "record format 0 or 1 is not supported: convert it with Apache Kafka 3".into();
+                return Err(LogError::Corrupt { path: path.display().to_string(), position: 0, what });
+            }
+            if !scanned.excise.is_empty() {
+                self.excise(&file, base, &scanned)?;
+                *carried = before;
+                continue;
+            }
+            self.repair(&file, &path, &scanned)?;
+            self.finish(&file, &path, &mut scanned, is_last)?;
+            return Ok(scanned);
+        }
+    }
+
+    fn finish(
+        &mut self,
+        file: &File,
+        path: &Path,
+        scanned: &mut Scanned,
+        is_last: bool,
+    ) -> Result<(), LogError> {
+        let size = scanned.segment.size;
+        if scanned.cut_bytes > 0 {
+            self.files.set_len(file, size).map_err(storage("truncating", path))?;
+        }
+        if scanned.end == Decision::CutDamaged {
+            self.report.truncated_bytes += scanned.cut_bytes;
+            let (cut, defect) = (scanned.cut_bytes, scanned.defect);
+            self.warn(&format!(
+                "segment {} is cut by {cut} bytes at {size}: {defect:?}",
+                scanned.segment.base
+            ));
+        }
+        if is_last {
+            return Ok(());
+        }
+        self.files.sync(file).map_err(storage("flushing", path))?;
+        let base = scanned.segment.base;
+        let aborted = txn_index::format(&scanned.segment.aborted);
+        let aborted_path = self.path(base, FileKind::TransactionIndex);
+        let mut writes = vec![
+            (self.path(base, FileKind::OffsetIndex), scanned.sink.offsets.as_bytes()),
+            (self.path(base, FileKind::TimeIndex), scanned.sink.times.as_bytes()),
+        ];
+        if !aborted.is_empty() || self.files.exists(&aborted_path) {
+            writes.push((aborted_path, &aborted));
+        }
+        for (path, bytes) in writes {
+            write_file(self.files, &path, bytes).map_err(storage("writing", &path))?;
+        }
+        Ok(())
+    }
+
+    /// Puts right what flipped in fields outside of the checksum.
+    fn repair(&mut self, file: &File, path: &Path, scanned: &Scanned) -> Result<(), LogError> {
+        for (position, header) in &scanned.repairs {
+            let bytes = header.to_bytes();
+            self.files.write_at(file, *position, &bytes[..16]).map_err(storage("repairing", path))?;
+            let (base, epoch) = (header.base_offset, header.partition_leader_epoch);
+            self.warn(&format!(
+                "batch at {position} of {} got its offset {base} and epoch {epoch} back",
+                path.display()
+            ));
+        }
+        Ok(())
+    }
+
+    /// Writes the segment anew without what is damaged, which is saved beside it.
+    fn excise(&mut self, file: &File, base: Offset, scanned: &Scanned) -> Result<(), LogError> {
+        let path = self.path(base, FileKind::Log);
+        let cleaned = self.dir.join(format!("{}.cleaned", file_name(base, FileKind::Log)));
+        let copied = recover::copy_without(self.files, file, &cleaned, &scanned.excise, scanned.segment.size);
+        copied.map_err(storage("writing", &cleaned))?;
+        for (from, to, first, last) in &scanned.excise {
+            let saved = self.dir.join(format!("{base:020}.{from}.damaged"));
+            let bytes =
+                self.files.read_at(file, *from, (to - from) as usize).map_err(storage("reading", &path))?;
+            write_file(self.files, &saved, &bytes).map_err(storage("writing", &saved))?;
+            self.report.lost_offsets.push((*first, *last));
+            let bytes = to - from;
+            self.warn(&format!(
+                "{bytes} damaged bytes at {from} of segment {base} were taken out and saved in {}: offsets {first} to {last} are lost",
+                saved.display()
+            ));
+        }
+        self.files.rename(&cleaned, &path).map_err(storage("renaming", &cleaned))?;
+        self.files.sync_dir(self.dir).map_err(storage("flushing", self.dir))
+    }
+
+    /// Removes snapshots of no use: neither at a segment's base nor at the log's end.
+    fn remove_snapshots(
+        &mut self,
+        snapshots: &BTreeSet<Offset>,
+        logs: &BTreeMap<Offset, u64>,
+        log_end: Offset,
+    ) {
+        for offset in snapshots {
+            let useful = *offset == log_end || (logs.contains_key(offset) && *offset < log_end);
+            if !useful && let Err(error) = self.remove(&self.path(*offset, FileKind::ProducerSnapshot)) {
+                self.warn(&error.to_string());
+            }
+        }
+    }
+
+    /// The bytes behind the active segment's last whole block.
+    fn tail(&self, active: &Sink) -> Result<Vec<u8>, LogError> {
+        let path = self.path(active.base, FileKind::Log);
+        let Some(file) = &active.file else { unreachable!("a scanned segment has a file") };
+        let partial = active.written % BLOCK_BYTES as u64;
+        let tail = self
+            .files
+            .read_at(file, active.written - partial, partial as usize)
+            .map_err(storage("reading", &path))?;
+        if tail.len() as u64 != partial {
+            let (path, what) = (path.display().to_string(), "it became shorter while it was opened".into());
+            return Err(LogError::Corrupt { path, position: active.written, what });
+        }
+        Ok(tail)
+    }
+}

@@ -1,0 +1,428 @@
+//! Reading: from the cache at once, or from the disk into the cache and then from there.
+
+use std::io;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::cache::{OpenSegment, Run};
+use super::error::LogError;
+use super::flow::{Op, parse_indexes};
+use super::names::FileKind;
+use super::partition::{Partition, State};
+use super::recover;
+use super::segment::storage;
+use super::types::{Env, LogEffect, ReadData, ReadRequest};
+use crate::base::Offset;
+use crate::base::limits::{BLOCK_BYTES, LOG_READ_BYTES_MAX, LOG_READ_BYTES_MIN};
+use crate::io::{File, FileJob, FileJobOutcome, OpenMode};
+use crate::wire::record::BatchHeader;
+
+/// Who waits for a read.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Waiter {
+    /// The caller of [`Partition::read`].
+    Caller(u64, ReadRequest),
+    /// A search by timestamp that wants the batches at an offset.
+    Search(u64, Offset),
+}
+
+/// A read from a segment's file.
+pub(super) struct Read {
+    segment: Offset,
+    /// A batch begins here.
+    position: u64,
+    /// Where the read begins: `position` rounded down to a block.
+    start: u64,
+    len: usize,
+    waiters: Vec<Waiter>,
+}
+
+/// Where to read, if the segment is open.
+pub(super) struct Place {
+    file: File,
+    /// A batch at or before the offset begins here.
+    position: u64,
+    /// Bytes of the file that hold written batches.
+    limit: u64,
+}
+
+/// How a stretch of bytes is read as batches.
+enum Parsed {
+    /// Whole batches: the run, its first offset, and where it ends in the file.
+    Run(Offset, Run, u64),
+    /// Not even the first batch is whole: it needs this many bytes.
+    Need(usize),
+}
+
+impl Waiter {
+    fn offset(&self) -> Offset {
+        match self {
+            Waiter::Caller(_, request) => request.offset,
+            Waiter::Search(_, offset) => *offset,
+        }
+    }
+
+    fn max_bytes(&self) -> usize {
+        match self {
+            Waiter::Caller(_, request) => request.max_bytes,
+            Waiter::Search(..) => LOG_READ_BYTES_MAX,
+        }
+    }
+}
+
+impl Partition {
+    /// Reads whole batches. None: [`LogEffect::ReadDone`] follows with this ticket. An offset equal to `upper` (or
+    /// to the log's end) gives no bytes and is no error.
+    pub fn read(
+        &mut self,
+        env: &mut Env,
+        request: ReadRequest,
+        ticket: u64,
+    ) -> Option<Result<ReadData, LogError>> {
+        if let Some(answer) = self.read_now(env, &request) {
+            return Some(answer);
+        }
+        self.read_later(env, Waiter::Caller(ticket, request), None);
+        None
+    }
+
+    /// An answer that needs no disk.
+    fn read_now(&self, env: &mut Env, request: &ReadRequest) -> Option<Result<ReadData, LogError>> {
+        if matches!(self.state, State::Truncating | State::Closed) {
+            return Some(Err(LogError::Closed));
+        }
+        let (offset, start, end) = (request.offset, self.log_start, self.log_end);
+        if offset < start || offset > end {
+            return Some(Err(LogError::OffsetOutOfRange { offset, start, end }));
+        }
+        let upper = request.upper.min(self.durable_end);
+        let empty = ReadData { slices: Vec::new(), bytes: 0, next_offset: offset };
+        if offset >= upper {
+            return Some(Ok(empty));
+        }
+        self.collect(env, empty, upper, request.max_bytes, request.min_one_message).map(Ok)
+    }
+
+    /// Slices of consecutive runs in the cache. None if the first one is not there.
+    pub(super) fn collect(
+        &self,
+        env: &mut Env,
+        mut data: ReadData,
+        upper: Offset,
+        max_bytes: usize,
+        min_one: bool,
+    ) -> Option<ReadData> {
+        let mut found = false;
+        while data.next_offset < upper {
+            let Some((_, run)) = env.cache.run(self.slot, data.next_offset) else { break };
+            found = true;
+            let room = max_bytes.saturating_sub(data.bytes);
+            let (slice, next) = slice_run(run, data.next_offset, upper, room, min_one && data.bytes == 0);
+            let complete = next == run.next;
+            data.next_offset = next;
+            if !slice.is_empty() {
+                data.bytes += slice.len();
+                data.slices.push(slice);
+            }
+            if !complete || data.bytes >= max_bytes {
+                break;
+            }
+        }
+        found.then_some(data)
+    }
+
+    /// Starts what brings `waiter`'s batches into the cache. `from` is a position known to be at or before them.
+    pub(super) fn read_later(&mut self, env: &mut Env, waiter: Waiter, from: Option<u64>) {
+        let offset = waiter.offset();
+        let Some(base) = self.segments.range(..=offset).next_back().map(|(base, _)| *base) else {
+            unreachable!("offset {offset} is not below the first segment")
+        };
+        let Some(place) = self.place(env, base, offset) else {
+            return self.load_segment(env, base, waiter);
+        };
+        let position = place.position.max(from.unwrap_or(0));
+        for (_, op) in &mut self.ops {
+            if let Op::Read(read) = op
+                && read.segment == base
+                && read.position <= position
+                && position < read.start + read.len as u64
+            {
+                return read.waiters.push(waiter);
+            }
+        }
+        // Reading on where the last read ended: much more is likely to be wanted.
+        let sequential = offset == self.last_read_end;
+        let want = if sequential { LOG_READ_BYTES_MAX } else { waiter.max_bytes() };
+        let want = want.clamp(LOG_READ_BYTES_MIN, LOG_READ_BYTES_MAX);
+        self.submit_read(env, base, &place, position, want, vec![waiter]);
+    }
+
+    fn submit_read(
+        &mut self,
+        env: &mut Env,
+        segment: Offset,
+        place: &Place,
+        position: u64,
+        want: usize,
+        waiters: Vec<Waiter>,
+    ) {
+        let block = BLOCK_BYTES as u64;
+        let start = position - position % block;
+        let end = (position + want as u64).min(place.limit).next_multiple_of(block);
+        let len = end.saturating_sub(start).max(block) as usize;
+        let token = self.token(Op::Read(Read { segment, position, start, len, waiters }));
+        env.disk.read(&place.file, start, len, token);
+    }
+
+    pub(super) fn place(&self, env: &mut Env, base: Offset, offset: Offset) -> Option<Place> {
+        if let Some(sink) = self.sinks.iter().find(|sink| sink.base == base)
+            && let Some(file) = &sink.file
+        {
+            return Some(Place {
+                file: file.clone(),
+                position: sink.offsets.lookup(offset),
+                limit: sink.written,
+            });
+        }
+        let open = env.cache.segment(self.slot, base)?;
+        let limit = self.segments.get(&base).map_or(0, |segment| segment.size);
+        Some(Place { file: open.file.clone(), position: open.offsets.lookup(offset), limit })
+    }
+
+    /// Opens a sealed segment and reads its indexes; builds them anew if they are missing or wrong.
+    fn load_segment(&mut self, env: &mut Env, base: Offset, waiter: Waiter) {
+        for (_, op) in &mut self.ops {
+            if let Op::Load(loading, waiters) = op
+                && *loading == base
+            {
+                return waiters.push(waiter);
+            }
+        }
+        let [log, index, times] =
+            [FileKind::Log, FileKind::OffsetIndex, FileKind::TimeIndex].map(|kind| self.path(base, kind));
+        let size = self.segments.get(&base).map_or(0, |segment| segment.size);
+        let interval = self.config.index_interval_bytes;
+        let work = move |files: &dyn crate::io::Files| {
+            let file = files.open(&log, OpenMode::Direct)?;
+            let indexes = parse_indexes(base, files.read(&index).ok(), files.read(&times).ok(), size);
+            let (offsets, times) = match indexes {
+                Some(indexes) => indexes,
+                None => recover::rebuild_indexes(files, &file, base, size, interval)?,
+            };
+            Ok(Box::new(OpenSegment { file, offsets, times }) as Box<dyn std::any::Any + Send>)
+        };
+        let token = self.token(Op::Load(base, vec![waiter]));
+        env.disk.background(FileJob::Run(Box::new(work)), token);
+    }
+
+    pub(super) fn on_loaded(
+        &mut self,
+        env: &mut Env,
+        base: Offset,
+        waiters: Vec<Waiter>,
+        result: io::Result<FileJobOutcome>,
+        effects: &mut Vec<LogEffect>,
+    ) {
+        let open = match result {
+            Ok(FileJobOutcome::Ran(value)) => value.downcast::<OpenSegment>().ok(),
+            Ok(_) => None,
+            Err(error) => {
+                let path = self.path(base, FileKind::Log);
+                return self.fail_waiters(waiters, &storage("opening", &path)(error), effects);
+            }
+        };
+        let Some(open) = open else { unreachable!("loading gives an open segment") };
+        if self.segments.contains_key(&base) {
+            env.cache.insert_segment(self.slot, base, Arc::from(open));
+        }
+        for waiter in waiters {
+            self.resume(env, waiter, None, effects);
+        }
+    }
+
+    pub(super) fn on_read(
+        &mut self,
+        env: &mut Env,
+        mut read: Read,
+        result: io::Result<Bytes>,
+        effects: &mut Vec<LogEffect>,
+    ) {
+        let path = self.path(read.segment, FileKind::Log);
+        let waiters = std::mem::take(&mut read.waiters);
+        let bytes = match result {
+            Ok(bytes) => bytes,
+            Err(error) => return self.fail_waiters(waiters, &storage("reading", &path)(error), effects),
+        };
+        let lowest = waiters.iter().map(Waiter::offset).min().unwrap_or(0);
+        let Some(place) =
+            self.place(env, read.segment, lowest).filter(|_| self.segments.contains_key(&read.segment))
+        else {
+            // Deleted, truncated, or thrown out of the cache meanwhile: from the start.
+            for waiter in waiters {
+                self.resume(env, waiter, None, effects);
+            }
+            return;
+        };
+        let short = (bytes.len() as u64) < place.limit.saturating_sub(read.start).min(read.len as u64);
+        match parse_run(&read, &bytes, place.limit) {
+            Ok(Parsed::Need(need)) if !short && read.position + need as u64 <= place.limit => {
+                self.submit_read(env, read.segment, &place, read.position, need, waiters);
+            }
+            Ok(Parsed::Run(first, run, end)) => {
+                let next = run.next;
+                self.last_read_end = next;
+                // An offset in a gap before the first batch is answered by that batch.
+                env.cache.insert_run(self.slot, first.min(lowest.max(read.segment)), run);
+                for waiter in waiters {
+                    let from = (waiter.offset() >= next).then_some(end);
+                    if from.is_some_and(|from| from >= place.limit) {
+                        self.skip_to_next_segment(env, read.segment, waiter, effects);
+                    } else {
+                        self.resume(env, waiter, from, effects);
+                    }
+                }
+            }
+            Ok(Parsed::Need(_)) if read.position >= place.limit => {
+                for waiter in waiters {
+                    self.skip_to_next_segment(env, read.segment, waiter, effects);
+                }
+            }
+            Ok(Parsed::Need(_)) => {
+                let what = "a batch goes beyond the end".into();
+                let error =
+                    LogError::Corrupt { path: path.display().to_string(), position: read.position, what };
+                self.fail_waiters(waiters, &error, effects);
+            }
+            Err((position, what)) => {
+                let error =
+                    LogError::Corrupt { path: path.display().to_string(), position, what: what.into() };
+                self.fail_waiters(waiters, &error, effects);
+            }
+        }
+    }
+
+    /// The segment ends before the waiter's offset: a gap that compaction left.
+    fn skip_to_next_segment(
+        &mut self,
+        env: &mut Env,
+        base: Offset,
+        waiter: Waiter,
+        effects: &mut Vec<LogEffect>,
+    ) {
+        let next = self.segments.range(base + 1..).next().map(|(next, _)| *next);
+        let waiter = match (waiter, next) {
+            (Waiter::Caller(ticket, request), Some(offset)) => {
+                Waiter::Caller(ticket, ReadRequest { offset, ..request })
+            }
+            (Waiter::Search(id, _), Some(offset)) => Waiter::Search(id, offset),
+            (Waiter::Caller(ticket, request), None) => {
+                let result = Ok(ReadData { slices: Vec::new(), bytes: 0, next_offset: request.offset });
+                return effects.push(LogEffect::ReadDone { ticket, result });
+            }
+            (Waiter::Search(id, _), None) => return self.end_search(id, Ok(None), effects),
+        };
+        self.resume(env, waiter, None, effects);
+    }
+
+    /// Answers a waiter from the cache, or reads on for it.
+    fn resume(&mut self, env: &mut Env, waiter: Waiter, from: Option<u64>, effects: &mut Vec<LogEffect>) {
+        match waiter {
+            Waiter::Caller(ticket, request) => match self.read_now(env, &request) {
+                Some(result) => effects.push(LogEffect::ReadDone { ticket, result }),
+                None => self.read_later(env, waiter, from),
+            },
+            Waiter::Search(id, offset) => self.continue_search(env, id, offset, from, effects),
+        }
+    }
+
+    pub(super) fn fail_waiters(
+        &mut self,
+        waiters: Vec<Waiter>,
+        error: &LogError,
+        effects: &mut Vec<LogEffect>,
+    ) {
+        for waiter in waiters {
+            match waiter {
+                Waiter::Caller(ticket, _) => {
+                    effects.push(LogEffect::ReadDone { ticket, result: Err(error.clone()) });
+                }
+                Waiter::Search(id, _) => self.end_search(id, Err(error.clone()), effects),
+            }
+        }
+    }
+}
+
+/// The batches of a read that are whole, from its position on.
+fn parse_run(read: &Read, bytes: &Bytes, limit: u64) -> Result<Parsed, (u64, &'static str)> {
+    let skip = (read.position - read.start) as usize;
+    let have = bytes.len().min(limit.saturating_sub(read.start) as usize);
+    let mut at = skip;
+    let mut marks: Vec<(Offset, u64)> = Vec::new();
+    let mut next = None;
+    let mut need = crate::wire::record::HEADER_BYTES;
+    while let Some(left) = bytes.get(at..have).filter(|left| left.len() >= crate::wire::record::HEADER_BYTES)
+    {
+        let position = read.start + at as u64;
+        let header = BatchHeader::parse(left).map_err(|_| (position, "no batch begins here"))?;
+        let low = next.unwrap_or(read.segment);
+        if header.base_offset < low || header.last_offset_delta < 0 {
+            return Err((position, "offsets do not rise"));
+        }
+        need = header.total_bytes();
+        if left.len() < need {
+            break;
+        }
+        if marks.last().is_none_or(|(_, mark)| position - mark >= BLOCK_BYTES as u64) {
+            marks.push((header.base_offset, position));
+        }
+        next = Some(header.next_offset());
+        at += need;
+    }
+    let (Some(next), Some((first, _))) = (next, marks.first().copied()) else {
+        return Ok(Parsed::Need(need));
+    };
+    let run = Run {
+        segment: read.segment,
+        position: read.position,
+        next,
+        bytes: bytes.slice(skip..at),
+        cost: bytes.len(),
+        marks,
+    };
+    Ok(Parsed::Run(first, run, read.start + at as u64))
+}
+
+/// The part of a run from the batch that holds `offset` on, as far as it is below `upper` and fits `room`; with
+/// `min_one` the first batch in any case. Gives the offset after it, or `offset` if there is none.
+fn slice_run(run: &Run, offset: Offset, upper: Offset, room: usize, min_one: bool) -> (Bytes, Offset) {
+    let mark = run.marks.partition_point(|(first, _)| *first <= offset);
+    let position = mark.checked_sub(1).and_then(|i| run.marks.get(i)).map_or(run.position, |(_, at)| *at);
+    let mut at = position.saturating_sub(run.position) as usize;
+    let mut from = None;
+    let mut next = offset;
+    while let Some((len, last)) = run.bytes.get(at..).and_then(peek) {
+        if last >= offset {
+            let start = *from.get_or_insert(at);
+            if start == at && upper >= run.next && run.bytes.len() - at <= room {
+                return (run.bytes.slice(at..), run.next);
+            }
+            let fits = at + len - start <= room || (min_one && start == at);
+            if last >= upper || !fits {
+                break;
+            }
+            next = last + 1;
+        }
+        at += len;
+    }
+    (run.bytes.slice(from.unwrap_or(at)..at), next)
+}
+
+/// Length and last offset of the batch at the start of `bytes`, whose header was checked when the run was made.
+pub(super) fn peek(bytes: &[u8]) -> Option<(usize, Offset)> {
+    let base = Offset::from_be_bytes(*bytes.first_chunk()?);
+    let length = i32::from_be_bytes(*bytes.get(8..)?.first_chunk()?);
+    let delta = i32::from_be_bytes(*bytes.get(23..)?.first_chunk()?);
+    let len = 12 + usize::try_from(length).ok()?;
+    (len <= bytes.len()).then_some((len, base + i64::from(delta)))
+}

@@ -1,0 +1,150 @@
+//! What goes with time or size: retention, deleted records, rolling by age, flushing by age, silent producers
+//! (`UnifiedLog.deleteOldSegments`).
+
+use super::error::LogError;
+use super::flow::Op;
+use super::names::{FileKind, file_name};
+use super::partition::{Partition, State};
+use super::segment::Segment;
+use super::types::{Env, LogEffect};
+use crate::base::{Offset, WallMs};
+use crate::io::FileJob;
+
+impl Partition {
+    /// Everything that hangs on time or size: `flush.ms`, retention, rolling by age, expiry of producers. Call about
+    /// once a second or less often. Only what is below `high_watermark` is deleted.
+    pub fn maintain(
+        &mut self,
+        env: &mut Env,
+        now_ms: WallMs,
+        high_watermark: Offset,
+        effects: &mut Vec<LogEffect>,
+    ) {
+        if !matches!(self.state, State::Open) {
+            return;
+        }
+        self.producers.forget_ended(high_watermark);
+        self.producers.expire(now_ms, self.config.producer_id_expiration_ms);
+        if self.unflushed_since_ms.is_some_and(|since| now_ms.saturating_sub(since) >= self.config.flush_ms) {
+            self.sync_target = self.sync_target.max(self.written_end);
+            self.sync_if_wanted(env);
+        }
+        let moved = self.retained_from(now_ms, high_watermark);
+        if moved > self.log_start {
+            if moved > self.active().base {
+                self.roll(env, now_ms);
+            }
+            self.move_log_start(env, moved, effects);
+        } else {
+            self.drop_segments(env);
+        }
+    }
+
+    /// The base offset from which segments are kept (`retention.ms`, `retention.bytes`, the log start).
+    fn retained_from(&self, now_ms: WallMs, high_watermark: Offset) -> Offset {
+        let config = &self.config;
+        let mut excess = match config.retention_bytes {
+            max if max >= 0 && config.cleanup_delete => self.size_bytes() as i64 - max,
+            _ => -1,
+        };
+        let mut keep = Offset::MIN;
+        let mut too_old = config.cleanup_delete && config.retention_ms >= 0;
+        for segment in self.segments.values() {
+            let next = self.next_base(segment.base);
+            if next > high_watermark || segment.size == 0 {
+                break;
+            }
+            too_old &= now_ms.saturating_sub(segment.largest_timestamp()) > config.retention_ms;
+            excess -= segment.size as i64;
+            if !too_old && excess < 0 {
+                break;
+            }
+            keep = next;
+        }
+        keep
+    }
+
+    /// Where the segment after this one begins, or the log's end.
+    fn next_base(&self, base: Offset) -> Offset {
+        self.segments.range(base + 1..).next().map_or(self.log_end, |(next, _)| *next)
+    }
+
+    /// Moves the log start (`DeleteRecords`) to `before`, which must not exceed `high_watermark`
+    /// (else [`LogError::OffsetOutOfRange`]). Gives the log start offset.
+    pub fn delete_records(
+        &mut self,
+        env: &mut Env,
+        before: Offset,
+        high_watermark: Offset,
+        effects: &mut Vec<LogEffect>,
+    ) -> Result<Offset, LogError> {
+        self.check_open()?;
+        let end = high_watermark.min(self.durable_end);
+        if before < 0 || before > end {
+            return Err(LogError::OffsetOutOfRange { offset: before, start: self.log_start, end });
+        }
+        if before > self.log_start {
+            self.move_log_start(env, before, effects);
+        }
+        Ok(self.log_start)
+    }
+
+    fn move_log_start(&mut self, env: &mut Env, start: Offset, effects: &mut Vec<LogEffect>) {
+        self.log_start = start;
+        self.drop_segments(env);
+        if self.epochs.truncate_start(start) {
+            self.epochs_dirty = true;
+            self.save_epochs(env);
+        }
+        effects.push(LogEffect::LogStartMoved { log_start_offset: start });
+    }
+
+    /// Deletes the segments that end at or below the log start, never the active one.
+    fn drop_segments(&mut self, env: &mut Env) {
+        while self.segments.len() > 1 {
+            let Some(base) = self.segments.first_key_value().map(|(base, _)| *base) else { break };
+            let next = self.next_base(base);
+            // What is still being written or sealed goes later.
+            let busy = self.sinks.iter().any(|sink| sink.base == base);
+            if next > self.log_start || busy {
+                break;
+            }
+            if let Some(segment) = self.segments.remove(&base) {
+                self.remove_files(env, &segment);
+            }
+            env.cache.remove_range(self.slot, base, next);
+        }
+    }
+
+    /// Removes a segment's files in the background, the log first: an index without a log is removed at start-up.
+    fn remove_files(&mut self, env: &mut Env, segment: &Segment) {
+        let paths = FileKind::ALL.map(|kind| self.dir.join(file_name(segment.base, kind)));
+        let token = self.token(Op::Note("removing a segment"));
+        let work = move |files: &dyn crate::io::Files| {
+            paths.iter().try_for_each(|path| files.remove_file(path))?;
+            Ok(Box::new(()) as Box<dyn std::any::Any + Send>)
+        };
+        env.disk.background(FileJob::Run(Box::new(work)), token);
+    }
+
+    /// Renames the directory to `<name>.<unique>-delete` and removes it in the background;
+    /// [`LogEffect::Deleted`] follows. What is in flight still completes before; its effects may be ignored.
+    pub fn delete(&mut self, env: &mut Env, unique: &str) {
+        self.state = State::Closed;
+        self.writer.drop_pending();
+        env.cache.remove_slot(self.slot);
+        let dir = self.dir.clone();
+        let name = dir.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        let gone = dir.with_file_name(format!("{name}.{unique}-delete"));
+        let token = self.token(Op::Delete);
+        let work = move |files: &dyn crate::io::Files| {
+            files.rename(&dir, &gone)?;
+            if let Some(parent) = dir.parent() {
+                files.sync_dir(parent)?;
+            }
+            files.remove_dir_all(&gone)?;
+            Ok(Box::new(()) as Box<dyn std::any::Any + Send>)
+        };
+        env.disk.background(FileJob::Run(Box::new(work)), token);
+    }
+}

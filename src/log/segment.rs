@@ -1,0 +1,178 @@
+//! What is known about a segment, and what a segment needs while it is written.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use super::config::LogConfig;
+use super::error::LogError;
+use super::index::{OffsetIndex, TimeIndex};
+use super::types::AbortedTransaction;
+use crate::base::limits::{BLOCK_BYTES, LOG_ALLOCATE_BYTES_MAX, LOG_ALLOCATE_BYTES_MIN};
+use crate::base::{Offset, WallMs};
+use crate::io::File;
+use crate::wire::record::BatchHeader;
+
+/// A segment, as long as the log has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Segment {
+    /// The first offset it may hold.
+    pub(super) base: Offset,
+    /// Bytes of batches, those that wait to be written included.
+    pub(super) size: u64,
+    /// The largest timestamp and the offset of its batch's last record; None while empty.
+    pub(super) max_timestamp: Option<(WallMs, Offset)>,
+    /// The largest timestamp of the first batch.
+    pub(super) first_timestamp: Option<WallMs>,
+    /// When it was created or last opened: stands in for timestamps.
+    pub(super) created_ms: WallMs,
+    /// Transactions that were aborted in it.
+    pub(super) aborted: Vec<AbortedTransaction>,
+}
+
+impl Segment {
+    pub(super) fn new(base: Offset, created_ms: WallMs) -> Segment {
+        Segment { base, size: 0, max_timestamp: None, first_timestamp: None, created_ms, aborted: Vec::new() }
+    }
+
+    /// What retention goes by.
+    pub(super) fn largest_timestamp(&self) -> WallMs {
+        self.max_timestamp.map(|(timestamp, _)| timestamp).filter(|t| *t >= 0).unwrap_or(self.created_ms)
+    }
+
+    /// How long it has waited to be rolled, at `now`, or by the time of what is appended (`timeWaitedForRoll`).
+    pub(super) fn waited_ms(&self, now_ms: WallMs, appended: Option<WallMs>) -> i64 {
+        match (self.first_timestamp.filter(|t| *t >= 0), appended) {
+            (Some(first), Some(appended)) => appended.saturating_sub(first),
+            (Some(first), None) => now_ms.saturating_sub(first),
+            (None, _) => now_ms.saturating_sub(self.created_ms),
+        }
+    }
+
+    pub(super) fn note(&mut self, header: &BatchHeader) {
+        if self.first_timestamp.is_none() {
+            self.first_timestamp = Some(header.max_timestamp);
+        }
+        if self.max_timestamp.is_none_or(|(max, _)| header.max_timestamp > max) {
+            self.max_timestamp = Some((header.max_timestamp, header.last_offset()));
+        }
+    }
+}
+
+/// A segment's file and indexes while it is written, until its sealing has ended.
+pub(super) struct Sink {
+    pub(super) base: Offset,
+    /// None while it is being created.
+    pub(super) file: Option<File>,
+    /// Bytes reserved in the file.
+    pub(super) allocated: u64,
+    /// A reservation is under way, for this many bytes in all.
+    pub(super) allocating: Option<u64>,
+    pub(super) offsets: OffsetIndex,
+    pub(super) times: TimeIndex,
+    pub(super) bytes_since_index: u64,
+    /// Bytes that are on the device.
+    pub(super) written: u64,
+    /// Set when the segment was rolled.
+    pub(super) sealed: Option<Sealed>,
+    /// The job that seals it was submitted.
+    pub(super) sealing: bool,
+}
+
+/// What a rolled segment still needs.
+pub(super) struct Sealed {
+    /// The offset after its last record.
+    pub(super) end: Offset,
+    /// The producers at that offset.
+    pub(super) snapshot: Vec<u8>,
+}
+
+impl Sink {
+    pub(super) fn new(base: Offset, file: Option<File>, allocated: u64) -> Sink {
+        Sink {
+            base,
+            file,
+            allocated,
+            allocating: None,
+            offsets: OffsetIndex::new(base),
+            times: TimeIndex::new(base),
+            bytes_since_index: 0,
+            written: 0,
+            sealed: None,
+            sealing: false,
+        }
+    }
+
+    /// Whether an index cannot take another entry.
+    pub(super) fn index_is_full(&self, config: &LogConfig) -> bool {
+        let max = config.segment_index_bytes as usize;
+        self.offsets.as_bytes().len() + 8 > max - max % 8 || self.times.as_bytes().len() + 12 > max - max % 12
+    }
+
+    /// How much to reserve so that `end` bytes fit and the next writes do as well; None if nothing is to be done.
+    /// Grows with the segment, so that a small one stays small and a fast one asks rarely.
+    pub(super) fn wanted_allocation(&self, end: u64, segment_bytes: u32) -> Option<u64> {
+        let ahead = (self.allocated / 2).min(LOG_ALLOCATE_BYTES_MAX / 2);
+        if self.allocating.is_some() || end + ahead <= self.allocated {
+            return None;
+        }
+        let chunk = self.allocated.clamp(LOG_ALLOCATE_BYTES_MIN, LOG_ALLOCATE_BYTES_MAX);
+        let block = BLOCK_BYTES as u64;
+        let bound = u64::from(segment_bytes).next_multiple_of(block).max(end.next_multiple_of(block));
+        let wanted = (end.next_multiple_of(block) + chunk).min(bound);
+        (wanted > self.allocated).then_some(wanted)
+    }
+}
+
+/// Adds a batch at `position` to a segment's indexes, as `LogSegment.append` does.
+pub(super) fn index_batch(
+    segment: &mut Segment,
+    sink: &mut Sink,
+    header: &BatchHeader,
+    position: u64,
+    interval_bytes: u32,
+) {
+    segment.note(header);
+    if sink.bytes_since_index > u64::from(interval_bytes) {
+        sink.offsets.append(header.last_offset(), position);
+        index_time(segment, sink);
+        sink.bytes_since_index = 0;
+    }
+    sink.bytes_since_index += header.total_bytes() as u64;
+}
+
+/// Adds the largest timestamp so far to the time index.
+pub(super) fn index_time(segment: &Segment, sink: &mut Sink) {
+    if let Some((timestamp, offset)) = segment.max_timestamp {
+        sink.times.append(timestamp, offset);
+    }
+}
+
+/// A storage error with what was tried.
+pub(super) fn storage(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> LogError {
+    let path = path.display().to_string();
+    move |error| LogError::Storage { action, path, error: Arc::new(error) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reserves_little_for_small_segments_and_never_beyond_the_segment() {
+        let mut sink = Sink::new(0, None, 0);
+        let mut steps = Vec::new();
+        let mut end = 0;
+        while end < 1 << 30 {
+            end += 4096;
+            if let Some(wanted) = sink.wanted_allocation(end, 1 << 30) {
+                assert!(wanted >= end && wanted <= 1 << 30);
+                sink.allocated = wanted;
+                steps.push(wanted);
+            }
+            assert!(end <= sink.allocated);
+        }
+        assert_eq!(steps[0], LOG_ALLOCATE_BYTES_MIN + 4096);
+        assert!(steps.len() < 60, "{}", steps.len());
+        assert_eq!(sink.wanted_allocation(sink.allocated, 1 << 30), None);
+    }
+}
