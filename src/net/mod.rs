@@ -1,1 +1,107 @@
-//! Listeners and connections: frames in, replies out in order.
+//! Connections of one core: frames in, replies out in the order of their requests, within a memory budget.
+//!
+//! [`Net`] is a state machine over [`SocketEvent`](crate::io::SocketEvent)s and [`Sockets`](crate::io::Sockets); it
+//! reads no clock and does no I/O of its own. Each whole request becomes a [`NetEvent::Frame`] with a [`Slot`]; the
+//! slot is answered later, in any order, and [`Net::flush`], once per turn, sends what is due: one vectored send per
+//! connection.
+//!
+//! A connection stops being read while its requests in flight and unread replies fill its budget, or the core's;
+//! it is read on when they have drained. TLS would stand between the received bytes and [`frames`].
+
+mod acceptor;
+mod connections;
+mod frames;
+mod replies;
+#[cfg(test)]
+mod tests;
+
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+
+use crate::base::ShardId;
+use crate::base::limits::{
+    NET_CONNECTION_BYTES, NET_CORE_BYTES, NET_PRESSURE_MS, NET_REQUESTS_IN_FLIGHT,
+    SOCKET_REQUEST_BYTES_DEFAULT,
+};
+use crate::io::{ConnId, ListenerId, Socket};
+
+pub use acceptor::{Acceptor, AcceptorConfig, Refusal};
+pub use connections::Net;
+pub use frames::FrameError;
+
+/// A reply's parts, sent one after the other; their length goes before them as Kafka's frame wants it.
+pub type Reply = Vec<Bytes>;
+
+/// The place of one request's reply in the order of its connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Slot {
+    /// The connection.
+    pub conn: ConnId,
+    /// The request's number on its connection, from 0.
+    pub seq: u64,
+}
+
+/// Bounds of one core's connections.
+#[derive(Clone, Debug)]
+pub struct NetConfig {
+    /// `socket.request.max.bytes`: the largest request; a larger one closes its connection.
+    pub frame_bytes_max: usize,
+    /// `connections.max.idle.ms`; negative for never.
+    pub idle_ms: i64,
+    /// Requests in flight and unread replies of one connection, in bytes, before it stops being read. One request may
+    /// always be read, however large.
+    pub connection_bytes: usize,
+    /// The same for all connections of the core. Beyond it only connections without anything in flight are read, and
+    /// one large request at a time.
+    pub core_bytes: usize,
+    /// Requests of one connection that are not answered yet.
+    pub requests_in_flight: usize,
+    /// While the core's budget is used up, a connection that makes no progress for so long is closed.
+    pub pressure_ms: i64,
+}
+
+impl Default for NetConfig {
+    fn default() -> Self {
+        NetConfig {
+            frame_bytes_max: SOCKET_REQUEST_BYTES_DEFAULT,
+            idle_ms: 600_000,
+            connection_bytes: NET_CONNECTION_BYTES,
+            core_bytes: NET_CORE_BYTES,
+            requests_in_flight: NET_REQUESTS_IN_FLIGHT,
+            pressure_ms: NET_PRESSURE_MS,
+        }
+    }
+}
+
+/// What the connections want from the rooms above.
+pub enum NetEvent {
+    /// A whole request, without its length prefix. Its slot must be answered exactly once.
+    Frame {
+        /// Where the answer goes.
+        slot: Slot,
+        /// The request: API key, version, and so on.
+        frame: Bytes,
+        /// The client's address.
+        peer: SocketAddr,
+        /// The listener it came through, as core 0 numbers them.
+        listener: ListenerId,
+    },
+    /// A connection has ended; its open slots need no answer any more. Core 0 wants to know of those of other cores
+    /// ([`Net::released`]).
+    Gone {
+        /// The connection.
+        conn: ConnId,
+        /// Its client's address.
+        peer: SocketAddr,
+    },
+    /// Core 0 gives a new connection to another core, which calls [`Net::adopt`].
+    Handover {
+        /// The connection.
+        socket: Socket,
+        /// The listener it came through.
+        listener: ListenerId,
+        /// The core that shall serve it.
+        to: ShardId,
+    },
+}
