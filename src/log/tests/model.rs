@@ -2,7 +2,6 @@
 
 use super::*;
 use crate::base::prng::Prng;
-use crate::io::Disk;
 
 /// What must hold.
 struct Model {
@@ -23,7 +22,7 @@ fn random_batch(prng: &mut Prng, clock: &mut i64) -> (Vec<u8>, Vec<Vec<u8>>) {
         _ => 60,
     };
     let values: Vec<Vec<u8>> =
-        (0..records).map(|_| (0..1 + prng.below(size)).map(|_| prng.below(256) as u8).collect()).collect();
+        (0..records).map(|_| (0..=prng.below(size)).map(|_| prng.below(256) as u8).collect()).collect();
     let mut builder = BatchBuilder::new(0);
     if prng.one_in(3) {
         builder = builder.compression(crate::wire::record::Codec::Lz4);
@@ -77,9 +76,7 @@ fn run(seed: u64, flush_messages: i64, power_cuts: bool) {
                 }
             }
             60..75 => {
-                if !m.partition.is_idle() {
-                    m.turn();
-                }
+                let _ = m.partition.is_idle() || m.turn();
             }
             75..85 => check_reads(&mut m, &model, &mut prng),
             85..88 => {

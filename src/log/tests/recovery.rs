@@ -81,9 +81,8 @@ fn the_decision_for_every_case() {
                         (Defect::EndOfFile, ..) => End,
                         (Defect::Zeros, ..) => CutUnwritten,
                         (Defect::OldFormat, _, false, true) => Refuse,
-                        (_, Where::TornWrite, _, _) => CutDamaged,
                         (_, Where::Amidst, true, _) => Excise,
-                        (_, Where::Amidst, false, _) => CutDamaged,
+                        (_, Where::TornWrite, _, _) | (_, Where::Amidst, false, _) => CutDamaged,
                     };
                     let decision = decide(defect, place, valid_follows, first_in_log);
                     assert_eq!(decision, expected, "{defect:?} {place:?} {valid_follows} {first_in_log}");
@@ -342,7 +341,7 @@ impl Machine {
     fn active_base(&self) -> Offset {
         let disk = self.disk();
         let names = disk.list(&dir()).unwrap();
-        let last = names.iter().filter(|e| e.name.ends_with(".log")).next_back().unwrap();
+        let last = names.iter().rfind(|e| e.name.ends_with(".log")).unwrap();
         last.name[..20].parse().unwrap()
     }
 }
