@@ -231,3 +231,15 @@ fn too_many_appends_on_their_way_refuse_requests() {
     assert_eq!(rig.committed(ticket), Some(GroupError::CoordinatorNotAvailable));
     assert_eq!(rig.pending.len(), max);
 }
+
+#[test]
+fn offsets_that_outlive_their_group_are_kept() {
+    let mut rig = Rig::unloaded(GroupConfig::default());
+    let key = [0, 1, 0, 1, b'g', 0, 1, b't', 0, 0, 0, 8];
+    let v3 = [0, 3, 0, 0, 0, 0, 0, 0, 0, 6, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1];
+    rig.coordinator.replay(&key, Some(&v3));
+    rig.coordinator.replay(&[0, 2, 0, 1, b'g'], None);
+    rig.loaded();
+    assert_eq!((rig.describe("g").state, rig.offsets("g").len()), ("Empty", 1));
+    assert_eq!(rig.coordinator.topics().into_iter().collect::<Vec<_>>(), [("t".into(), TopicId::ZERO)]);
+}
