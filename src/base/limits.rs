@@ -56,6 +56,15 @@ pub const METADATA_RECORDS_PER_REQUEST_MAX: usize = 10_000;
 /// A batch of the metadata log (`KafkaRaftClient.MAX_BATCH_SIZE_BYTES`).
 pub const METADATA_BATCH_BYTES_MAX: usize = 8 << 20;
 
+/// The largest batch that `ottla dump` reads into memory.
+pub const DUMP_BATCH_BYTES_MAX: usize = 256 << 20;
+
+/// The largest batch that `ottla dump` makes by decompression.
+pub const DUMP_UNCOMPRESSED_BYTES_MAX: usize = 512 << 20;
+
+/// The largest index, snapshot or checkpoint that `ottla dump` reads.
+pub const DUMP_FILE_BYTES_MAX: u64 = 256 << 20;
+
 const _: () = assert!(BLOCK_BYTES.is_power_of_two());
 const _: () = assert!(LOG_WRITE_BYTES_MAX.is_multiple_of(BLOCK_BYTES));
 const _: () = assert!(LOG_READ_BYTES_MIN >= 4 * BLOCK_BYTES && LOG_READ_BYTES_MIN <= LOG_READ_BYTES_MAX);
@@ -88,3 +97,4 @@ pub const LISTEN_BACKLOG: i32 = 4096;
 
 /// Threads for file work beside the cores.
 pub const BACKGROUND_THREADS_MAX: usize = 2;
+const _: () = assert!(DUMP_BATCH_BYTES_MAX <= DUMP_UNCOMPRESSED_BYTES_MAX);

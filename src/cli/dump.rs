@@ -4,18 +4,12 @@ mod files;
 mod values;
 
 use super::{CliError, DumpArgs};
+use crate::base::limits::{DUMP_BATCH_BYTES_MAX, DUMP_FILE_BYTES_MAX, DUMP_UNCOMPRESSED_BYTES_MAX};
 use crate::wire::record::{BatchHeader, BatchView, HEADER_BYTES, RecordError, Scratch, TimestampType};
 use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Read, Write};
 use std::path::Path;
 use values::Schema;
-
-/// The largest batch that is read into memory.
-const BATCH_BYTES_MAX: usize = 256 << 20;
-/// The largest batch that is made by decompression.
-const UNCOMPRESSED_BYTES_MAX: usize = 512 << 20;
-/// The largest file of another kind.
-const FILE_BYTES_MAX: u64 = 256 << 20;
 
 /// Prints the files one after another. Goes on after a damaged one, and ends with an error then.
 pub fn run(args: &DumpArgs) -> Result<(), CliError> {
@@ -63,7 +57,7 @@ fn dump(path: &Path, records: bool, out: &mut impl Write) -> io::Result<Soundnes
         let schema = Schema::of(&parent.unwrap_or_default().to_string_lossy(), &extension);
         return dump_batches(BufReader::new(file), bytes, records.then_some(schema), out);
     }
-    if bytes > FILE_BYTES_MAX {
+    if bytes > DUMP_FILE_BYTES_MAX {
         return Err(io::Error::other(format!("it has {bytes} bytes, which no such file of a log has")));
     }
     let mut content = Vec::new();
@@ -87,7 +81,7 @@ fn dump_batches(
             return dump_zeros(from, position, bytes, soundness, out);
         }
         let size = match BatchHeader::parse(&batch) {
-            Ok(header) if header.total_bytes() <= BATCH_BYTES_MAX => header.total_bytes(),
+            Ok(header) if header.total_bytes() <= DUMP_BATCH_BYTES_MAX => header.total_bytes(),
             Ok(header) => {
                 writeln!(out, "position: {position} damaged: a batch of {} bytes", header.total_bytes())?;
                 return Ok(Soundness::Damaged);
@@ -186,7 +180,7 @@ fn dump_records(
     out: &mut impl Write,
 ) -> io::Result<Result<(), RecordError>> {
     let header = *view.header();
-    let records = match view.records(scratch, UNCOMPRESSED_BYTES_MAX) {
+    let records = match view.records(scratch, DUMP_UNCOMPRESSED_BYTES_MAX) {
         Ok(records) => records,
         Err(error) => return Ok(Err(error)),
     };

@@ -120,3 +120,27 @@ fn producers_and_text() {
     assert_eq!(in_dir("t-0", "leader-epoch-checkpoint", b"0\n1\n0 0\n").1, "0\n1\n0 0\n");
     assert_eq!(in_dir("t-0", "meta.properties", b"version=1\n").1, "version=1\n");
 }
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(200))]
+
+    #[test]
+    fn any_bytes_are_printed(
+        noise in proptest::collection::vec(proptest::num::u8::ANY, 0..300),
+        at in 0..200_usize,
+        byte in proptest::num::u8::ANY,
+    ) {
+        let mut altered = segment();
+        if let Some(b) = altered.get_mut(at) {
+            *b = byte;
+        }
+        for bytes in [&noise, &altered] {
+            for schema in [Schema::Plain, Schema::Metadata, Schema::Offsets] {
+                dump_batches(bytes.as_slice(), bytes.len() as u64, Some(schema), &mut Vec::new()).unwrap();
+            }
+            for extension in ["index", "timeindex", "txnindex", "snapshot", ""] {
+                files::dump("0", extension, bytes, &mut Vec::new()).unwrap();
+            }
+        }
+    }
+}
