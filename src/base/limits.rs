@@ -97,4 +97,21 @@ pub const LISTEN_BACKLOG: i32 = 4096;
 
 /// Threads for file work beside the cores.
 pub const BACKGROUND_THREADS_MAX: usize = 2;
+
+/// An incremental fetch session may be evicted for another after this long without use, milliseconds
+/// (Kafka's `MIN_INCREMENTAL_FETCH_SESSION_EVICTION_MS`).
+pub const FETCH_SESSION_IDLE_MS: i64 = 120_000;
+
+/// Bytes of records in one Fetch response, whatever the client asks for.
+pub const FETCH_RESPONSE_BYTES_MAX: usize = 256 << 20;
+
+/// A request is parked for at most this long, milliseconds.
+pub const PARKED_MS_MAX: i64 = 24 * 3600 * 1000;
+
+/// Bytes appended to one partition that are not on the device yet. Beyond it appends wait, and with them the
+/// connections that sent them.
+pub const PARTITION_PENDING_BYTES_MAX: usize = 64 << 20;
+
+/// Bytes read at once when a log is replayed at start.
+pub const REPLAY_READ_BYTES: usize = 1 << 20;
 const _: () = assert!(DUMP_BATCH_BYTES_MAX <= DUMP_UNCOMPRESSED_BYTES_MAX);
