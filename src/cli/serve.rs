@@ -2,6 +2,7 @@
 
 use super::settings::{self, Settings};
 use super::{CliError, ServeArgs};
+use crate::server::{self, ServeError, ServeOptions};
 use std::io::IsTerminal as _;
 
 /// Reads the configuration and runs a broker with it until it is told to stop.
@@ -21,9 +22,10 @@ pub fn run(args: &ServeArgs) -> Result<(), CliError> {
 
 /// Hands over to the server.
 fn start(settings: Settings) -> Result<(), CliError> {
-    let Settings { config, .. } = settings;
-    Err(CliError::environment(format!(
-        "node {} cannot start: the server is not part of this build",
-        config.node_id
-    )))
+    let Settings { config, cluster_id, .. } = settings;
+    server::serve(ServeOptions { config, cluster_id }).map_err(|error| match error {
+        ServeError::Config(text) => CliError::usage(text),
+        ServeError::Data(text) => CliError::data(text),
+        ServeError::Environment(text) | ServeError::Bug(text) => CliError::environment(text),
+    })
 }
