@@ -56,8 +56,62 @@ pub const METADATA_RECORDS_PER_REQUEST_MAX: usize = 10_000;
 /// A batch of the metadata log (`KafkaRaftClient.MAX_BATCH_SIZE_BYTES`).
 pub const METADATA_BATCH_BYTES_MAX: usize = 8 << 20;
 
+/// The largest batch that `ottla dump` reads into memory.
+pub const DUMP_BATCH_BYTES_MAX: usize = 256 << 20;
+
+/// The largest batch that `ottla dump` makes by decompression.
+pub const DUMP_UNCOMPRESSED_BYTES_MAX: usize = 512 << 20;
+
+/// The largest index, snapshot or checkpoint that `ottla dump` reads.
+pub const DUMP_FILE_BYTES_MAX: u64 = 256 << 20;
+
 const _: () = assert!(BLOCK_BYTES.is_power_of_two());
 const _: () = assert!(LOG_WRITE_BYTES_MAX.is_multiple_of(BLOCK_BYTES));
 const _: () = assert!(LOG_READ_BYTES_MIN >= 4 * BLOCK_BYTES && LOG_READ_BYTES_MIN <= LOG_READ_BYTES_MAX);
 const _: () = assert!(LOG_ALLOCATE_BYTES_MIN >= BLOCK_BYTES as u64);
 const _: () = assert!(SHARDS_MAX <= u16::MAX as usize);
+
+/// Entries of a core's submission queue.
+pub const RING_SUBMISSIONS: u32 = 1024;
+
+/// Entries of a core's completion queue.
+pub const RING_COMPLETIONS: u32 = 8192;
+
+/// Receive buffers of a core that small frames arrive in, and the size of each.
+pub const RECEIVE_BUFFERS: usize = 256;
+/// See [`RECEIVE_BUFFERS`].
+pub const RECEIVE_BUFFER_BYTES: usize = 16 << 10;
+
+/// Parts of one vectored send: Linux's `IOV_MAX`.
+pub const SEND_PARTS_MAX: usize = 1024;
+
+const _: () = assert!(RING_COMPLETIONS >= 8192 && RING_COMPLETIONS >= 2 * RING_SUBMISSIONS);
+const _: () = assert!(RECEIVE_BUFFERS.is_power_of_two() && RECEIVE_BUFFERS <= 32768);
+const _: () = assert!(RECEIVE_BUFFER_BYTES.is_multiple_of(BLOCK_BYTES));
+
+/// Connections of one core.
+pub const CONNECTIONS_PER_CORE_MAX: usize = 1 << 20;
+
+/// Connections that wait to be accepted; the kernel cuts it to `net.core.somaxconn`.
+pub const LISTEN_BACKLOG: i32 = 4096;
+
+/// Threads for file work beside the cores.
+pub const BACKGROUND_THREADS_MAX: usize = 2;
+
+/// An incremental fetch session may be evicted for another after this long without use, milliseconds
+/// (Kafka's `MIN_INCREMENTAL_FETCH_SESSION_EVICTION_MS`).
+pub const FETCH_SESSION_IDLE_MS: i64 = 120_000;
+
+/// Bytes of records in one Fetch response, whatever the client asks for.
+pub const FETCH_RESPONSE_BYTES_MAX: usize = 256 << 20;
+
+/// A request is parked for at most this long, milliseconds.
+pub const PARKED_MS_MAX: i64 = 24 * 3600 * 1000;
+
+/// Bytes appended to one partition that are not on the device yet. Beyond it appends wait, and with them the
+/// connections that sent them.
+pub const PARTITION_PENDING_BYTES_MAX: usize = 64 << 20;
+
+/// Bytes read at once when a log is replayed at start.
+pub const REPLAY_READ_BYTES: usize = 1 << 20;
+const _: () = assert!(DUMP_BATCH_BYTES_MAX <= DUMP_UNCOMPRESSED_BYTES_MAX);

@@ -27,10 +27,7 @@ pub(super) fn run(
         FileJob::SetLen(file, len) => files.set_len(&file, len)?,
         FileJob::Rename(from, to) => {
             files.rename(&from, &to)?;
-            files.sync_dir(&parent(&to))?;
-            if parent(&from) != parent(&to) {
-                files.sync_dir(&parent(&from))?;
-            }
+            sync_renamed(files, &from, &to)?;
         }
         FileJob::RemoveFile(path) => files.remove_file(&path)?,
         FileJob::RemoveDirAll(path) => files.remove_dir_all(&path)?,
@@ -40,7 +37,14 @@ pub(super) fn run(
     Ok(FileJobOutcome::Done)
 }
 
-fn parent(path: &Path) -> PathBuf {
+/// Flushes what a rename has changed.
+pub(super) fn sync_renamed(files: &dyn Files, from: &Path, to: &Path) -> io::Result<()> {
+    files.sync_dir(&parent(to))?;
+    if parent(from) == parent(to) { Ok(()) } else { files.sync_dir(&parent(from)) }
+}
+
+/// The directory that holds `path`.
+pub(super) fn parent(path: &Path) -> PathBuf {
     match path.parent() {
         Some(dir) if !dir.as_os_str().is_empty() => dir.to_path_buf(),
         _ => PathBuf::from("."),

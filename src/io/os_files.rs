@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use super::buf::AlignedBuf;
 use super::file::{DirEntry, File, Files, OpenMode};
+use super::jobs;
 use crate::base::limits::BLOCK_BYTES;
 
 /// Blocking file operations of the operating system.
@@ -25,6 +26,10 @@ pub struct OsFile {
 }
 
 impl OsFile {
+    pub(super) fn new(fd: OwnedFd, direct: bool) -> OsFile {
+        OsFile { fd, direct }
+    }
+
     /// The descriptor's number.
     pub(super) fn raw(&self) -> RawFd {
         self.fd.as_raw_fd()
@@ -141,14 +146,6 @@ fn read_full(file: &fs::File, offset: u64, into: &mut [u8]) -> io::Result<usize>
     Ok(done)
 }
 
-/// Flushes the directory that holds `path`.
-pub(super) fn sync_parent(path: &Path) -> io::Result<()> {
-    match path.parent() {
-        Some(dir) if !dir.as_os_str().is_empty() => OsFiles.sync_dir(dir),
-        _ => OsFiles.sync_dir(Path::new(".")),
-    }
-}
-
 fn temporary_name(path: &Path) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(".tmp");
@@ -195,7 +192,7 @@ impl Files for OsFiles {
         };
         write().map_err(|e| named(&e, "write", &temporary))?;
         fs::rename(&temporary, path).map_err(|e| named(&e, "replace", path))?;
-        sync_parent(path)
+        self.sync_dir(&jobs::parent(path))
     }
 
     fn open(&self, path: &Path, mode: OpenMode) -> io::Result<File> {

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use bytes::Bytes;
 
 use super::file::{File, Files, OpenMode};
+use crate::base::limits::BLOCK_BYTES;
 use crate::base::{ShardId, Ticks, WallMs};
 
 /// Chosen by whoever submits a disk operation; comes back with its completion.
@@ -81,6 +82,16 @@ pub enum FileJob {
     WriteAtomic(PathBuf, Vec<u8>),
     /// Anything else that blocks: start-up scans, checkpoints, directory creation.
     Run(FileWork),
+}
+
+/// The contract of [`Disk::read`] and [`Disk::write`]; a breach is our own bug.
+pub(super) fn assert_aligned(offset: u64, len: usize, address: usize) {
+    assert!(
+        offset.is_multiple_of(BLOCK_BYTES as u64)
+            && len.is_multiple_of(BLOCK_BYTES)
+            && address.is_multiple_of(BLOCK_BYTES),
+        "unaligned disk operation: offset {offset}, {len} bytes, address {address:#x}"
+    );
 }
 
 /// What came of a disk operation.

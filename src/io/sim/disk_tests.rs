@@ -1,4 +1,5 @@
 use super::*;
+use crate::base::limits::BLOCK_BYTES;
 use crate::io::buf::AlignedBuf;
 use crate::io::file::OpenMode;
 use crate::io::world::FileJobOutcome;

@@ -26,8 +26,8 @@ use super::file::{File, Files};
 use super::jobs;
 use super::world::{
     Clock, ConnId, Disk, DiskOutcome, Event, FileJob, ListenerId, Socket, Sockets, Token, World,
+    assert_aligned,
 };
-use crate::base::limits::BLOCK_BYTES;
 use crate::base::prng::Prng;
 use crate::base::{ShardId, Ticks, WallMs};
 
@@ -208,11 +208,11 @@ impl<M> Sim<M> {
         self.inner.borrow().trace
     }
 
-    /// Mail from outside the cores; it comes from core 0.
+    /// Mail from outside the cores; it comes as from the core itself.
     pub fn post(&self, to: ShardId, mail: M) {
         let mut inner = self.inner.borrow_mut();
         let now = inner.now;
-        inner.schedule(now, Pending::Mail { from: ShardId(0), to, mail });
+        inner.schedule(now, Pending::Mail { from: to, to, mail });
     }
 
     /// Asks the process to stop: core 0 gets [`Event::Stop`].
@@ -337,16 +337,6 @@ impl<M> SimWorld<M> {
             inner.schedule(at, what);
         }
     }
-}
-
-/// The contract of [`Disk::read`] and [`Disk::write`]; a breach is our own bug.
-pub(super) fn assert_aligned(offset: u64, len: usize, address: usize) {
-    assert!(
-        offset.is_multiple_of(BLOCK_BYTES as u64)
-            && len.is_multiple_of(BLOCK_BYTES)
-            && address.is_multiple_of(BLOCK_BYTES),
-        "unaligned disk operation: offset {offset}, {len} bytes, address {address:#x}"
-    );
 }
 
 impl<M> Clock for SimWorld<M> {

@@ -1,0 +1,226 @@
+//! The background executor: file work that may take its time, on threads beside the cores.
+//!
+//! Each thread drives a glommio executor for one job at a time: opening, preallocating, renaming and removing go
+//! through its ring, the rest simply blocks the thread. Jobs of one core run one after the other, in order; jobs of
+//! different cores run side by side on up to [`BACKGROUND_THREADS_MAX`] threads, which start when they are needed.
+//!
+//! Between jobs a thread sleeps on a condition variable, so that jobs need no wake-ups across threads through glommio
+//! and a long blocking one delays only its own core's. Files are opened with glommio's `BufferedFile` and `O_DIRECT`, never `DmaFile`: that one takes the polling ring
+//! although the queue does not poll, and then spins while I/O is in flight.
+
+use std::any::Any;
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use glommio::io::{BufferedFile, OpenOptions};
+use glommio::{LocalExecutor, LocalExecutorBuilder, Placement};
+
+use super::file::{File, Files, OpenMode};
+use super::jobs;
+use super::os_files::{OsFile, OsFiles};
+use super::world::{FileJob, FileJobOutcome, Token};
+use crate::base::ShardId;
+use crate::base::limits::BACKGROUND_THREADS_MAX;
+
+/// With less than 1 ms an executor can park with runnable tasks; 100 ms is glommio's own default.
+const PREEMPT_TIMER: Duration = Duration::from_millis(100);
+/// Registered memory of glommio's rings: it reads and writes no file contents.
+const IO_MEMORY_BYTES: usize = 64 << 10;
+
+/// Where results go.
+pub(super) type Deliver = Box<dyn Fn(ShardId, Token, io::Result<FileJobOutcome>) + Send + Sync>;
+
+/// The way to the threads. Dropping it ends them after the jobs they hold.
+pub(super) struct Background {
+    pool: Arc<Pool>,
+}
+
+struct Pool {
+    work: Mutex<Work>,
+    more: Condvar,
+    deliver: Deliver,
+}
+
+struct Work {
+    jobs: Vec<VecDeque<(Token, FileJob)>>,
+    /// Cores with jobs of which none is running.
+    ready: VecDeque<usize>,
+    /// Cores of which a job is running.
+    running: Vec<bool>,
+    threads: usize,
+    idle: usize,
+    closed: bool,
+}
+
+impl Pool {
+    fn lock(&self) -> MutexGuard<'_, Work> {
+        self.work.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Background {
+    /// A pool without threads yet.
+    pub(super) fn new(shards: usize, deliver: Deliver) -> Background {
+        let work = Work {
+            jobs: (0..shards).map(|_| VecDeque::new()).collect(),
+            ready: VecDeque::new(),
+            running: vec![false; shards],
+            threads: 0,
+            idle: 0,
+            closed: false,
+        };
+        Background { pool: Arc::new(Pool { work: Mutex::new(work), more: Condvar::new(), deliver }) }
+    }
+
+    /// Queues a job of a core. Fails if not even one thread can be started.
+    pub(super) fn submit(&self, shard: ShardId, token: Token, job: FileJob) -> io::Result<()> {
+        let core = usize::from(shard.0);
+        let mut work = self.pool.lock();
+        if work.idle == 0 && work.threads < BACKGROUND_THREADS_MAX {
+            let pool = Arc::clone(&self.pool);
+            match thread::Builder::new().name("background".into()).spawn(move || serve(&pool)) {
+                Ok(_) => work.threads += 1,
+                Err(e) if work.threads == 0 => return Err(e),
+                Err(_) => {} // those that run will do
+            }
+        }
+        work.jobs[core].push_back((token, job));
+        if work.jobs[core].len() == 1 && !work.running[core] {
+            work.ready.push_back(core);
+            drop(work);
+            self.pool.more.notify_one();
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Background {
+    fn drop(&mut self) {
+        self.pool.lock().closed = true;
+        self.pool.more.notify_all();
+    }
+}
+
+fn serve(pool: &Pool) {
+    let mut executor = None;
+    let mut work = pool.lock();
+    loop {
+        let Some(core) = work.ready.pop_front() else {
+            if work.closed {
+                return;
+            }
+            work.idle += 1;
+            work = pool.more.wait(work).unwrap_or_else(PoisonError::into_inner);
+            work.idle -= 1;
+            continue;
+        };
+        let Some((token, job)) = work.jobs[core].pop_front() else { continue };
+        work.running[core] = true;
+        drop(work);
+        let result = run(&mut executor, job);
+        (pool.deliver)(ShardId(core as u16), token, result);
+        work = pool.lock();
+        work.running[core] = false;
+        if !work.jobs[core].is_empty() {
+            work.ready.push_back(core);
+        }
+    }
+}
+
+/// Runs a job on this thread, through its executor (made by the first job that has an asynchronous form).
+fn run(executor: &mut Option<LocalExecutor>, job: FileJob) -> io::Result<FileJobOutcome> {
+    if !matches!(job, FileJob::Open { .. } | FileJob::Rename(..) | FileJob::RemoveFile(_)) {
+        return run_blocking(job);
+    }
+    if executor.is_none() {
+        let builder = LocalExecutorBuilder::new(Placement::Unbound).name("background");
+        match builder.preempt_timer(PREEMPT_TIMER).io_memory(IO_MEMORY_BYTES).make() {
+            Ok(made) => *executor = Some(made),
+            Err(e) => {
+                tracing::warn!(error = %e, "the background executor has no io_uring; its jobs run blocking");
+            }
+        }
+    }
+    match executor {
+        Some(executor) => executor.run(run_async(job)),
+        None => run_blocking(job),
+    }
+}
+
+/// Runs a job on the calling thread. A panic of the job becomes its error.
+fn run_blocking(job: FileJob) -> io::Result<FileJobOutcome> {
+    let work = || jobs::run(&OsFiles, job, OsFiles::open_or_create);
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| Err(io::Error::other(panic_text(&*panic))))
+}
+
+fn panic_text(panic: &(dyn Any + Send)) -> String {
+    let text =
+        panic.downcast_ref::<&str>().map(|s| (*s).to_owned()).or_else(|| panic.downcast_ref().cloned());
+    format!("a background job panicked: {}", text.unwrap_or_default())
+}
+
+async fn run_async(job: FileJob) -> io::Result<FileJobOutcome> {
+    match job {
+        FileJob::Open { path, mode, allocate } => open(&path, mode, allocate).await,
+        FileJob::Rename(from, to) => {
+            glommio::io::rename(&from, &to).await?;
+            jobs::sync_renamed(&OsFiles, &from, &to)?;
+            Ok(FileJobOutcome::Done)
+        }
+        FileJob::RemoveFile(path) => match glommio::io::remove(&path).await.map_err(io::Error::from) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
+            _ => Ok(FileJobOutcome::Done),
+        },
+        other => run_blocking(other),
+    }
+}
+
+async fn open(path: &Path, mode: OpenMode, allocate: u64) -> io::Result<FileJobOutcome> {
+    let opened = open_as(path, mode, false).await;
+    let missing = matches!(&opened, Err(e) if e.kind() == io::ErrorKind::NotFound);
+    let made = missing && mode == OpenMode::DirectCreate;
+    let (file, direct) = if made { open_as(path, mode, true).await? } else { opened? };
+    let short = allocate > file.file_size().await?;
+    let unallocated = short && file.pre_allocate(allocate, false).await.is_err();
+    let file = into_file(file, direct).await?;
+    if unallocated {
+        OsFiles.allocate(&file, allocate)?; // no preallocation there, or no space: this tells which
+    }
+    if made {
+        OsFiles.sync_dir(&jobs::parent(path))?;
+    }
+    Ok(FileJobOutcome::Opened(file))
+}
+
+/// Opens with direct I/O if the mode asks for it and the file system has it.
+async fn open_as(path: &Path, mode: OpenMode, create: bool) -> io::Result<(BufferedFile, bool)> {
+    let wants_direct = mode != OpenMode::Read;
+    let options = |direct: bool| {
+        let mut options = OpenOptions::new();
+        options.read(true).write(wants_direct).create(create);
+        options.custom_flags(if direct { libc::O_DIRECT | libc::O_CLOEXEC } else { libc::O_CLOEXEC });
+        options
+    };
+    match options(wants_direct).buffered_open(path).await.map_err(io::Error::from) {
+        Ok(file) => Ok((file, wants_direct)),
+        Err(e) if wants_direct && e.kind() == io::ErrorKind::InvalidInput => {
+            Ok((options(false).buffered_open(path).await?, false))
+        }
+        Err(e) => Err(e),
+    }
+}
+
+/// A handle of ours on a file that glommio opened.
+async fn into_file(file: BufferedFile, direct: bool) -> io::Result<File> {
+    // SAFETY: `file` keeps the descriptor open until its `close` below.
+    let borrowed = unsafe { BorrowedFd::borrow_raw(file.as_raw_fd()) };
+    let fd: OwnedFd = borrowed.try_clone_to_owned()?;
+    file.close().await?;
+    Ok(File::new(OsFile::new(fd, direct)))
+}

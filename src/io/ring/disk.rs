@@ -1,0 +1,162 @@
+//! Disk operations of a ring. Buffers stay with their operation until its last completion.
+
+use std::io;
+use std::os::fd::RawFd;
+
+use bytes::Bytes;
+use io_uring::{opcode, types};
+
+use super::super::buf::AlignedBuf;
+use super::super::file::File;
+use super::super::os_files::OsFile;
+use super::super::world::{DiskOutcome, Token, assert_aligned};
+use super::reactor::{Done, Op, Reactor};
+use crate::base::limits::BLOCK_BYTES;
+
+/// A read in flight.
+pub(super) struct Reading {
+    file: File,
+    fd: RawFd,
+    offset: u64,
+    len: usize,
+    buf: AlignedBuf,
+    done: usize,
+    token: Token,
+}
+
+/// A write in flight.
+pub(super) struct Writing {
+    file: File,
+    fd: RawFd,
+    offset: u64,
+    bytes: Bytes,
+    done: usize,
+    token: Token,
+}
+
+fn descriptor(file: &File) -> io::Result<RawFd> {
+    let foreign = || io::Error::new(io::ErrorKind::InvalidInput, "a file of another world");
+    file.handle::<OsFile>().map(OsFile::raw).ok_or_else(foreign)
+}
+
+/// A completion's result: a count, or an error. None means: try again.
+pub(super) fn outcome(result: i32) -> Option<io::Result<usize>> {
+    match result {
+        0.. => Some(Ok(result as usize)),
+        code if code == -libc::EINTR || code == -libc::EAGAIN => None,
+        code => Some(Err(io::Error::from_raw_os_error(-code))),
+    }
+}
+
+impl Reactor {
+    pub(super) fn read(&mut self, file: &File, offset: u64, len: usize, token: Token) {
+        assert_aligned(offset, len, 0);
+        match descriptor(file) {
+            Ok(fd) => {
+                let mut buf = AlignedBuf::with_capacity(len);
+                buf.set_len(len);
+                self.read_on(Box::new(Reading { file: file.clone(), fd, offset, len, buf, done: 0, token }));
+            }
+            Err(e) => self.out.push(Done::Disk(token, DiskOutcome::Read(Err(e)))),
+        }
+    }
+
+    fn read_on(&mut self, reading: Box<Reading>) {
+        self.start(Op::Read(reading), |op| {
+            let Op::Read(r) = op else { unreachable!("just made") };
+            let rest = &mut r.buf.as_mut_slice()[r.done..];
+            let entry = opcode::Read::new(types::Fd(r.fd), rest.as_mut_ptr(), rest.len() as u32);
+            entry.offset(r.offset + r.done as u64).build()
+        });
+    }
+
+    pub(super) fn read_ended(&mut self, mut reading: Box<Reading>, result: i32) {
+        let ended = match outcome(result) {
+            None => false,
+            Some(Ok(n)) => {
+                reading.done += n;
+                // Short within a block: the end of the file. Short at a block's end: perhaps not.
+                n == 0 || reading.done == reading.len || !n.is_multiple_of(BLOCK_BYTES)
+            }
+            Some(Err(e)) => {
+                self.out.push(Done::Disk(reading.token, DiskOutcome::Read(Err(e))));
+                return;
+            }
+        };
+        if !ended {
+            self.read_on(reading);
+            return;
+        }
+        let Reading { file, mut buf, done, token, .. } = *reading;
+        drop(file);
+        buf.set_len(done);
+        self.out.push(Done::Disk(token, DiskOutcome::Read(Ok(Bytes::from_owner(buf)))));
+    }
+
+    pub(super) fn write(&mut self, file: &File, offset: u64, bytes: Bytes, token: Token) {
+        assert_aligned(offset, bytes.len(), bytes.as_ptr() as usize);
+        match descriptor(file) {
+            Ok(fd) => {
+                self.write_on(Box::new(Writing { file: file.clone(), fd, offset, bytes, done: 0, token }));
+            }
+            Err(e) => self.out.push(Done::Disk(token, DiskOutcome::Written(Err(e)))),
+        }
+    }
+
+    fn write_on(&mut self, writing: Box<Writing>) {
+        self.start(Op::Write(writing), |op| {
+            let Op::Write(w) = op else { unreachable!("just made") };
+            let rest = &w.bytes[w.done..];
+            let entry = opcode::Write::new(types::Fd(w.fd), rest.as_ptr(), rest.len() as u32);
+            entry.offset(w.offset + w.done as u64).build()
+        });
+    }
+
+    pub(super) fn write_ended(&mut self, mut writing: Box<Writing>, result: i32) {
+        let ended = match outcome(result) {
+            None => None,
+            Some(Ok(n)) => {
+                let done = writing.done + n;
+                if done == writing.bytes.len() {
+                    Some(Ok(()))
+                } else if n < BLOCK_BYTES {
+                    // Not a single block: the device will not take the rest either.
+                    Some(Err(io::ErrorKind::WriteZero.into()))
+                } else {
+                    writing.done = done - done % BLOCK_BYTES; // direct I/O continues at a block
+                    None
+                }
+            }
+            Some(Err(e)) => Some(Err(e)),
+        };
+        match ended {
+            None => self.write_on(writing),
+            Some(result) => {
+                let Writing { file, bytes, token, .. } = *writing;
+                drop((file, bytes));
+                self.out.push(Done::Disk(token, DiskOutcome::Written(result)));
+            }
+        }
+    }
+
+    pub(super) fn sync(&mut self, file: &File, token: Token) {
+        match descriptor(file) {
+            Ok(fd) => {
+                self.start(Op::Sync(file.clone(), token), |_| {
+                    opcode::Fsync::new(types::Fd(fd)).flags(types::FsyncFlags::DATASYNC).build()
+                });
+            }
+            Err(e) => self.out.push(Done::Disk(token, DiskOutcome::Synced(Err(e)))),
+        }
+    }
+
+    pub(super) fn sync_ended(&mut self, file: File, token: Token, result: i32) {
+        match outcome(result) {
+            None => self.sync(&file, token),
+            Some(result) => {
+                drop(file);
+                self.out.push(Done::Disk(token, DiskOutcome::Synced(result.map(|_| ()))));
+            }
+        }
+    }
+}

@@ -1,0 +1,428 @@
+//! Sockets of a ring: multishot accept, multishot receive into provided buffers for small frames, single receives
+//! into the frame's own buffer for large ones, vectored sends.
+
+use std::io;
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::thread;
+use std::time::Duration;
+
+use bytes::Bytes;
+use io_uring::{cqueue, opcode, types};
+
+use super::super::world::{ConnId, ListenerId, Socket, SocketEvent};
+use super::disk::outcome;
+use super::provided::GROUP;
+use super::reactor::{Done, Op, Reactor};
+use crate::base::Ticks;
+use crate::base::limits::{CONNECTIONS_PER_CORE_MAX, LISTEN_BACKLOG, SEND_PARTS_MAX};
+
+/// After a kill the kernel may hold the port until the old ring is torn down.
+const BIND_RETRIES: u32 = 100;
+const BIND_RETRY_PAUSE: Duration = Duration::from_millis(20);
+/// Accepting fails while descriptors or memory are short; trying at once again would spin.
+const ACCEPT_RETRY_MS: i64 = 100;
+
+pub(super) struct Listener {
+    id: ListenerId,
+    socket: TcpListener,
+    op: Option<usize>,
+    retry_at: Ticks,
+    closing: bool,
+}
+
+pub(super) struct Conn {
+    id: ConnId,
+    socket: TcpStream,
+    /// Operations in flight; the socket is closed after the last.
+    ops: u32,
+    /// The receive in flight.
+    recv: Option<usize>,
+    /// That receive was asked to end.
+    cancelling: bool,
+    /// Reading small frames is wanted.
+    reading: bool,
+    /// The buffer to read into as soon as no other receive is in flight.
+    into: Option<Vec<u8>>,
+    sending: bool,
+    closed: bool,
+}
+
+/// A send in flight: what the kernel reads, at addresses that do not move.
+pub(super) struct Sending {
+    parts: Vec<Bytes>,
+    /// The first part that has not left completely, and how much of it has.
+    part: usize,
+    offset: usize,
+    vectors: Vec<libc::iovec>,
+    header: libc::msghdr,
+}
+
+impl Sending {
+    fn new(parts: Vec<Bytes>) -> Sending {
+        // SAFETY: all-zero bytes are a valid msghdr: null pointers and zero lengths.
+        let header = unsafe { std::mem::zeroed() };
+        Sending { parts, part: 0, offset: 0, vectors: Vec::new(), header }
+    }
+
+    /// Counts `n` bytes as sent. True when nothing is left.
+    fn advance(&mut self, mut n: usize) -> bool {
+        while let Some(part) = self.parts.get_mut(self.part) {
+            let left = part.len() - self.offset;
+            if n < left {
+                self.offset += n;
+                return false;
+            }
+            n -= left;
+            *part = Bytes::new(); // free early: the rest may take long
+            self.part += 1;
+            self.offset = 0;
+        }
+        true
+    }
+
+    /// The header for what is left, up to the system's bound.
+    fn fill(&mut self) -> *const libc::msghdr {
+        self.vectors.clear();
+        let mut skip = self.offset;
+        for part in self.parts[self.part..].iter().take(SEND_PARTS_MAX) {
+            let rest = &part[skip..];
+            skip = 0;
+            self.vectors.push(libc::iovec { iov_base: rest.as_ptr().cast_mut().cast(), iov_len: rest.len() });
+        }
+        self.header.msg_iov = self.vectors.as_mut_ptr();
+        self.header.msg_iovlen = self.vectors.len();
+        &raw const self.header
+    }
+}
+
+fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let mut tries = 0;
+    loop {
+        match TcpListener::bind(address) {
+            Err(e) if e.kind() == io::ErrorKind::AddrInUse && address.port() != 0 && tries < BIND_RETRIES => {
+                tries += 1;
+                thread::sleep(BIND_RETRY_PAUSE);
+            }
+            Err(e) => return Err(io::Error::new(e.kind(), format!("listen on {address}: {e}"))),
+            Ok(listener) => return Ok(listener),
+        }
+    }
+}
+
+impl Reactor {
+    pub(super) fn listen(&mut self, address: SocketAddr) -> io::Result<(ListenerId, SocketAddr)> {
+        let socket = bind(address)?;
+        // SAFETY: a plain system call on a descriptor that `socket` keeps open.
+        let longer = unsafe { libc::listen(socket.as_raw_fd(), LISTEN_BACKLOG) };
+        if longer < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        let bound = socket.local_addr()?;
+        let id = ListenerId(self.listeners_made);
+        self.listeners_made += 1;
+        self.listeners.push(Listener { id, socket, op: None, retry_at: Ticks::NEVER, closing: false });
+        self.accept(self.listeners.len() - 1);
+        Ok((id, bound))
+    }
+
+    fn accept(&mut self, index: usize) {
+        let listener = &mut self.listeners[index];
+        listener.retry_at = Ticks::NEVER;
+        let (id, fd) = (listener.id, types::Fd(listener.socket.as_raw_fd()));
+        let key =
+            self.start(Op::Accept(id), |_| opcode::AcceptMulti::new(fd).flags(libc::SOCK_CLOEXEC).build());
+        self.listeners[index].op = Some(key);
+    }
+
+    pub(super) fn unlisten(&mut self, id: ListenerId) {
+        let Some(index) = self.listeners.iter().position(|l| l.id == id) else { return };
+        self.listeners[index].closing = true;
+        match self.listeners[index].op {
+            Some(key) => self.cancel(key),
+            None => drop(self.listeners.remove(index)),
+        }
+    }
+
+    pub(super) fn accepted(&mut self, id: ListenerId, result: i32) {
+        if result < 0 {
+            return;
+        }
+        // SAFETY: a successful accept gives this descriptor to us alone.
+        let fd = unsafe { OwnedFd::from_raw_fd(result) };
+        if self.is_closing() || !self.listeners.iter().any(|l| l.id == id && !l.closing) {
+            return;
+        }
+        let stream = TcpStream::from(fd);
+        // No address: the client has gone again.
+        let Ok(peer) = stream.peer_addr() else { return };
+        let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
+        let socket = Socket { handle: Box::new(stream), peer };
+        self.out.push(Done::Socket(SocketEvent::Accepted(id, socket)));
+    }
+
+    pub(super) fn accept_ended(&mut self, id: ListenerId, result: i32) {
+        self.accepted(id, result);
+        let Some(index) = self.listeners.iter().position(|l| l.id == id) else { return };
+        self.listeners[index].op = None;
+        if self.is_closing() || self.listeners[index].closing {
+            self.listeners.remove(index);
+        } else if result < 0 && -result != libc::ECONNABORTED && -result != libc::EINTR {
+            let e = io::Error::from_raw_os_error(-result);
+            tracing::warn!(error = %e, "cannot accept connections; trying again soon (see RLIMIT_NOFILE)");
+            self.listeners[index].retry_at = self.now.plus_ms(ACCEPT_RETRY_MS);
+        } else {
+            self.accept(index);
+        }
+    }
+
+    pub(super) fn next_accept_retry(&self) -> Ticks {
+        self.listeners.iter().map(|l| l.retry_at).min().unwrap_or(Ticks::NEVER)
+    }
+
+    pub(super) fn retry_accepts(&mut self) {
+        for index in 0..self.listeners.len() {
+            if self.listeners[index].retry_at <= self.now && !self.is_closing() {
+                self.accept(index);
+            }
+        }
+    }
+
+    pub(super) fn adopt(&mut self, socket: Socket) -> io::Result<ConnId> {
+        let foreign = |_| io::Error::new(io::ErrorKind::InvalidInput, "a socket of another world");
+        let socket = *socket.handle.downcast::<TcpStream>().map_err(foreign)?;
+        if self.conns.len() >= CONNECTIONS_PER_CORE_MAX {
+            return Err(io::Error::other("too many connections on one core"));
+        }
+        socket.set_nodelay(true)?;
+        let entry = self.conns.vacant_entry();
+        let index = entry.key();
+        self.conns_made += 1;
+        // The index is found again in the low bits; the count above makes the whole unique.
+        let id = ConnId(self.conns_made * CONNECTIONS_PER_CORE_MAX as u64 + index as u64);
+        entry.insert(Conn {
+            id,
+            socket,
+            ops: 0,
+            recv: None,
+            cancelling: false,
+            reading: true,
+            into: None,
+            sending: false,
+            closed: false,
+        });
+        self.receive(index);
+        Ok(id)
+    }
+
+    /// The open connection with this id.
+    fn conn(&mut self, id: ConnId) -> Option<(usize, &mut Conn)> {
+        let index = (id.0 % CONNECTIONS_PER_CORE_MAX as u64) as usize;
+        let conn = self.conns.get_mut(index)?;
+        (conn.id == id && !conn.closed).then_some((index, conn))
+    }
+
+    /// Starts the receive that is wanted, unless one is in flight.
+    fn receive(&mut self, index: usize) {
+        let conn = &mut self.conns[index];
+        if conn.closed || conn.recv.is_some() {
+            return;
+        }
+        let fd = types::Fd(conn.socket.as_raw_fd());
+        let key = if let Some(buffer) = conn.into.take() {
+            conn.ops += 1;
+            self.start(Op::RecvInto(index, buffer), |op| {
+                let Op::RecvInto(_, buffer) = op else { unreachable!("just made") };
+                let spare = buffer.spare_capacity_mut();
+                let entry = opcode::Recv::new(fd, spare.as_mut_ptr().cast(), spare.len() as u32);
+                entry.flags(libc::MSG_WAITALL).build()
+            })
+        } else if conn.reading {
+            conn.ops += 1;
+            self.start(Op::Recv(index), |_| opcode::RecvMulti::new(fd, GROUP).build())
+        } else {
+            return;
+        };
+        self.conns[index].recv = Some(key);
+    }
+
+    pub(super) fn pause(&mut self, id: ConnId) {
+        let Some((_, conn)) = self.conn(id) else { return };
+        conn.reading = false;
+        let Some(key) = conn.recv else { return };
+        if !conn.cancelling && matches!(self.ops[key], Op::Recv(_)) {
+            self.cancel(key);
+            if let Some((_, conn)) = self.conn(id) {
+                conn.cancelling = true;
+            }
+        }
+    }
+
+    pub(super) fn resume(&mut self, id: ConnId) {
+        let Some((index, conn)) = self.conn(id) else { return };
+        conn.reading = true;
+        self.receive(index);
+    }
+
+    pub(super) fn recv_into(&mut self, id: ConnId, buffer: Vec<u8>) {
+        assert!(buffer.capacity() > buffer.len(), "no room to receive into");
+        let Some((index, conn)) = self.conn(id) else { return };
+        assert!(!conn.reading && conn.into.is_none(), "receiving into a buffer while reading");
+        conn.into = Some(buffer);
+        self.receive(index);
+    }
+
+    /// A chunk of a multishot receive, which goes on.
+    pub(super) fn received(&mut self, index: usize, result: i32, flags: u32) {
+        let Some(id) = cqueue::buffer_select(flags) else { return };
+        let conn = &mut self.conns[index];
+        let Some(provided) = &mut self.provided else { return };
+        if result > 0 && !conn.closed {
+            let mut chunk = provided.bytes(id, result as usize);
+            // What came before the receive could be ended belongs into the buffer that waits.
+            if let Some(buffer) = &mut conn.into {
+                let n = chunk.len().min(buffer.capacity() - buffer.len());
+                buffer.extend_from_slice(&chunk[..n]);
+                chunk = &chunk[n..];
+                if buffer.len() == buffer.capacity() {
+                    let buffer = conn.into.take().unwrap_or_default();
+                    self.out.push(Done::Socket(SocketEvent::Filled(conn.id, buffer)));
+                }
+            }
+            if !chunk.is_empty() {
+                let bytes = Bytes::copy_from_slice(chunk);
+                self.out.push(Done::Socket(SocketEvent::Received(conn.id, bytes)));
+            }
+        }
+        provided.put(id);
+    }
+
+    pub(super) fn recv_ended(&mut self, index: usize, result: i32, flags: u32) {
+        self.received(index, result, flags);
+        let conn = &mut self.conns[index];
+        conn.recv = None;
+        conn.cancelling = false;
+        match result {
+            0 => self.ended(index, Ok(())),
+            // Ended by us, or out of buffers, which are back by now: go on as wanted.
+            1.. => {}
+            code if [libc::ECANCELED, libc::ENOBUFS, libc::EINTR, libc::EAGAIN].contains(&-code) => {}
+            code => self.ended(index, Err(io::Error::from_raw_os_error(-code))),
+        }
+        self.operation_ended(index);
+    }
+
+    pub(super) fn recv_into_ended(&mut self, index: usize, mut buffer: Vec<u8>, result: i32) {
+        let conn = &mut self.conns[index];
+        conn.recv = None;
+        match outcome(result) {
+            None => conn.into = Some(buffer),
+            Some(Ok(0)) => self.ended(index, Ok(())),
+            Some(Ok(n)) => {
+                let len = buffer.len() + n;
+                // SAFETY: the kernel has written `n` bytes behind the old length, within the capacity it was given.
+                unsafe { buffer.set_len(len) };
+                if !conn.closed {
+                    let id = conn.id;
+                    self.out.push(Done::Socket(SocketEvent::Filled(id, buffer)));
+                }
+            }
+            Some(Err(e)) => self.ended(index, Err(e)),
+        }
+        self.operation_ended(index);
+    }
+
+    pub(super) fn send(&mut self, id: ConnId, parts: Vec<Bytes>) {
+        let Some((index, conn)) = self.conn(id) else { return };
+        assert!(!conn.sending, "one send in flight per connection");
+        conn.sending = true;
+        conn.ops += 1;
+        let mut sending = Sending::new(parts);
+        sending.advance(0); // skips empty parts
+        self.send_on(index, Box::new(sending));
+    }
+
+    // Zero-copy sends would be chosen here; measured on loopback and veth they cost more than they save.
+    fn send_on(&mut self, index: usize, sending: Box<Sending>) {
+        let fd = types::Fd(self.conns[index].socket.as_raw_fd());
+        let flags = libc::MSG_NOSIGNAL | libc::MSG_WAITALL;
+        self.start(Op::Send(index, sending), |op| {
+            let Op::Send(_, s) = op else { unreachable!("just made") };
+            match &s.parts[s.part.min(s.parts.len())..] {
+                [one] => {
+                    let rest = &one[s.offset..];
+                    opcode::Send::new(fd, rest.as_ptr(), rest.len() as u32).flags(flags).build()
+                }
+                _ => opcode::SendMsg::new(fd, s.fill()).flags(flags as u32).build(),
+            }
+        });
+    }
+
+    pub(super) fn send_ended(&mut self, index: usize, mut sending: Box<Sending>, result: i32) {
+        let failed = match outcome(result) {
+            None => None,
+            Some(Ok(n)) => {
+                if sending.advance(n) {
+                    let conn = &mut self.conns[index];
+                    conn.sending = false;
+                    if !conn.closed {
+                        let id = conn.id;
+                        self.out.push(Done::Socket(SocketEvent::Sent(id)));
+                    }
+                    self.operation_ended(index);
+                    return;
+                }
+                (n == 0).then(|| io::ErrorKind::WriteZero.into())
+            }
+            Some(Err(e)) => Some(e),
+        };
+        match failed {
+            None if !self.conns[index].closed => self.send_on(index, sending),
+            None => self.operation_ended(index),
+            Some(e) => {
+                self.ended(index, Err(e));
+                self.operation_ended(index);
+            }
+        }
+    }
+
+    pub(super) fn close(&mut self, id: ConnId) {
+        let Some((index, _)) = self.conn(id) else { return };
+        self.ended(index, Ok(()));
+        self.free_if_idle(index);
+    }
+
+    /// Reports the end of a connection, once, and makes its operations end.
+    fn ended(&mut self, index: usize, how: io::Result<()>) {
+        let conn = &mut self.conns[index];
+        if conn.closed {
+            return;
+        }
+        conn.closed = true;
+        conn.into = None;
+        let _ = conn.socket.shutdown(Shutdown::Both); // fails only if the peer was faster
+        self.out.push(Done::Socket(SocketEvent::Closed(conn.id, how)));
+    }
+
+    fn operation_ended(&mut self, index: usize) {
+        self.conns[index].ops -= 1;
+        self.free_if_idle(index);
+        if self.conns.contains(index) {
+            self.receive(index);
+        }
+    }
+
+    fn free_if_idle(&mut self, index: usize) {
+        let conn = &self.conns[index];
+        if conn.closed && conn.ops == 0 {
+            self.conns.remove(index); // closes the socket
+        }
+    }
+
+    pub(super) fn close_sockets(&mut self) {
+        let ids: Vec<ConnId> = self.conns.iter().map(|(_, conn)| conn.id).collect();
+        for id in ids {
+            self.close(id);
+        }
+    }
+}
