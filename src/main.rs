@@ -1,2 +1,5 @@
 //! The `ottla` binary.
-fn main() {}
+
+fn main() -> std::process::ExitCode {
+    ottla::cli::run()
+}

@@ -1,1 +1,141 @@
-//! The request handlers, one file per API key.
+//! The request handlers, one file per API key. [`ROUTES`] is what we serve: ApiVersions is answered from it, and
+//! what is not in it is refused.
+
+pub mod cx;
+pub mod fetch_session;
+pub mod producer_ids;
+mod scatter;
+mod topics;
+
+mod controller;
+mod groups;
+mod k00_produce;
+mod k01_fetch;
+mod k02_list_offsets;
+mod k03_metadata;
+mod k10_find_coordinator;
+mod k18_api_versions;
+mod k21_delete_records;
+mod k22_init_producer_id;
+mod k23_offset_for_leader_epoch;
+mod k32_describe_configs;
+mod k35_describe_log_dirs;
+mod k55_describe_quorum;
+mod k60_describe_cluster;
+mod k61_describe_producers;
+mod k66_list_transactions;
+mod k74_list_config_resources;
+mod k75_describe_topic_partitions;
+
+use bytes::Bytes;
+
+use crate::base::Ticks;
+use crate::base::limits::PARKED_MS_MAX;
+use crate::wire::api::ApiKey;
+use crate::wire::codec::{DecodeError, Message, encode};
+
+use cx::{Cx, Outcome, Request};
+
+/// What serves one API.
+pub struct Route {
+    /// The API.
+    pub key: ApiKey,
+    /// The versions that we serve.
+    pub versions: std::ops::RangeInclusive<i16>,
+    /// Decodes, acts, answers.
+    pub handle: fn(&mut Cx<'_>, &Request) -> Result<Outcome, DecodeError>,
+}
+
+const fn route(
+    key: ApiKey,
+    min: i16,
+    max: i16,
+    handle: fn(&mut Cx<'_>, &Request) -> Result<Outcome, DecodeError>,
+) -> Route {
+    Route { key, versions: min..=max, handle }
+}
+
+/// The APIs that we serve, by key.
+pub const ROUTES: &[Route] = &[
+    route(ApiKey::Produce, 3, 13, k00_produce::handle),
+    route(ApiKey::Fetch, 4, 18, k01_fetch::handle),
+    route(ApiKey::ListOffsets, 1, 11, k02_list_offsets::handle),
+    route(ApiKey::Metadata, 0, 13, k03_metadata::handle),
+    route(ApiKey::OffsetCommit, 2, 10, groups::offset_commit),
+    route(ApiKey::OffsetFetch, 1, 10, groups::offset_fetch),
+    route(ApiKey::FindCoordinator, 0, 6, k10_find_coordinator::handle),
+    route(ApiKey::JoinGroup, 0, 9, groups::join_group),
+    route(ApiKey::Heartbeat, 0, 4, groups::heartbeat),
+    route(ApiKey::LeaveGroup, 0, 5, groups::leave_group),
+    route(ApiKey::SyncGroup, 0, 5, groups::sync_group),
+    route(ApiKey::DescribeGroups, 0, 6, groups::describe_groups),
+    route(ApiKey::ListGroups, 0, 5, groups::list_groups),
+    route(ApiKey::ApiVersions, 0, 4, k18_api_versions::handle),
+    route(ApiKey::CreateTopics, 2, 7, controller::forward),
+    route(ApiKey::DeleteTopics, 1, 6, controller::forward),
+    route(ApiKey::DeleteRecords, 0, 2, k21_delete_records::handle),
+    route(ApiKey::InitProducerId, 0, 5, k22_init_producer_id::handle),
+    route(ApiKey::OffsetForLeaderEpoch, 2, 4, k23_offset_for_leader_epoch::handle),
+    route(ApiKey::DescribeConfigs, 1, 4, k32_describe_configs::handle),
+    route(ApiKey::AlterConfigs, 0, 2, controller::forward),
+    route(ApiKey::DescribeLogDirs, 1, 5, k35_describe_log_dirs::handle),
+    route(ApiKey::CreatePartitions, 0, 3, controller::forward),
+    route(ApiKey::DeleteGroups, 0, 2, groups::delete_groups),
+    route(ApiKey::IncrementalAlterConfigs, 0, 1, controller::forward),
+    route(ApiKey::OffsetDelete, 0, 0, groups::offset_delete),
+    route(ApiKey::DescribeQuorum, 0, 2, k55_describe_quorum::handle),
+    route(ApiKey::DescribeCluster, 0, 2, k60_describe_cluster::handle),
+    route(ApiKey::DescribeProducers, 0, 0, k61_describe_producers::handle),
+    route(ApiKey::ListTransactions, 0, 2, k66_list_transactions::handle),
+    route(ApiKey::ListConfigResources, 0, 1, k74_list_config_resources::handle),
+    route(ApiKey::DescribeTopicPartitions, 0, 0, k75_describe_topic_partitions::handle),
+];
+
+/// The route of an API, if we serve it.
+pub fn find(key: ApiKey) -> Option<&'static Route> {
+    ROUTES.binary_search_by_key(&key, |r| r.key).ok().map(|i| &ROUTES[i])
+}
+
+/// The answer to an ApiVersions request in a version that we do not know: the versions that we do.
+pub fn unsupported_api_versions() -> Vec<u8> {
+    k18_api_versions::unsupported()
+}
+
+/// A response body. Writing one of ours cannot fail unless the handler set a field that the version lacks: a bug of
+/// ours, which closes this connection and leaves the others alone.
+pub fn reply<'a, M: Message<'a>>(response: &M, version: i16) -> Outcome {
+    match encode(response, version) {
+        Ok(bytes) => Outcome::Reply(vec![Bytes::from(bytes)]),
+        Err(error) => {
+            tracing::error!(%error, "a response could not be written: please report this");
+            Outcome::Close("a response could not be written")
+        }
+    }
+}
+
+/// When to give up on a request whose client waits `timeout_ms`.
+pub fn deadline(cx: &Cx<'_>, timeout_ms: i32) -> Ticks {
+    cx.now.plus_ms(i64::from(timeout_ms).clamp(0, PARKED_MS_MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::api::APIS;
+
+    #[test]
+    fn routes_are_sorted_and_within_what_kafka_has() {
+        assert!(ROUTES.is_sorted_by_key(|r| r.key));
+        for route in ROUTES {
+            let api = APIS.iter().find(|a| a.key == route.key).unwrap();
+            assert!(api.broker, "{:?} is no broker API", route.key);
+            let stable = api.stable_versions();
+            assert!(
+                stable.contains(route.versions.start()) && stable.contains(route.versions.end()),
+                "{:?} {:?} is outside of {stable:?}",
+                route.key,
+                route.versions
+            );
+        }
+    }
+}

@@ -56,6 +56,15 @@ pub const METADATA_RECORDS_PER_REQUEST_MAX: usize = 10_000;
 /// A batch of the metadata log (`KafkaRaftClient.MAX_BATCH_SIZE_BYTES`).
 pub const METADATA_BATCH_BYTES_MAX: usize = 8 << 20;
 
+/// The largest batch that `ottla dump` reads into memory.
+pub const DUMP_BATCH_BYTES_MAX: usize = 256 << 20;
+
+/// The largest batch that `ottla dump` makes by decompression.
+pub const DUMP_UNCOMPRESSED_BYTES_MAX: usize = 512 << 20;
+
+/// The largest index, snapshot or checkpoint that `ottla dump` reads.
+pub const DUMP_FILE_BYTES_MAX: u64 = 256 << 20;
+
 const _: () = assert!(BLOCK_BYTES.is_power_of_two());
 const _: () = assert!(LOG_WRITE_BYTES_MAX.is_multiple_of(BLOCK_BYTES));
 const _: () = assert!(LOG_READ_BYTES_MIN >= 4 * BLOCK_BYTES && LOG_READ_BYTES_MIN <= LOG_READ_BYTES_MAX);
@@ -118,3 +127,21 @@ pub const NET_COPY_BYTES_MAX: usize = 1024;
 
 const _: () = assert!(NET_CONNECTION_BYTES <= NET_CORE_BYTES);
 const _: () = assert!(FRAME_LARGE_BYTES_MIN >= RECEIVE_BUFFER_BYTES);
+
+/// An incremental fetch session may be evicted for another after this long without use, milliseconds
+/// (Kafka's `MIN_INCREMENTAL_FETCH_SESSION_EVICTION_MS`).
+pub const FETCH_SESSION_IDLE_MS: i64 = 120_000;
+
+/// Bytes of records in one Fetch response, whatever the client asks for.
+pub const FETCH_RESPONSE_BYTES_MAX: usize = 256 << 20;
+
+/// A request is parked for at most this long, milliseconds.
+pub const PARKED_MS_MAX: i64 = 24 * 3600 * 1000;
+
+/// Bytes appended to one partition that are not on the device yet. Beyond it appends wait, and with them the
+/// connections that sent them.
+pub const PARTITION_PENDING_BYTES_MAX: usize = 64 << 20;
+
+/// Bytes read at once when a log is replayed at start.
+pub const REPLAY_READ_BYTES: usize = 1 << 20;
+const _: () = assert!(DUMP_BATCH_BYTES_MAX <= DUMP_UNCOMPRESSED_BYTES_MAX);

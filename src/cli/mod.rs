@@ -1,1 +1,163 @@
 //! The commands of the `ottla` binary.
+//!
+//! Exit codes: 0 all went well; 1 what is around the broker is at fault (a missing file, a port in use, a
+//! directory that is formatted already, a kernel without `io_uring`); 2 the command line or the configuration
+//! is; 3 the data is (a directory of another node or cluster, a damaged file). Apache Kafka's scripts end with 1
+//! in all of these cases. A broker that SIGTERM stops ends with 0, where Kafka's ends with 143.
+
+mod dump;
+mod format;
+mod serve;
+mod settings;
+mod tune;
+
+use clap::{Args, Parser, Subcommand};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use tracing::level_filters::LevelFilter;
+
+/// Why a command failed: the exit code and what to print.
+#[derive(Debug)]
+pub struct CliError {
+    /// Who is at fault.
+    pub fault: Fault,
+    /// What is wrong, and what helps.
+    pub message: String,
+}
+
+/// Who is at fault when a command fails; the number is the exit code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// What is around the broker.
+    Environment = 1,
+    /// The command line or the configuration.
+    Usage = 2,
+    /// The data.
+    Data = 3,
+}
+
+impl CliError {
+    fn environment(message: impl Into<String>) -> CliError {
+        CliError { fault: Fault::Environment, message: message.into() }
+    }
+
+    fn usage(message: impl Into<String>) -> CliError {
+        CliError { fault: Fault::Usage, message: message.into() }
+    }
+
+    fn data(message: impl Into<String>) -> CliError {
+        CliError { fault: Fault::Data, message: message.into() }
+    }
+}
+
+#[derive(Debug, Parser)]
+#[command(name = "ottla", version, about = "A broker that speaks the Apache Kafka protocol.")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run a broker. Without a configuration: on localhost:9092, with its data in ./ottla-data.
+    Serve(ServeArgs),
+    /// Prepare log directories for a node of a cluster.
+    Format(FormatArgs),
+    /// Print log segments, indexes, checkpoints and meta.properties.
+    Dump(DumpArgs),
+    /// Check this machine, and say what would make a broker faster or safer on it.
+    Tune(SettingsArgs),
+}
+
+/// Where the configuration comes from; the last of these holds: defaults, file, KAFKA_* variables, --set.
+#[derive(Args, Clone, Debug, Default)]
+struct SettingsArgs {
+    /// A properties file with Kafka's keys.
+    #[arg(long, short = 'c', value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// One key, stronger than file and environment; may be repeated.
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<String>,
+}
+
+#[derive(Args, Debug)]
+struct ServeArgs {
+    #[command(flatten)]
+    settings: SettingsArgs,
+    /// Cores to run on: a number, or a list such as 0,2-4.
+    #[arg(long, value_name = "N|LIST")]
+    cores: Option<String>,
+    /// What to log: off, error, warn, info, debug or trace.
+    #[arg(long, value_name = "LEVEL", default_value = "info")]
+    log: LevelFilter,
+}
+
+#[derive(Args, Debug)]
+struct FormatArgs {
+    #[command(flatten)]
+    settings: SettingsArgs,
+    /// The cluster's id: 22 characters of URL-safe base64. Made up if neither this nor CLUSTER_ID is given.
+    #[arg(long, short = 't', value_name = "ID")]
+    cluster_id: Option<String>,
+    /// Leave directories alone that are formatted already.
+    #[arg(long, short = 'g')]
+    ignore_formatted: bool,
+}
+
+#[derive(Args, Debug)]
+struct DumpArgs {
+    /// Files of a log directory: *.log, *.index, *.timeindex, *-checkpoint, meta.properties.
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
+    /// Print the records of each batch too.
+    #[arg(long)]
+    records: bool,
+}
+
+/// Runs the command that the arguments name.
+pub fn run() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version are errors to clap, and are not to us.
+            let code = if error.use_stderr() { Fault::Usage as u8 } else { 0 };
+            let _ = error.print(); // there is nowhere to complain to
+            return ExitCode::from(code);
+        }
+    };
+    match execute(cli.command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("ottla: {}", error.message);
+            ExitCode::from(error.fault as u8)
+        }
+    }
+}
+
+fn execute(command: Command) -> Result<(), CliError> {
+    match command {
+        Command::Serve(args) => serve::run(&args),
+        Command::Format(args) => format::run(&args),
+        Command::Dump(args) => dump::run(&args),
+        Command::Tune(args) => tune::run(&args),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+        let cli = Cli::try_parse_from(["ottla", "serve", "--set", "a=b", "--set", "c=d", "--cores", "0-3"]);
+        let Command::Serve(args) = cli.unwrap().command else { panic!() };
+        assert_eq!(args.settings.set, ["a=b", "c=d"]);
+        assert_eq!(args.cores.as_deref(), Some("0-3"));
+        assert_eq!(args.log, LevelFilter::INFO);
+        assert!(Cli::try_parse_from(["ottla"]).is_err());
+        assert!(Cli::try_parse_from(["ottla", "dump"]).is_err());
+        assert!(Cli::try_parse_from(["ottla", "serve", "--log", "loud"]).is_err());
+    }
+}

@@ -3,11 +3,13 @@
 use super::error::{ConfigError, Warning};
 use super::key::{DefaultValue, Support};
 use super::listeners::{self, Listener, SecurityProtocol};
+use super::rules::Cores;
 use super::synonyms;
 use super::table::{self, BROKER};
 use super::topic::{self, TopicConfig};
 use super::value::{Value, list_parts};
 use crate::base::BrokerId;
+use crate::base::limits::SHARDS_MAX;
 use std::collections::BTreeMap;
 
 /// What holds without a configuration file: one node that is broker and controller, reachable from this
@@ -128,8 +130,8 @@ pub struct BrokerConfig {
     pub classic_groups: ClassicGroupLimits,
     /// Committed offsets.
     pub offsets: OffsetsConfig,
-    /// `ottla.cores`: a number or a list; None means all.
-    pub cores: Option<String>,
+    /// `ottla.cores`; None means all that the process may use.
+    pub cores: Option<Cores>,
     /// `ottla.core.cache.bytes`.
     pub core_cache_bytes: i64,
     /// The configuration of a topic that overrides nothing.
@@ -273,7 +275,7 @@ impl BrokerConfig {
                 topic_replication_factor: v.int("offsets.topic.replication.factor") as i16,
                 topic_segment_bytes: v.int("offsets.topic.segment.bytes"),
             },
-            cores: v.text("ottla.cores").map(str::to_owned),
+            cores: cores(&v)?,
             core_cache_bytes: v.long("ottla.core.cache.bytes"),
             topic_defaults: TopicConfig::kafka_defaults(),
             values,
@@ -463,6 +465,18 @@ fn endpoints(v: &Values) -> Result<(Vec<Listener>, Option<Vec<Listener>>), Confi
         _ => None,
     };
     Ok((open, advertised))
+}
+
+fn cores(v: &Values) -> Result<Option<Cores>, ConfigError> {
+    let Some(text) = v.text("ottla.cores").filter(|text| !text.is_empty()) else { return Ok(None) };
+    match Cores::parse(text) {
+        Some(cores) => Ok(Some(cores)),
+        None => Err(ConfigError::InvalidValue {
+            key: "ottla.cores".to_owned(),
+            value: text.to_owned(),
+            why: format!("must be a number from 1 to {SHARDS_MAX}, or a list of cores such as 0,2-4"),
+        }),
+    }
 }
 
 fn network(v: &Values) -> Result<NetworkConfig, ConfigError> {

@@ -32,7 +32,7 @@ pub use error::{ConfigError, Warning};
 pub use key::{DefaultValue, Importance, Key, Kind, Mode, Rule, Support};
 pub use listeners::{Listener, SecurityProtocol};
 pub use resource::{ResourceKind, check_overrides, topic_name_fault};
-pub use rules::iso_duration_ms;
+pub use rules::{Cores, iso_duration_ms};
 pub use topic::{
     CleanupPolicy, CompressionType, TimestampType, TopicConfig, check_topic_override, check_topic_overrides,
 };

@@ -17,6 +17,9 @@ pub fn parse(text: &str) -> Result<Vec<(String, String)>, ConfigError> {
         }
         while goes_on(&logical) {
             logical.pop();
+            if logical.is_empty() {
+                break; // nothing goes on, so the next line begins anew
+            }
             let Some((_, next)) = natural.next() else { break };
             logical.push_str(next.trim_start_matches(is_blank));
         }
@@ -152,6 +155,8 @@ mod tests {
             ("a=\\u00e9\\uD83D\\uDE00", &[("a", "é😀")]),
             ("a=1\na=2", &[("a", "1"), ("a", "2")]),
             ("a=b#c", &[("a", "b#c")]),
+            ("\\\n# c\nx=1", &[("x", "1")]),
+            ("a=1\\\n\\\n2", &[("a", "12")]),
         ];
         for (text, want) in table {
             let got = parse(text).unwrap();
@@ -168,6 +173,17 @@ mod tests {
     fn a_written_line_reads_back() {
         for (k, v) in [("a", "b"), ("a b:c", " x=y #!\\ \n"), ("ä", "😀 "), ("", "")] {
             assert_eq!(parse(&line(k, v)).unwrap(), [(k.to_owned(), v.to_owned())]);
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_text_is_read_or_refused(text in "[a=: \\t\\\\\\n\\ru0-9é#!]{0,40}", any in ".{0,40}") {
+            let _ = parse(&text);
+            let _ = parse(&any);
+            proptest::prop_assert_eq!(
+                parse(&line(&text, &any)).unwrap(), [(text, any)]
+            );
         }
     }
 }

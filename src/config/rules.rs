@@ -1,5 +1,7 @@
 //! The leaves of [`super::key::Rule`] that need a little grammar.
 
+use crate::base::limits::SHARDS_MAX;
+
 /// `id@host:port` with an id from 0.
 pub fn is_voter(entry: &str) -> bool {
     match entry.split_once('@') {
@@ -73,6 +75,38 @@ pub fn iso_duration_ms(text: &str) -> Option<i64> {
     Some(total_ms)
 }
 
+/// The cores of `ottla.cores`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Cores {
+    /// That many of those that the process may use.
+    Count(usize),
+    /// These, by the kernel's numbers, each once and in rising order.
+    List(Vec<usize>),
+}
+
+impl Cores {
+    /// From a number, or a list of numbers and ranges such as `0,2-4`. A list of one core is written with a comma
+    /// after it: `3,`. None for anything else, and for no cores or more than there may be shards.
+    pub fn parse(text: &str) -> Option<Cores> {
+        let number = |text: &str| text.trim().parse::<usize>().ok();
+        if !text.contains([',', '-']) {
+            return number(text).filter(|n| (1..=SHARDS_MAX).contains(n)).map(Cores::Count);
+        }
+        let mut cores = Vec::new();
+        for part in text.trim_end_matches(',').split(',') {
+            let (first, last) = part.split_once('-').unwrap_or((part, part));
+            let (first, last) = (number(first)?, number(last)?);
+            if first > last || last - first >= SHARDS_MAX {
+                return None;
+            }
+            cores.extend(first..=last);
+        }
+        cores.sort_unstable();
+        cores.dedup();
+        (1..=SHARDS_MAX).contains(&cores.len()).then_some(Cores::List(cores))
+    }
+}
+
 fn whole(text: &str) -> Option<i64> {
     if text.is_empty() || !text.bytes().all(|b| b.is_ascii_digit()) {
         return None;
@@ -107,6 +141,30 @@ mod tests {
         }
         assert!(is_share_offset_reset("by_duration:PT1H"));
         assert!(!is_share_offset_reset("none"));
+    }
+
+    #[test]
+    fn cores() {
+        let table = [
+            ("4", Some(Cores::Count(4))),
+            ("256", Some(Cores::Count(256))),
+            ("0,2-4", Some(Cores::List(vec![0, 2, 3, 4]))),
+            ("3,", Some(Cores::List(vec![3]))),
+            ("3-3", Some(Cores::List(vec![3]))),
+            ("2, 1,2", Some(Cores::List(vec![1, 2]))),
+            ("0", None),
+            ("257", None),
+            ("", None),
+            (",", None),
+            ("a", None),
+            ("4-2", None),
+            ("0-9999999999", None),
+            ("-1", None),
+            ("1,,2", None),
+        ];
+        for (text, want) in table {
+            assert_eq!(Cores::parse(text), want, "{text}");
+        }
     }
 
     #[test]

@@ -16,12 +16,14 @@ pub mod os_files;
 pub mod ring;
 pub mod signals;
 pub mod sim;
+pub mod volume;
 pub mod world;
 
 pub use buf::AlignedBuf;
 pub use file::{DirEntry, File, Files, OpenMode};
 pub use os_files::OsFiles;
 pub use ring::{Remote, Ring, RingError};
+pub use volume::volume_bytes;
 pub use world::{
     Clock, ConnId, Disk, DiskOutcome, Event, FileJob, FileJobOutcome, FileWork, ListenerId, Socket,
     SocketEvent, Sockets, Token, World,

@@ -22,6 +22,7 @@ mod truncate;
 
 mod open;
 mod recover;
+mod replay;
 
 mod epochs;
 mod index;
@@ -38,6 +39,7 @@ pub use cache::Cache;
 pub use config::LogConfig;
 pub use error::{AppendError, LogError};
 pub use partition::Partition;
+pub use replay::replay;
 pub use types::{
     AbortedTransaction, AppendInfo, AppendOrigin, Appended, CreateOptions, Env, EpochEnd, LogEffect, Lookup,
     OffsetAndTimestamp, OpenOptions, ProducerDescription, ReadData, ReadRequest, RecoveryReport,

@@ -166,7 +166,7 @@ impl Loader<'_> {
         let epochs = self.epochs();
         let mut loaded = match self.believe_all(&logs, &snapshots, epochs.as_ref())? {
             Some(loaded) => loaded,
-            None => self.recover_all(&logs, &snapshots, epochs)?,
+            None => self.recover_all(&mut logs, &snapshots, epochs)?,
         };
         let carried = &mut loaded.carried;
         let (first, log_end) = (*logs.first_key_value().expect("there is a segment").0, carried.next);
@@ -182,8 +182,15 @@ impl Loader<'_> {
         carried.producers.forget_ended(Offset::MAX);
         self.remove_snapshots(&snapshots, &logs, log_end);
         let tail = self.tail(&loaded.active)?;
-        let recovery_point = self.options.recovery_point.unwrap_or(0);
-        let flushed_end = if loaded.scanned { recovery_point.max(loaded.active.base) } else { log_end };
+        let mut flushed_end = log_end;
+        if loaded.scanned {
+            flushed_end = self.options.recovery_point.unwrap_or(0).max(loaded.active.base);
+            // What is readable from now on must stay, if flushing is what acknowledging means here.
+            if self.config.flush_messages < i64::MAX && flushed_end < log_end {
+                self.sync_active(&loaded.active)?;
+                flushed_end = log_end;
+            }
+        }
         Ok(Start {
             segments: loaded.segments,
             active: loaded.active,
@@ -248,6 +255,11 @@ impl Loader<'_> {
         Ok(Some(Loaded { segments, active: sink, carried, scanned: false }))
     }
 
+    fn sync_active(&self, active: &Sink) -> Result<(), LogError> {
+        let Some(file) = &active.file else { return Ok(()) };
+        self.files.sync(file).map_err(storage("flushing", &self.path(active.base, FileKind::Log)))
+    }
+
     fn snapshot_at(&self, offset: Offset, snapshots: &BTreeSet<Offset>) -> Option<Producers> {
         let path = self.path(offset, FileKind::ProducerSnapshot);
         snapshots
@@ -259,26 +271,28 @@ impl Loader<'_> {
     /// Reads batches from the recovery point on, and as far back as producers and epochs must be learned.
     fn recover_all(
         &mut self,
-        logs: &BTreeMap<Offset, u64>,
+        logs: &mut BTreeMap<Offset, u64>,
         snapshots: &BTreeSet<Offset>,
         epochs: Option<Epochs>,
     ) -> Result<Loaded, LogError> {
         let (Some((first, _)), Some((last, _))) = (logs.first_key_value(), logs.last_key_value()) else {
             unreachable!("there is a segment")
         };
+        let first = *first;
         let unflushed = match epochs {
             // Without epochs all of the log is read.
-            None => *first,
+            None => first,
             Some(_) if self.options.clean_shutdown => *last,
             Some(_) => self.options.recovery_point.unwrap_or(0),
         };
-        let unflushed = logs.range(..=unflushed).next_back().map_or(*first, |(base, _)| *base);
+        let unflushed = logs.range(..=unflushed).next_back().map_or(first, |(base, _)| *base);
+        self.remove_empty_tail(logs, unflushed)?;
         // Snapshots stand at the bases of segments; later ones may know batches that were lost.
         let known = logs
             .range(..=unflushed)
             .rev()
             .find_map(|(base, _)| Some((*base, self.snapshot_at(*base, snapshots)?)));
-        let (scan_from, producers) = known.unwrap_or((*first, Producers::default()));
+        let (scan_from, producers) = known.unwrap_or((first, Producers::default()));
         let mut carried = Carried {
             producers,
             producers_from: scan_from,
@@ -289,17 +303,56 @@ impl Loader<'_> {
         carried.epochs.truncate_end(scan_from);
         let mut segments = BTreeMap::new();
         let mut active = None;
-        for (base, len) in logs {
+        for (base, len) in logs.iter() {
             if *base < scan_from {
                 segments.insert(*base, self.believe(*base, *len)?);
                 continue;
             }
-            let scanned = self.recover(*base, base == first, base == last, &mut carried)?;
+            let next = logs.range(base + 1..).next().map(|(next, _)| *next);
+            let scanned = self.recover(*base, *base == first, next, &mut carried)?;
+            self.report_gap(&scanned, carried.next, next);
             segments.insert(*base, scanned.segment);
             active = Some(scanned.sink);
         }
         let Some(active) = active else { unreachable!("the last segment is always read") };
         Ok(Loaded { segments, active, carried, scanned: true })
+    }
+
+    /// Removes segments at the end that hold nothing: rolled just before a crash, when the segment before may still
+    /// have been written to. The base of one at or below `flushed` is known to be right.
+    fn remove_empty_tail(
+        &mut self,
+        logs: &mut BTreeMap<Offset, u64>,
+        flushed: Offset,
+    ) -> Result<(), LogError> {
+        while let Some((base, _)) = logs.last_key_value().filter(|(base, _)| **base > flushed) {
+            let base = *base;
+            let path = self.path(base, FileKind::Log);
+            let file = self.files.open(&path, OpenMode::Read).map_err(storage("opening", &path))?;
+            if recover::holds_a_batch(self.files, &file, base).map_err(storage("reading", &path))? {
+                return Ok(());
+            }
+            for kind in
+                [FileKind::Log, FileKind::OffsetIndex, FileKind::TimeIndex, FileKind::TransactionIndex]
+            {
+                self.remove(&self.path(base, kind))?;
+            }
+            logs.remove(&base);
+        }
+        Ok(())
+    }
+
+    /// Reports offsets that are missing between a segment and the next one. Compaction leaves such gaps.
+    fn report_gap(&mut self, scanned: &Scanned, end: Offset, next: Option<Offset>) {
+        let Some(next) = next.filter(|next| *next > end) else { return };
+        if scanned.end == Decision::End && self.config.cleanup_compact {
+            return;
+        }
+        self.report.lost_offsets.push((end, next - 1));
+        let (base, last) = (scanned.segment.base, next - 1);
+        self.warn(&format!(
+            "segment {base} ends at offset {end} and the next one begins at {next}: {end} to {last} are lost"
+        ));
     }
 
     fn path(&self, offset: Offset, kind: FileKind) -> PathBuf {
@@ -466,13 +519,13 @@ impl Loader<'_> {
         &mut self,
         base: Offset,
         is_first: bool,
-        is_last: bool,
+        segment_end: Option<Offset>,
         carried: &mut Carried,
     ) -> Result<Scanned, LogError> {
         let path = self.path(base, FileKind::Log);
         let context = ScanContext {
             config: self.config,
-            is_last,
+            segment_end,
             is_first,
             recovery_point: if self.options.clean_shutdown {
                 Offset::MAX
@@ -498,7 +551,7 @@ impl Loader<'_> {
                 continue;
             }
             self.repair(&file, &path, &scanned)?;
-            self.finish(&file, &path, &mut scanned, is_last)?;
+            self.finish(&file, &path, &mut scanned, segment_end.is_none())?;
             return Ok(scanned);
         }
     }

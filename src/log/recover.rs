@@ -27,8 +27,10 @@ const SECTOR_BYTES: u64 = 512;
 pub(super) enum Defect {
     /// The file ends here.
     EndOfFile,
-    /// Zeros: reserved and never written, or lost in a power cut.
+    /// Zeros up to the file's end: reserved and never written.
     Zeros,
+    /// Zeros, and then something else: lost in a power cut.
+    Hole,
     /// The file ends within a batch.
     CutShort,
     /// No batch header: wrong magic or length.
@@ -44,9 +46,10 @@ pub(super) enum Defect {
 impl Defect {
     /// All of them, for the test of the table.
     #[cfg(test)]
-    pub(super) const ALL: [Defect; 7] = [
+    pub(super) const ALL: [Defect; 8] = [
         Defect::EndOfFile,
         Defect::Zeros,
+        Defect::Hole,
         Defect::CutShort,
         Defect::NoHeader,
         Defect::OldFormat,
@@ -86,9 +89,9 @@ pub(super) enum Decision {
 pub(super) fn decide(defect: Defect, place: Where, valid_follows: bool, first_in_log: bool) -> Decision {
     match (defect, place, valid_follows) {
         (Defect::EndOfFile, _, _) => Decision::End,
-        // A write that was torn was not acknowledged, so neither was anything after its first defect.
-        (Defect::Zeros, _, false) => Decision::CutUnwritten,
+        (Defect::Zeros, _, _) => Decision::CutUnwritten,
         (Defect::OldFormat, _, false) if first_in_log => Decision::Refuse,
+        // A write that was torn was not acknowledged, so neither was anything after its first defect.
         (_, Where::TornWrite, _) | (_, Where::Amidst, false) => Decision::CutDamaged,
         (_, Where::Amidst, true) => Decision::Excise,
     }
@@ -139,7 +142,8 @@ impl<'a> Scanner<'a> {
         let header = match BatchHeader::parse(head) {
             Ok(header) => header,
             Err(_) if head[..head.len().min(HEADER_BYTES)].iter().all(|b| *b == 0) => {
-                return Ok(Err(Defect::Zeros));
+                let written = within_one_write(self, position, 0)?;
+                return Ok(Err(if written { Defect::Zeros } else { Defect::Hole }));
             }
             Err(RecordError::Magic(0 | 1)) => return Ok(Err(Defect::OldFormat)),
             Err(RecordError::Truncated { .. }) => return Ok(Err(Defect::CutShort)),
@@ -157,7 +161,8 @@ impl<'a> Scanner<'a> {
             return Ok(Ok(header));
         }
         let after = self.valid_header(position + total as u64)?;
-        let repaired = follows.repair(header, after.as_ref());
+        let after_segment = (position + total as u64 >= self.len).then_some(follows.segment_end).flatten();
+        let repaired = follows.repair(header, after.as_ref(), after_segment);
         Ok(if follows.admits(&repaired) { Ok(repaired) } else { Err(Defect::StaleOffset) })
     }
 
@@ -212,14 +217,21 @@ struct Follows {
     segment: Offset,
     next: Offset,
     epoch: LeaderEpoch,
+    /// Where the next segment begins, if there is one.
+    segment_end: Option<Offset>,
 }
 
 impl Follows {
     /// Base offset and leader epoch are not under the checksum, so a flipped bit there shows only by the
     /// neighbours: `after` is the batch that follows this one.
-    fn repair(&self, mut header: BatchHeader, after: Option<&BatchHeader>) -> BatchHeader {
+    fn repair(
+        &self,
+        mut header: BatchHeader,
+        after: Option<&BatchHeader>,
+        after_segment: Option<Offset>,
+    ) -> BatchHeader {
         let next_if_dense = self.next + i64::from(header.last_offset_delta) + 1;
-        if after.is_some_and(|after| after.base_offset == next_if_dense) {
+        if after.map(|after| after.base_offset).or(after_segment) == Some(next_if_dense) {
             header.base_offset = self.next;
         }
         let epoch = header.partition_leader_epoch;
@@ -232,7 +244,7 @@ impl Follows {
     }
 
     fn at(segment: Offset) -> Follows {
-        Follows { segment, next: segment, epoch: -1 }
+        Follows { segment, next: segment, epoch: -1, segment_end: None }
     }
 
     fn passed(&mut self, header: &BatchHeader) {
@@ -250,7 +262,8 @@ impl Follows {
 /// What the scan of a segment needs to know.
 pub(super) struct ScanContext<'a> {
     pub(super) config: &'a LogConfig,
-    pub(super) is_last: bool,
+    /// Where the next segment begins; None for the last one.
+    pub(super) segment_end: Option<Offset>,
     /// Everything below was flushed.
     pub(super) recovery_point: Offset,
     /// Whether no segment comes before.
@@ -305,7 +318,12 @@ pub(super) fn scan(
     let mut position = 0;
     carried.next = carried.next.max(base);
     loop {
-        let follows = Follows { segment: base, next: carried.next, epoch: carried.epoch };
+        let follows = Follows {
+            segment: base,
+            next: carried.next,
+            epoch: carried.epoch,
+            segment_end: context.segment_end,
+        };
         let defect = match scanner.batch(position, &follows)? {
             Ok(header) => {
                 if let Some(view) = scanner.view(position, &header)? {
@@ -324,10 +342,11 @@ pub(super) fn scan(
             }
             Err(defect) => defect,
         };
-        let found = if defect == Defect::EndOfFile { None } else { scanner.resync(position, &follows)? };
+        let over = matches!(defect, Defect::EndOfFile | Defect::Zeros);
+        let found = if over { None } else { scanner.resync(position, &follows)? };
         let rest = scanner.len - position;
         let until = found.map_or(scanner.len, |(at, _)| at);
-        let torn = context.is_last
+        let torn = context.segment_end.is_none()
             && carried.next >= context.recovery_point
             && within_one_write(&mut scanner, position, context.write_bytes_max)?
             && has_unwritten_sector(&mut scanner, position, until)?;
@@ -463,6 +482,17 @@ pub(super) fn check_end(
     segment.size = position;
     sink.written = position;
     Ok(Some(follows.next))
+}
+
+/// Whether there is a valid batch anywhere in a segment's file.
+pub(super) fn holds_a_batch(files: &dyn Files, file: &File, base: Offset) -> io::Result<bool> {
+    let mut scanner = Scanner::new(files, file)?;
+    let follows = Follows::at(base);
+    Ok(match scanner.batch(0, &follows)? {
+        Ok(_) => true,
+        Err(Defect::EndOfFile | Defect::Zeros) => false,
+        Err(_) => scanner.resync(0, &follows)?.is_some(),
+    })
 }
 
 /// The offset after the last batch of a file that is valid from its start.

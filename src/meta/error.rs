@@ -57,16 +57,6 @@ pub enum MetaError {
         /// The partition.
         partition: i32,
     },
-    /// A record gives a topic a partition that does not follow the last one.
-    #[error("PartitionRecord gives topic '{topic}' partition {partition} while it has {count}")]
-    PartitionGap {
-        /// The topic.
-        topic: String,
-        /// The partition.
-        partition: i32,
-        /// Partitions of the topic.
-        count: usize,
-    },
     /// A topic is created twice.
     #[error("TopicRecord creates topic '{0}', which exists")]
     TopicExists(String),

@@ -3,29 +3,12 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
+use super::NetConfig;
 use crate::base::ShardId;
-
-/// Limits on connections.
-#[derive(Clone, Debug)]
-pub struct AcceptorConfig {
-    /// `max.connections`.
-    pub connections_max: usize,
-    /// `max.connections.per.ip`.
-    pub per_ip_max: usize,
-    /// `max.connections.per.ip.overrides`.
-    pub per_ip_overrides: BTreeMap<IpAddr, usize>,
-}
-
-impl Default for AcceptorConfig {
-    fn default() -> Self {
-        let none = i32::MAX as usize;
-        AcceptorConfig { connections_max: none, per_ip_max: none, per_ip_overrides: BTreeMap::new() }
-    }
-}
 
 /// Why a connection was not accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Refusal {
+pub(super) enum Refusal {
     /// As many as `max.connections` allows.
     #[error("{0} connections are open: raise max.connections")]
     Connections(usize),
@@ -37,8 +20,7 @@ pub enum Refusal {
 /// Counts connections by core and by address.
 ///
 /// Unlike Kafka, which leaves connections beyond `max.connections` waiting unaccepted, they are closed.
-pub struct Acceptor {
-    config: AcceptorConfig,
+pub(super) struct Acceptor {
     per_core: Vec<usize>,
     per_ip: BTreeMap<IpAddr, usize>,
     last: usize,
@@ -46,24 +28,20 @@ pub struct Acceptor {
 
 impl Acceptor {
     /// No connections yet, on so many cores.
-    pub fn new(config: AcceptorConfig, shards: usize) -> Acceptor {
+    pub(super) fn new(shards: usize) -> Acceptor {
         assert!(shards > 0, "a process has cores");
-        Acceptor { config, per_core: vec![0; shards], per_ip: BTreeMap::new(), last: shards - 1 }
-    }
-
-    /// Changes the limits for connections to come.
-    pub fn configure(&mut self, config: AcceptorConfig) {
-        self.config = config;
+        Acceptor { per_core: vec![0; shards], per_ip: BTreeMap::new(), last: shards - 1 }
     }
 
     /// Counts a new connection and gives it the core with the fewest (the next in turn among equals).
-    pub fn admit(&mut self, peer: IpAddr) -> Result<ShardId, Refusal> {
+    pub(super) fn admit(&mut self, config: &NetConfig, peer: IpAddr) -> Result<ShardId, Refusal> {
         let open = self.open();
-        if open >= self.config.connections_max {
+        if open >= config.connections_max {
             return Err(Refusal::Connections(open));
         }
         let of_ip = self.per_ip.get(&peer).copied().unwrap_or(0);
-        let allowed = self.config.per_ip_overrides.get(&peer).copied().unwrap_or(self.config.per_ip_max);
+        let allowed =
+            config.connections_per_ip_overrides.get(&peer).copied().unwrap_or(config.connections_per_ip_max);
         if of_ip >= allowed {
             return Err(Refusal::PerIp(of_ip));
         }
@@ -77,7 +55,7 @@ impl Acceptor {
     }
 
     /// A connection of a core has ended.
-    pub fn released(&mut self, shard: ShardId, peer: IpAddr) {
+    pub(super) fn released(&mut self, shard: ShardId, peer: IpAddr) {
         if let Some(count) = self.per_core.get_mut(usize::from(shard.0)) {
             *count = count.saturating_sub(1);
         }
@@ -90,7 +68,7 @@ impl Acceptor {
     }
 
     /// Connections open on all cores.
-    pub fn open(&self) -> usize {
+    pub(super) fn open(&self) -> usize {
         self.per_core.iter().sum()
     }
 }
@@ -105,30 +83,31 @@ mod tests {
 
     #[test]
     fn spreads_evenly_even_a_few() {
-        let mut a = Acceptor::new(AcceptorConfig::default(), 3);
-        let cores: Vec<u16> = (0..6).map(|_| a.admit(ip(1)).unwrap().0).collect();
+        let (mut a, c) = (Acceptor::new(3), NetConfig::default());
+        let cores: Vec<u16> = (0..6).map(|_| a.admit(&c, ip(1)).unwrap().0).collect();
         assert_eq!(cores, [0, 1, 2, 0, 1, 2]);
         a.released(ShardId(1), ip(1));
         a.released(ShardId(1), ip(1));
-        assert_eq!(a.admit(ip(1)).unwrap().0, 1);
-        assert_eq!(a.admit(ip(1)).unwrap().0, 1);
+        assert_eq!(a.admit(&c, ip(1)).unwrap().0, 1);
+        assert_eq!(a.admit(&c, ip(1)).unwrap().0, 1);
         assert_eq!(a.open(), 6);
     }
 
     #[test]
     fn refuses_beyond_the_limits_and_recovers() {
-        let config = AcceptorConfig {
+        let c = NetConfig {
             connections_max: 4,
-            per_ip_max: 2,
-            per_ip_overrides: BTreeMap::from([(ip(9), 0), (ip(8), 3)]),
+            connections_per_ip_max: 2,
+            connections_per_ip_overrides: BTreeMap::from([(ip(9), 0), (ip(8), 3)]),
+            ..NetConfig::default()
         };
-        let mut a = Acceptor::new(config, 2);
-        assert!(a.admit(ip(1)).is_ok() && a.admit(ip(1)).is_ok());
-        assert_eq!(a.admit(ip(1)), Err(Refusal::PerIp(2)));
-        assert_eq!(a.admit(ip(9)), Err(Refusal::PerIp(0)));
-        assert!(a.admit(ip(8)).is_ok() && a.admit(ip(8)).is_ok());
-        assert_eq!(a.admit(ip(8)), Err(Refusal::Connections(4)));
+        let mut a = Acceptor::new(2);
+        assert!(a.admit(&c, ip(1)).is_ok() && a.admit(&c, ip(1)).is_ok());
+        assert_eq!(a.admit(&c, ip(1)), Err(Refusal::PerIp(2)));
+        assert_eq!(a.admit(&c, ip(9)), Err(Refusal::PerIp(0)));
+        assert!(a.admit(&c, ip(8)).is_ok() && a.admit(&c, ip(8)).is_ok());
+        assert_eq!(a.admit(&c, ip(8)), Err(Refusal::Connections(4)));
         a.released(ShardId(0), ip(1));
-        assert!(a.admit(ip(1)).is_ok());
+        assert!(a.admit(&c, ip(1)).is_ok());
     }
 }

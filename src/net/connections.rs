@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use bytes::{Bytes, BytesMut};
 
-use super::acceptor::{Acceptor, AcceptorConfig};
+use super::acceptor::Acceptor;
 use super::frames::{FrameError, Frames};
 use super::replies::Replies;
 use super::{NetConfig, NetEvent, Reply, Slot};
@@ -14,9 +14,10 @@ use crate::io::{ConnId, ListenerId, Socket, SocketEvent, Sockets};
 
 /// The connections of one core; see the [module](super).
 pub struct Net {
-    shard: ShardId,
     config: NetConfig,
+    /// On core 0, which decides for all.
     acceptor: Option<Acceptor>,
+    listeners: BTreeMap<ListenerId, u32>,
     conns: BTreeMap<ConnId, Conn>,
     /// Connections that may have something to send or whose reading may have to change.
     dirty: Vec<ConnId>,
@@ -38,7 +39,7 @@ pub struct Net {
 
 struct Conn {
     peer: SocketAddr,
-    listener: ListenerId,
+    listener: u32,
     frames: Frames,
     replies: Replies,
     reading: Reading,
@@ -66,12 +67,12 @@ enum Reading {
 }
 
 impl Net {
-    /// Without connections. Core 0 has the acceptor for all.
-    pub fn new(shard: ShardId, config: NetConfig, acceptor: Option<Acceptor>) -> Net {
+    /// Without connections.
+    pub fn new(config: NetConfig) -> Net {
         Net {
-            shard,
+            acceptor: (config.shard.0 == 0).then(|| Acceptor::new(config.shards)),
             config,
-            acceptor,
+            listeners: BTreeMap::new(),
             conns: BTreeMap::new(),
             dirty: Vec::new(),
             starved: BTreeSet::new(),
@@ -86,11 +87,21 @@ impl Net {
         }
     }
 
-    /// Changes the limits on new connections (core 0).
-    pub fn configure_acceptor(&mut self, config: AcceptorConfig) {
-        if let Some(acceptor) = &mut self.acceptor {
-            acceptor.configure(config);
-        }
+    /// Changes the limits for connections and requests to come.
+    pub fn configure(&mut self, change: impl FnOnce(&mut NetConfig)) {
+        change(&mut self.config);
+    }
+
+    /// Listens on an address; connections through it carry `listener`. Gives the address bound.
+    pub fn listen(
+        &mut self,
+        listener: u32,
+        address: SocketAddr,
+        io: &mut dyn Sockets,
+    ) -> std::io::Result<SocketAddr> {
+        let (id, bound) = io.listen(address)?;
+        self.listeners.insert(id, listener);
+        Ok(bound)
     }
 
     /// Open connections of this core.
@@ -148,12 +159,13 @@ impl Net {
         io: &mut dyn Sockets,
         out: &mut Vec<NetEvent>,
     ) {
-        if self.draining {
+        let Some(listener) = self.listeners.get(&listener).copied().filter(|_| !self.draining) else {
             return;
-        }
+        };
+        let here = self.config.shard;
         let to = match &mut self.acceptor {
-            None => self.shard,
-            Some(acceptor) => match acceptor.admit(socket.peer.ip()) {
+            None => here,
+            Some(acceptor) => match acceptor.admit(&self.config, socket.peer.ip()) {
                 Ok(to) => to,
                 Err(refusal) => {
                     tracing::info!(peer = %socket.peer, "connection refused: {refusal}");
@@ -161,7 +173,7 @@ impl Net {
                 }
             },
         };
-        if to == self.shard {
+        if to == here {
             self.adopt(now, listener, socket, io, out);
         } else {
             out.push(NetEvent::Handover { socket, listener, to });
@@ -172,7 +184,7 @@ impl Net {
     pub fn adopt(
         &mut self,
         now: Ticks,
-        listener: ListenerId,
+        listener: u32,
         socket: Socket,
         io: &mut dyn Sockets,
         out: &mut Vec<NetEvent>,
@@ -259,12 +271,14 @@ impl Net {
         self.touch(slot.conn);
     }
 
-    /// Closes a connection once everything up to and including this slot has been answered and sent; it is not read
-    /// any more.
+    /// Ends a connection with this slot: what was asked before it is answered and sent, and its own reply if it has been
+    /// given; then the connection closes. It is not read any more.
     pub fn close_after(&mut self, slot: Slot) {
-        if let Some(conn) = self.conns.get_mut(&slot.conn) {
+        if let Some(conn) = self.conns.get_mut(&slot.conn).filter(|c| !c.closing) {
+            conn.replies.answer(slot.seq, None); // unless it has been answered
             let end = slot.seq + 1;
             conn.close_before = Some(conn.close_before.map_or(end, |before| before.min(end)));
+            self.account(slot.conn);
             self.touch(slot.conn);
         }
     }
@@ -278,8 +292,11 @@ impl Net {
     }
 
     /// Begins to shut down: no new connections and requests; each connection closes when its replies have left.
-    pub fn drain(&mut self) {
+    pub fn drain(&mut self, io: &mut dyn Sockets) {
         self.draining = true;
+        for id in std::mem::take(&mut self.listeners).into_keys() {
+            io.unlisten(id);
+        }
         for (id, conn) in &mut self.conns {
             let end = conn.replies.first_seq() + conn.replies.len() as u64;
             conn.close_before = Some(conn.close_before.map_or(end, |before| before.min(end)));
@@ -394,7 +411,7 @@ impl Net {
     }
 
     fn report_gone(&mut self, conn: ConnId, peer: SocketAddr, out: &mut Vec<NetEvent>) {
-        let shard = self.shard;
+        let shard = self.config.shard;
         self.released(shard, peer.ip());
         out.push(NetEvent::Gone { conn, peer });
     }
@@ -458,24 +475,24 @@ impl Net {
     fn allowance(&mut self, id: ConnId) -> (bool, bool) {
         let Some(conn) = self.conns.get(&id) else { return (false, false) };
         let config = &self.config;
-        if conn.close_before.is_some() || conn.replies.open_count() >= config.requests_in_flight {
+        if conn.close_before.is_some() || conn.replies.open_count() >= config.requests_in_flight_max {
             return (false, false);
         }
         let busy = conn.replies.held() + conn.sending;
-        if busy >= config.connection_bytes {
+        if busy >= config.connection_bytes_max {
             return (false, false);
         }
         if !conn.frames.is_large() {
             // Whoever has nothing in flight may ask one thing, or a few clients could silence all others.
-            let allowed = self.held < config.core_bytes || busy == 0;
+            let allowed = self.held < config.core_bytes_max || busy == 0;
             return (allowed, !allowed);
         }
         // A large request goes on alone on its connection, or it could fill the connection's budget twice.
         let growth = conn.frames.growth();
-        if conn.held + growth > config.connection_bytes && busy > 0 {
+        if conn.held + growth > config.connection_bytes_max && busy > 0 {
             return (false, false);
         }
-        if self.held + growth <= config.core_bytes || self.privileged == Some(id) {
+        if self.held + growth <= config.core_bytes_max || self.privileged == Some(id) {
             return (true, false);
         }
         if self.privileged.is_none() {
@@ -487,7 +504,7 @@ impl Net {
 
     /// Lets connections read on that waited for the core's budget, as far as it reaches.
     fn feed_starved(&mut self, io: &mut dyn Sockets) {
-        if self.starved.is_empty() || (self.held >= self.config.core_bytes && self.privileged.is_some()) {
+        if self.starved.is_empty() || (self.held >= self.config.core_bytes_max && self.privileged.is_some()) {
             return;
         }
         for id in self.starved.iter().copied().collect::<Vec<_>>() {

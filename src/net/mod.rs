@@ -15,7 +15,8 @@ mod replies;
 #[cfg(test)]
 mod tests;
 
-use std::net::SocketAddr;
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
 
 use bytes::Bytes;
 
@@ -24,9 +25,8 @@ use crate::base::limits::{
     NET_CONNECTION_BYTES, NET_CORE_BYTES, NET_PRESSURE_MS, NET_REQUESTS_IN_FLIGHT,
     SOCKET_REQUEST_BYTES_DEFAULT,
 };
-use crate::io::{ConnId, ListenerId, Socket};
+use crate::io::{ConnId, Socket};
 
-pub use acceptor::{Acceptor, AcceptorConfig, Refusal};
 pub use connections::Net;
 pub use frames::FrameError;
 
@@ -42,21 +42,31 @@ pub struct Slot {
     pub seq: u64,
 }
 
-/// Bounds of one core's connections.
+/// One core's place and the bounds of its connections.
 #[derive(Clone, Debug)]
 pub struct NetConfig {
+    /// This core.
+    pub shard: ShardId,
+    /// The number of cores.
+    pub shards: usize,
     /// `socket.request.max.bytes`: the largest request; a larger one closes its connection.
     pub frame_bytes_max: usize,
     /// `connections.max.idle.ms`; negative for never.
     pub idle_ms: i64,
+    /// `max.connections`, of all cores.
+    pub connections_max: usize,
+    /// `max.connections.per.ip`, of all cores.
+    pub connections_per_ip_max: usize,
+    /// `max.connections.per.ip.overrides`.
+    pub connections_per_ip_overrides: BTreeMap<IpAddr, usize>,
     /// Requests in flight and unread replies of one connection, in bytes, before it stops being read. One request may
     /// always be read, however large.
-    pub connection_bytes: usize,
+    pub connection_bytes_max: usize,
     /// The same for all connections of the core. Beyond it only connections without anything in flight are read, and
     /// one large request at a time.
-    pub core_bytes: usize,
+    pub core_bytes_max: usize,
     /// Requests of one connection that are not answered yet.
-    pub requests_in_flight: usize,
+    pub requests_in_flight_max: usize,
     /// While the core's budget is used up, a connection that makes no progress for so long is closed.
     pub pressure_ms: i64,
 }
@@ -64,11 +74,16 @@ pub struct NetConfig {
 impl Default for NetConfig {
     fn default() -> Self {
         NetConfig {
+            shard: ShardId(0),
+            shards: 1,
             frame_bytes_max: SOCKET_REQUEST_BYTES_DEFAULT,
             idle_ms: 600_000,
-            connection_bytes: NET_CONNECTION_BYTES,
-            core_bytes: NET_CORE_BYTES,
-            requests_in_flight: NET_REQUESTS_IN_FLIGHT,
+            connections_max: usize::MAX,
+            connections_per_ip_max: usize::MAX,
+            connections_per_ip_overrides: BTreeMap::new(),
+            connection_bytes_max: NET_CONNECTION_BYTES,
+            core_bytes_max: NET_CORE_BYTES,
+            requests_in_flight_max: NET_REQUESTS_IN_FLIGHT,
             pressure_ms: NET_PRESSURE_MS,
         }
     }
@@ -84,8 +99,8 @@ pub enum NetEvent {
         frame: Bytes,
         /// The client's address.
         peer: SocketAddr,
-        /// The listener it came through, as core 0 numbers them.
-        listener: ListenerId,
+        /// The listener it came through: the number given to [`Net::listen`].
+        listener: u32,
     },
     /// A connection has ended; its open slots need no answer any more. Core 0 wants to know of those of other cores
     /// ([`Net::released`]).
@@ -99,8 +114,8 @@ pub enum NetEvent {
     Handover {
         /// The connection.
         socket: Socket,
-        /// The listener it came through.
-        listener: ListenerId,
+        /// The number of the listener it came through.
+        listener: u32,
         /// The core that shall serve it.
         to: ShardId,
     },

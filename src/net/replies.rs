@@ -110,8 +110,8 @@ mod tests {
         bytes
     }
 
-    fn reply(text: &'static str) -> Option<Reply> {
-        Some(vec![Bytes::from_static(text.as_bytes())])
+    fn reply(text: &'static str) -> Reply {
+        vec![Bytes::from_static(text.as_bytes())]
     }
 
     #[test]
@@ -126,7 +126,7 @@ mod tests {
             for radix in (1..=4).rev() {
                 let seq = left.remove(n % radix);
                 n /= radix;
-                let answer = if seq == 2 { None } else { reply(["a", "bb", "", "dddd"][seq as usize]) };
+                let answer = (seq != 2).then(|| reply(["a", "bb", "", "dddd"][seq as usize]));
                 assert!(replies.answer(seq, answer.clone()));
                 assert!(!replies.answer(seq, answer), "answered once");
                 stream.extend(sent(&mut replies));
@@ -143,7 +143,7 @@ mod tests {
         for _ in 0..3 {
             replies.open(1);
         }
-        replies.answer(0, reply("one"));
+        replies.answer(0, Some(reply("one")));
         replies
             .answer(1, Some(vec![Bytes::from_static(b"head"), large.clone(), Bytes::from_static(b"tail")]));
         replies.answer(2, Some(Vec::new()));

@@ -1,6 +1,6 @@
 use super::*;
 use crate::base::{Ticks, WallMs};
-use crate::io::{Clock, SocketEvent, Sockets};
+use crate::io::{Clock, ListenerId, SocketEvent, Sockets};
 use std::collections::BTreeMap;
 use std::io;
 
@@ -27,7 +27,7 @@ impl Clock for Fake {
 
 impl Sockets for Fake {
     fn listen(&mut self, _: SocketAddr) -> io::Result<(ListenerId, SocketAddr)> {
-        Err(io::ErrorKind::Unsupported.into())
+        Ok((ListenerId(3), "127.0.0.1:9092".parse().unwrap()))
     }
     fn unlisten(&mut self, _: ListenerId) {}
     fn adopt(&mut self, _: Socket) -> io::Result<ConnId> {
@@ -71,7 +71,9 @@ fn frame(fill: u8, len: usize) -> Vec<u8> {
 impl Bench {
     fn new(config: NetConfig) -> Bench {
         let now = Ticks(1_000_000_000);
-        Bench { net: Net::new(ShardId(0), config, None), io: Fake::default(), events: Vec::new(), now }
+        let mut bench = Bench { net: Net::new(config), io: Fake::default(), events: Vec::new(), now };
+        bench.net.listen(5, "127.0.0.1:0".parse().unwrap(), &mut bench.io).unwrap();
+        bench
     }
 
     fn event(&mut self, event: SocketEvent) {
@@ -90,7 +92,7 @@ impl Bench {
 
     fn requests(&mut self) -> Vec<(Slot, Bytes)> {
         let frames = self.events.drain(..).map(|e| match e {
-            NetEvent::Frame { slot, frame, listener: ListenerId(3), .. } => (slot, frame),
+            NetEvent::Frame { slot, frame, listener: 5, .. } => (slot, frame),
             _ => panic!("not a request"),
         });
         frames.collect()
@@ -162,7 +164,7 @@ fn pipelined_requests_are_answered_in_order_with_one_send_a_turn() {
 
 #[test]
 fn a_client_that_does_not_read_is_not_read() {
-    let config = NetConfig { connection_bytes: 100_000, ..NetConfig::default() };
+    let config = NetConfig { connection_bytes_max: 100_000, ..NetConfig::default() };
     let mut b = Bench::new(config);
     let (conn, other) = (b.connect(), b.connect());
     let mut served = 0;
@@ -186,7 +188,7 @@ fn a_client_that_does_not_read_is_not_read() {
 
 #[test]
 fn requests_in_flight_are_bounded_by_number() {
-    let config = NetConfig { requests_in_flight: 10, ..NetConfig::default() };
+    let config = NetConfig { requests_in_flight_max: 10, ..NetConfig::default() };
     let mut b = Bench::new(config);
     let conn = b.connect();
     b.bytes(conn, &frame(1, 8).repeat(9));
@@ -266,7 +268,7 @@ fn idle_connections_end_but_not_those_that_wait_for_us() {
 
 #[test]
 fn a_core_without_memory_serves_the_small_and_one_large_at_a_time() {
-    let config = NetConfig { core_bytes: 1 << 20, frame_bytes_max: 4 << 20, ..NetConfig::default() };
+    let config = NetConfig { core_bytes_max: 1 << 20, frame_bytes_max: 4 << 20, ..NetConfig::default() };
     let mut b = Bench::new(config);
     let conns: Vec<ConnId> = (0..40).map(|_| b.connect()).collect();
     let large = frame(9, 4 << 20);
@@ -304,7 +306,7 @@ fn a_core_without_memory_serves_the_small_and_one_large_at_a_time() {
 
 #[test]
 fn whoever_blocks_a_core_without_memory_is_closed() {
-    let config = NetConfig { core_bytes: 100_000, pressure_ms: 500, ..NetConfig::default() };
+    let config = NetConfig { core_bytes_max: 100_000, pressure_ms: 500, ..NetConfig::default() };
     let mut b = Bench::new(config);
     let (hog, large, small) = (b.connect(), b.connect(), b.connect());
     b.bytes(hog, &frame(1, 10));
@@ -330,11 +332,11 @@ fn close_after_a_reply_and_drain() {
     let (conn, other) = (b.connect(), b.connect());
     b.bytes(conn, &frame(1, 10).repeat(2));
     let requests = b.requests();
-    b.net.close_after(requests[0].0);
+    b.net.close_after(requests[1].0);
     b.bytes(conn, &frame(1, 10));
     assert!(b.events.is_empty(), "not read any more");
     b.flush();
-    assert!(b.io.closed.is_empty());
+    assert!(b.io.closed.is_empty(), "the one before is open");
     b.reply(requests[0].0, 5, 5);
     b.flush();
     assert_eq!(b.io.sent[&conn], frame(5, 5));
@@ -345,7 +347,7 @@ fn close_after_a_reply_and_drain() {
 
     b.bytes(other, &frame(1, 10));
     let slot = b.requests()[0].0;
-    b.net.drain();
+    b.net.drain(&mut b.io);
     b.flush();
     assert!(!b.io.reading[&other] && !b.net.is_drained());
     b.reply(slot, 6, 6);
@@ -360,19 +362,19 @@ fn close_after_a_reply_and_drain() {
 
 #[test]
 fn connections_are_spread_and_counted() {
-    let acceptor = Acceptor::new(AcceptorConfig { per_ip_max: 4, ..AcceptorConfig::default() }, 2);
-    let mut b = Bench::new(NetConfig::default());
-    b.net = Net::new(ShardId(0), NetConfig::default(), Some(acceptor));
+    let config = NetConfig { shards: 2, connections_per_ip_max: 6, ..NetConfig::default() };
+    let mut b = Bench::new(config);
     for _ in 0..6 {
         b.connect();
     }
-    let to: Vec<u16> = b
-        .events
-        .drain(..)
-        .map(|e| if let NetEvent::Handover { to, .. } = e { to.0 } else { panic!("something else") })
-        .collect();
-    assert_eq!((to, b.net.len()), (vec![1, 1], 2), "four of six, every second here");
+    let handed = b.events.drain(..).map(|e| match e {
+        NetEvent::Handover { to, listener: 5, .. } => to.0,
+        _ => panic!("something else"),
+    });
+    assert_eq!((handed.collect::<Vec<_>>(), b.net.len()), (vec![1, 1, 1], 3), "every second one");
+    b.connect();
+    assert!(b.events.is_empty() && b.net.len() == 3, "one too many of this address");
     b.net.released(ShardId(1), "10.0.0.1".parse().unwrap());
     b.connect();
-    assert_eq!(b.events.len(), 1);
+    assert!(matches!(b.events[..], [NetEvent::Handover { to: ShardId(1), .. }]));
 }

@@ -2,13 +2,11 @@
 
 use super::{CLUSTER_METADATA_TOPIC, Raft, Voter};
 use crate::base::WallMs;
+use crate::wire::ErrorCode;
 use crate::wire::messages::describe_quorum_request::DescribeQuorumRequest;
 use crate::wire::messages::describe_quorum_response::{
     DescribeQuorumResponse, Listener, Node, PartitionData, ReplicaState, TopicData,
 };
-
-const UNKNOWN_TOPIC_OR_PARTITION: i16 = 3;
-const NOT_LEADER_OR_FOLLOWER: i16 = 6;
 
 impl Raft {
     /// The response to DescribeQuorum. Fields that a version lacks are left out when it is written.
@@ -21,7 +19,11 @@ impl Raft {
             if topic.topic_name == CLUSTER_METADATA_TOPIC
                 && matches!(topic.partitions.as_slice(), [p] if p.partition_index == 0));
         let (Some(leader), true) = (self.leader(), asked_right) else {
-            let code = if asked_right { NOT_LEADER_OR_FOLLOWER } else { UNKNOWN_TOPIC_OR_PARTITION };
+            let code = if asked_right {
+                ErrorCode::NOT_LEADER_OR_FOLLOWER
+            } else {
+                ErrorCode::UNKNOWN_TOPIC_OR_PARTITION
+            };
             return failed(request, code);
         };
         let voters = self.voters().map_or(&[][..], |v| v.voters.as_slice());
@@ -57,10 +59,10 @@ fn node(voter: &Voter) -> Node<'_> {
     Node { node_id: voter.id, listeners: listeners.collect() }
 }
 
-fn failed<'a>(request: &DescribeQuorumRequest<'a>, error_code: i16) -> DescribeQuorumResponse<'a> {
+fn failed<'a>(request: &DescribeQuorumRequest<'a>, error: ErrorCode) -> DescribeQuorumResponse<'a> {
     let partition = |index: i32| PartitionData {
         partition_index: index,
-        error_code,
+        error_code: error.code(),
         leader_id: -1,
         leader_epoch: -1,
         ..PartitionData::default()

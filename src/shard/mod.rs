@@ -1,1 +1,321 @@
-//! One core's share of the broker.
+//! What one core owns: its partitions, the group coordinators that live in them, and on core 0 the controller.
+//! Jobs come in by mail, answers go out by mail; nothing here waits.
+
+mod append;
+pub mod checkpoints;
+pub mod controller;
+pub mod effective;
+pub mod groups;
+mod lifecycle;
+mod lookup;
+pub mod mail;
+pub mod partitions;
+mod read;
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::base::{Offset, ShardId, Ticks};
+use crate::config::BrokerConfig;
+use crate::io::{Disk, DiskOutcome, Token};
+use crate::log::{Cache, Env, LogEffect, Partition};
+use crate::meta::image::{Delta, Image};
+use crate::wire::errors::ErrorCode;
+
+use checkpoints::CheckpointBook;
+use controller::ControllerHost;
+use effective::Effective;
+use groups::Groups;
+pub use lifecycle::OFFSETS_TOPIC;
+pub use mail::{
+    AppendDone, AppendPart, ControlJob, Done, EpochPart, GroupJob, Job, Mail, OffsetsPart, PartitionKey,
+    PartitionSize, ReadDone, ReadJob, ReadPart, ReplyTo,
+};
+use partitions::{Hosted, OPENED_TAG, Partitions, State, split};
+
+/// A log directory of the broker.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogDirs {
+    /// Their paths, in the order of the configuration.
+    pub paths: Arc<Vec<PathBuf>>,
+}
+
+/// One core's share of the broker.
+pub struct Shard {
+    id: ShardId,
+    shards: usize,
+    effective: Effective,
+    image: Arc<Image>,
+    dirs: LogDirs,
+    partitions: Partitions,
+    cache: Cache,
+    append_jobs: HashMap<u64, append::AppendJob>,
+    read_jobs: HashMap<u64, read::ReadState>,
+    lookup_jobs: HashMap<u64, lookup::LookupState>,
+    watches: HashMap<ReplyTo, read::Watch>,
+    /// Disk reads and lookups in flight: which job's which part.
+    tickets: HashMap<u64, (u64, usize)>,
+    last_number: u64,
+    groups: Groups,
+    controller: Option<Box<ControllerHost>>,
+    book: Arc<CheckpointBook>,
+    /// Jobs from a future image, or for partitions that are being opened.
+    deferred: Vec<(ReplyTo, Offset, Job)>,
+    retry_deferred: bool,
+    next_maintenance: Ticks,
+    outbox: Vec<(ShardId, Mail)>,
+    effects: Vec<(u32, LogEffect)>,
+}
+
+/// What a shard is made of at start.
+pub struct ShardParts {
+    /// This core.
+    pub id: ShardId,
+    /// The number of cores.
+    pub shards: usize,
+    /// The broker's configuration.
+    pub config: Arc<BrokerConfig>,
+    /// The metadata at start.
+    pub image: Arc<Image>,
+    /// Log directories.
+    pub dirs: LogDirs,
+    /// Bytes of the read cache.
+    pub cache_bytes: usize,
+    /// The checkpoints of all cores.
+    pub book: Arc<CheckpointBook>,
+}
+
+impl Shard {
+    /// A shard without partitions; [`Shard::open_all`] opens them.
+    pub fn new(parts: ShardParts) -> Shard {
+        Shard {
+            id: parts.id,
+            shards: parts.shards,
+            groups: Groups::new(&parts.config),
+            effective: Effective::new(parts.config, &parts.image),
+            image: parts.image,
+            dirs: parts.dirs,
+            partitions: Partitions::default(),
+            cache: Cache::new(parts.cache_bytes),
+            append_jobs: HashMap::new(),
+            read_jobs: HashMap::new(),
+            lookup_jobs: HashMap::new(),
+            watches: HashMap::new(),
+            tickets: HashMap::new(),
+            last_number: 0,
+            controller: None,
+            book: parts.book,
+            deferred: Vec::new(),
+            retry_deferred: false,
+            next_maintenance: Ticks(0),
+            outbox: Vec::new(),
+            effects: Vec::new(),
+        }
+    }
+
+    /// The metadata that this core has seen.
+    pub fn image(&self) -> &Arc<Image> {
+        &self.image
+    }
+
+    /// Coordinators whose partitions were opened at start begin to serve.
+    pub fn begin(&mut self, disk: &mut dyn Disk) {
+        self.groups_loaded(disk);
+        self.settle(disk);
+    }
+
+    /// The metadata, and the configurations in force.
+    pub fn metadata(&mut self) -> (&Arc<Image>, &mut Effective) {
+        (&self.image, &mut self.effective)
+    }
+
+    /// Whether this broker is registered and not fenced.
+    pub fn is_registered(&self) -> bool {
+        self.image.cluster().is_active(self.effective.statics().node_id)
+    }
+
+    /// Mail to send, in order.
+    pub fn take_outbox(&mut self) -> Vec<(ShardId, Mail)> {
+        std::mem::take(&mut self.outbox)
+    }
+
+    /// Whether every partition of this core is open (or broken).
+    pub fn is_open(&self) -> bool {
+        !self.partitions.any_opening()
+    }
+
+    /// Whether nothing is in flight on the disk and nobody waits for it.
+    pub fn is_idle(&self) -> bool {
+        self.append_jobs.is_empty()
+            && self.read_jobs.is_empty()
+            && self.partitions.all_idle()
+            && self.controller.as_ref().is_none_or(|c| c.is_idle())
+    }
+
+    /// Does a job, or puts it off until what it needs is there.
+    pub fn run(&mut self, disk: &mut dyn Disk, reply_to: ReplyTo, image: Offset, job: Job) {
+        if image > self.image.offset() || self.needs_opening(&job) {
+            self.deferred.push((reply_to, image, job));
+            return;
+        }
+        match job {
+            Job::Append { parts, durable } => self.append(disk, reply_to, parts, durable),
+            Job::Read(read) => self.read(disk, reply_to, read),
+            Job::Offsets(parts) => self.offsets(disk, reply_to, &parts),
+            Job::Epochs(parts) => self.epochs(reply_to, &parts),
+            Job::DeleteRecords(parts) => self.delete_records(disk, reply_to, &parts),
+            Job::Producers(keys) => self.producers(reply_to, &keys),
+            Job::Sizes(keys) => self.sizes(reply_to, keys.as_deref()),
+            Job::Group(group) => self.group(disk, reply_to, group),
+            Job::Control(control) => self.control(disk, reply_to, control),
+        }
+        self.settle(disk);
+    }
+
+    /// A disk operation ended.
+    pub fn on_disk(&mut self, disk: &mut dyn Disk, token: Token, outcome: DiskOutcome) {
+        let (slot, tag) = split(token);
+        if slot == controller::SLOT {
+            self.controller_on_disk(disk, tag, outcome);
+        } else if tag == OPENED_TAG {
+            self.opened(disk, slot, outcome);
+        } else {
+            self.with_log(disk, slot, |log, env, effects| log.on_disk(env, tag, outcome, effects));
+        }
+        self.settle(disk);
+    }
+
+    /// The metadata changed.
+    pub fn on_metadata(&mut self, disk: &mut dyn Disk, image: Arc<Image>, delta: &Delta) {
+        self.image = image;
+        if let Some(own) = self.image.cluster().broker(self.effective.statics().node_id) {
+            self.book.set_broker_epoch(own.broker_epoch);
+        }
+        self.effective.update(&self.image, delta);
+        self.apply_delta(disk, delta);
+        self.retry_deferred = true;
+        self.settle(disk);
+    }
+
+    /// A home has lost interest in a watch.
+    pub fn forget(&mut self, reply_to: ReplyTo) {
+        self.drop_watch(reply_to);
+    }
+
+    /// When [`Shard::expire`] wants to be called.
+    pub fn deadline(&self) -> Ticks {
+        let controller = self.controller.as_ref().map_or(Ticks::NEVER, |c| c.deadline());
+        self.next_maintenance.min(self.groups.deadline()).min(controller)
+    }
+
+    /// Everything that hangs on time.
+    pub fn expire(&mut self, disk: &mut dyn Disk) {
+        let now = disk.now();
+        if self.next_maintenance <= now {
+            self.next_maintenance = now.plus_ms(self.maintenance_interval_ms());
+            self.maintain(disk);
+        }
+        self.expire_groups(disk);
+        self.expire_controller(disk);
+        self.settle(disk);
+    }
+
+    /// A number never used before in this core.
+    fn number(&mut self) -> u64 {
+        self.last_number += 1;
+        self.last_number
+    }
+
+    fn answer(&mut self, reply_to: ReplyTo, done: Done) {
+        self.outbox.push((reply_to.shard, Mail::Done(reply_to, done)));
+    }
+
+    /// Calls an open log, gathering its effects. None if there is none.
+    fn with_log<R>(
+        &mut self,
+        disk: &mut dyn Disk,
+        slot: u32,
+        call: impl FnOnce(&mut Partition, &mut Env<'_>, &mut Vec<LogEffect>) -> R,
+    ) -> Option<R> {
+        let log = self.partitions.get(slot)?.log()?;
+        let mut effects = Vec::new();
+        let result = call(log, &mut Env { disk, cache: &mut self.cache }, &mut effects);
+        self.effects.extend(effects.into_iter().map(|e| (slot, e)));
+        Some(result)
+    }
+
+    /// Carries out what logs and coordinators have asked for, until nothing is left.
+    fn settle(&mut self, disk: &mut dyn Disk) {
+        loop {
+            for (slot, effect) in std::mem::take(&mut self.effects) {
+                self.on_effect(disk, slot, effect);
+            }
+            if std::mem::take(&mut self.retry_deferred) {
+                for (reply_to, image, job) in std::mem::take(&mut self.deferred) {
+                    self.run_deferred(disk, reply_to, image, job);
+                }
+            }
+            if self.effects.is_empty() && !self.retry_deferred {
+                return;
+            }
+        }
+    }
+
+    fn run_deferred(&mut self, disk: &mut dyn Disk, reply_to: ReplyTo, image: Offset, job: Job) {
+        self.run(disk, reply_to, image, job);
+    }
+
+    fn on_effect(&mut self, disk: &mut dyn Disk, slot: u32, effect: LogEffect) {
+        match effect {
+            LogEffect::Durable { log_end_offset } => self.durable(disk, slot, log_end_offset),
+            LogEffect::Failed { error } => self.log_failed(disk, slot, &error),
+            LogEffect::ReadDone { ticket, result } => self.read_done(ticket, result),
+            LogEffect::LookupDone { ticket, result } => self.lookup_done(ticket, result),
+            LogEffect::Flushed { .. } | LogEffect::LogStartMoved { .. } => self.note_checkpoint(slot),
+            LogEffect::Truncated { .. } => {}
+            LogEffect::Deleted { result } => {
+                if let Err(error) = result {
+                    tracing::warn!(%error, "a deleted partition's directory could not be removed");
+                }
+                self.cache_forget(slot);
+                self.partitions.remove(slot);
+            }
+            LogEffect::Warning(text) => tracing::warn!("{text}"),
+        }
+    }
+
+    /// The partition of a job that only has its key, or the error to answer with.
+    fn open_partition(&mut self, key: PartitionKey) -> Result<(u32, &mut Hosted), ErrorCode> {
+        let known = self
+            .image
+            .topics()
+            .get_by_id(key.topic_id)
+            .is_some_and(|t| t.partitions.contains_key(&key.partition));
+        match self.partitions.find(key) {
+            Some((slot, hosted)) => match hosted.state {
+                State::Open(_) => Ok((slot, hosted)),
+                State::Opening => Err(ErrorCode::NOT_LEADER_OR_FOLLOWER),
+                State::Broken(_) => Err(ErrorCode::KAFKA_STORAGE_ERROR),
+            },
+            None if known => Err(ErrorCode::NOT_LEADER_OR_FOLLOWER),
+            None => Err(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION),
+        }
+    }
+
+    /// Checks the leader epoch that a client believes in (KIP-320); -1 is not checked.
+    fn check_epoch(&self, key: PartitionKey, epoch: i32) -> Result<(), ErrorCode> {
+        let current = self.leader_epoch(key);
+        match epoch {
+            -1 => Ok(()),
+            e if e < current => Err(ErrorCode::FENCED_LEADER_EPOCH),
+            e if e > current => Err(ErrorCode::UNKNOWN_LEADER_EPOCH),
+            _ => Ok(()),
+        }
+    }
+
+    fn leader_epoch(&self, key: PartitionKey) -> i32 {
+        let topic = self.image.topics().get_by_id(key.topic_id);
+        topic.and_then(|t| t.partitions.get(&key.partition)).map_or(0, |p| p.leader_epoch)
+    }
+}

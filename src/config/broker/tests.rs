@@ -190,6 +190,11 @@ fn errors_name_key_value_and_what_is_allowed() {
              address:count",
         ),
         (
+            &[("ottla.cores", "none")],
+            "Invalid value none for configuration ottla.cores: must be a number from 1 to 256, or a list of cores \
+             such as 0,2-4",
+        ),
+        (
             &[("ottla.core.buffer.bytes", "1048576")],
             "ottla.core.buffer.bytes must be larger or equal to socket.request.max.bytes",
         ),

@@ -1,5 +1,10 @@
 //! The broker's configuration as far as it concerns groups.
 
+use crate::config::BrokerConfig;
+
+/// How long a new member's JoinGroup may be parked: Kafka's constant, five minutes.
+const NEW_MEMBER_JOIN_TIMEOUT_MS: i32 = 300_000;
+
 /// Keys of `server.properties`, with Kafka's defaults.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GroupConfig {
@@ -11,7 +16,7 @@ pub struct GroupConfig {
     pub initial_rebalance_delay_ms: i32,
     /// `group.max.size`: members of one group.
     pub size_max: usize,
-    /// How long a new member's JoinGroup may be parked (Kafka's constant: five minutes).
+    /// How long a new member's JoinGroup may be parked.
     pub new_member_join_timeout_ms: i32,
     /// `offset.metadata.max.bytes`: in UTF-16 units, as Kafka counts.
     pub offset_metadata_units_max: usize,
@@ -28,10 +33,39 @@ impl Default for GroupConfig {
             session_timeout_ms_max: 1_800_000,
             initial_rebalance_delay_ms: 3_000,
             size_max: i32::MAX as usize,
-            new_member_join_timeout_ms: 300_000,
+            new_member_join_timeout_ms: NEW_MEMBER_JOIN_TIMEOUT_MS,
             offset_metadata_units_max: 4_096,
             offsets_retention_ms: 7 * 24 * 60 * 60_000,
             offsets_retention_check_interval_ms: 600_000,
         }
+    }
+}
+
+impl GroupConfig {
+    /// From the broker's configuration.
+    pub fn of(broker: &BrokerConfig) -> GroupConfig {
+        let (classic, offsets) = (&broker.classic_groups, &broker.offsets);
+        GroupConfig {
+            session_timeout_ms_min: classic.min_session_timeout_ms,
+            session_timeout_ms_max: classic.max_session_timeout_ms,
+            initial_rebalance_delay_ms: classic.initial_rebalance_delay_ms,
+            size_max: usize::try_from(classic.max_size).unwrap_or(0),
+            new_member_join_timeout_ms: NEW_MEMBER_JOIN_TIMEOUT_MS,
+            offset_metadata_units_max: usize::try_from(offsets.metadata_max_bytes).unwrap_or(0),
+            offsets_retention_ms: offsets.retention_ms,
+            offsets_retention_check_interval_ms: offsets.retention_check_interval_ms,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn defaults_are_the_brokers() {
+        let pairs: [(&str, &str); 0] = [];
+        let (broker, _) = BrokerConfig::from_pairs(pairs).expect("the defaults are good");
+        assert_eq!(GroupConfig::of(&broker), GroupConfig::default());
     }
 }

@@ -4,7 +4,7 @@ use super::classic::{self, ClassicGroup};
 use super::config::GroupConfig;
 use super::error::GroupError;
 use super::in_flight::{Change, Entry, InFlight, Then};
-use super::offsets::Offsets;
+use super::offsets::{Offsets, TopicOffsets};
 use super::record::{self, Decoded};
 use super::reply::{DeleteReply, DescribeReply, GroupReply, ListReply};
 use super::request::{ClientInfo, GroupRequest, JoinRequest, ListRequest};
@@ -14,7 +14,7 @@ use crate::base::limits::GROUP_APPENDS_IN_FLIGHT_MAX;
 use crate::base::prng::Prng;
 use crate::base::{Ticks, TopicId};
 use crate::coord::{AppendId, Now, Ticket};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// The partition of `__consumer_offsets` that a group belongs to: Java's `String.hashCode` without its sign, modulo the
@@ -98,6 +98,16 @@ impl GroupCoordinator {
         self.offsets.count()
     }
 
+    /// Topics with a committed offset, by name and id (zero where an old broker wrote it). Right after loading, those that
+    /// do not exist are for [`GroupCoordinator::topics_deleted`]: their deletion may have been missed.
+    pub fn topics(&self) -> BTreeSet<(Arc<str>, TopicId)> {
+        let topics = self.offsets.groups().flat_map(|(_, topics)| topics);
+        let ids = |(name, offsets): (&Arc<str>, &TopicOffsets)| -> Vec<(Arc<str>, TopicId)> {
+            offsets.values().map(|offset| (name.clone(), offset.topic_id)).collect()
+        };
+        topics.flat_map(ids).collect()
+    }
+
     /// Replayed records that were skipped and that were damaged.
     pub fn unread_records(&self) -> (u64, u64) {
         (self.skipped, self.damaged)
@@ -116,8 +126,7 @@ impl GroupCoordinator {
             Decoded::Offset { group, topic, partition, value: Some(value) } => {
                 // Offsets of clients that are no members make a group without members.
                 if !self.groups.contains_key(&group) {
-                    let mut simple = ClassicGroup::new(group.clone(), value.commit_at_ms);
-                    simple.exposed = true;
+                    let simple = ClassicGroup::simple(group.clone(), value.commit_at_ms);
                     self.groups.insert(group.clone(), Group::Classic(simple));
                 }
                 self.offsets.put(&group, &topic, partition, value);
@@ -149,6 +158,12 @@ impl GroupCoordinator {
     /// All records are replayed: sessions of restored members start now, and requests are served.
     pub fn loaded(&mut self, now: Now, effects: &mut Effects) {
         self.phase = Phase::Active;
+        // Only a log that lost a record has offsets without their group: better kept than hidden.
+        let homeless = self.offsets.groups().map(|(id, _)| id).filter(|id| !self.groups.contains_key(*id));
+        let homeless: Vec<Arc<str>> = homeless.cloned().collect();
+        for id in homeless {
+            self.groups.insert(id.clone(), Group::Classic(ClassicGroup::simple(id, now.wall_ms)));
+        }
         let size_max = self.config.size_max;
         self.schedule_cleanup(now);
         let (groups, mut cx) = self.parts(now, effects);

@@ -13,8 +13,6 @@ use crate::wire::messages::{AlterConfigsRequest, IncrementalAlterConfigsRequest}
 
 pub(super) const MIN_INSYNC_REPLICAS: &str = "min.insync.replicas";
 
-const BROKER_ID_NOT_REGISTERED: i16 = 102;
-
 /// `ConfigResource.Type.BROKER_LOGGER`.
 const BROKER_LOGGER: i8 = 8;
 
@@ -184,7 +182,7 @@ impl Controller {
                 Err(ApiError::new(codes::UNKNOWN_TOPIC_OR_PARTITION, message))
             }
             ResourceKind::Broker if !name.is_empty() && self.image().cluster().broker(id).is_none() => {
-                Err(ApiError::new(BROKER_ID_NOT_REGISTERED, format!("No node with id {id} found.")))
+                Err(ApiError::new(codes::BROKER_ID_NOT_REGISTERED, format!("No node with id {id} found.")))
             }
             _ => Ok(()),
         }

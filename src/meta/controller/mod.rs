@@ -28,7 +28,9 @@ pub use delete_topics::{DeleteTopicsReply, DeletedTopic};
 pub use features::{FEATURES, FeatureRange, bootstrap_records, supported_features};
 pub use partitions::{CreatePartitionsReply, GrownTopic};
 pub use producer_ids::{PRODUCER_ID_BLOCK_SIZE, ProducerIdBlock};
-pub use reply::{ApiError, codes};
+pub use reply::ApiError;
+
+use reply::codes;
 
 use super::MetaError;
 use super::image::{Image, Loader};

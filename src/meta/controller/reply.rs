@@ -1,27 +1,37 @@
 //! Errors as clients see them.
 
-/// Kafka's error codes that the controller answers with.
-#[allow(missing_docs)] // the names are Kafka's
-pub mod codes {
-    pub const UNKNOWN_SERVER_ERROR: i16 = -1;
-    pub const NONE: i16 = 0;
-    pub const UNKNOWN_TOPIC_OR_PARTITION: i16 = 3;
-    pub const INVALID_TOPIC_EXCEPTION: i16 = 17;
-    pub const UNSUPPORTED_VERSION: i16 = 35;
-    pub const TOPIC_ALREADY_EXISTS: i16 = 36;
-    pub const INVALID_PARTITIONS: i16 = 37;
-    pub const INVALID_REPLICATION_FACTOR: i16 = 38;
-    pub const INVALID_REPLICA_ASSIGNMENT: i16 = 39;
-    pub const INVALID_CONFIG: i16 = 40;
-    pub const INVALID_REQUEST: i16 = 42;
-    pub const POLICY_VIOLATION: i16 = 44;
-    pub const TOPIC_DELETION_DISABLED: i16 = 73;
-    pub const STALE_BROKER_EPOCH: i16 = 77;
-    pub const GROUP_ID_NOT_FOUND: i16 = 69;
-    pub const UNKNOWN_TOPIC_ID: i16 = 100;
-    pub const DUPLICATE_BROKER_REGISTRATION: i16 = 101;
-    pub const INCONSISTENT_CLUSTER_ID: i16 = 104;
-    pub const INVALID_REGISTRATION: i16 = 119;
+use crate::wire::ErrorCode;
+
+/// The error codes that the controller answers with, as replies carry them.
+pub(super) mod codes {
+    use crate::wire::ErrorCode;
+
+    macro_rules! codes {
+        ($($name:ident),* $(,)?) => {
+            $(pub const $name: i16 = ErrorCode::$name.code();)*
+        };
+    }
+
+    codes! {
+        UNKNOWN_SERVER_ERROR,
+        NONE,
+        UNKNOWN_TOPIC_OR_PARTITION,
+        INVALID_TOPIC_EXCEPTION,
+        UNSUPPORTED_VERSION,
+        TOPIC_ALREADY_EXISTS,
+        INVALID_PARTITIONS,
+        INVALID_REPLICATION_FACTOR,
+        INVALID_REPLICA_ASSIGNMENT,
+        INVALID_CONFIG,
+        INVALID_REQUEST,
+        POLICY_VIOLATION,
+        TOPIC_DELETION_DISABLED,
+        STALE_BROKER_EPOCH,
+        UNKNOWN_TOPIC_ID,
+        BROKER_ID_NOT_REGISTERED,
+        INCONSISTENT_CLUSTER_ID,
+        INVALID_REGISTRATION,
+    }
 }
 
 /// An error code and what to tell the user; code 0 is success.
@@ -42,17 +52,22 @@ impl ApiError {
         ApiError { code, message: Some(message.into()) }
     }
 
+    /// An error with the message that stands for its code.
+    pub fn of(code: i16) -> ApiError {
+        ApiError::new(code, ErrorCode(code).message())
+    }
+
     /// Whether this is no error.
     pub fn is_none(&self) -> bool {
         self.code == codes::NONE
     }
 
     pub(super) fn unknown_topic() -> ApiError {
-        ApiError::new(codes::UNKNOWN_TOPIC_OR_PARTITION, "This server does not host this topic-partition.")
+        ApiError::of(codes::UNKNOWN_TOPIC_OR_PARTITION)
     }
 
     pub(super) fn unknown_topic_id() -> ApiError {
-        ApiError::new(codes::UNKNOWN_TOPIC_ID, "This server does not host this topic ID.")
+        ApiError::of(codes::UNKNOWN_TOPIC_ID)
     }
 }
 

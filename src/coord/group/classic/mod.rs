@@ -153,6 +153,11 @@ impl ClassicGroup {
         }
     }
 
+    /// A group that the log knows by its offsets only: their clients are no members.
+    pub(super) fn simple(id: Arc<str>, wall_ms: WallMs) -> ClassicGroup {
+        ClassicGroup { exposed: true, ..ClassicGroup::new(id, wall_ms) }
+    }
+
     /// A group as its record tells.
     pub(super) fn restored(
         id: Arc<str>,

@@ -231,3 +231,44 @@ fn too_many_appends_on_their_way_refuse_requests() {
     assert_eq!(rig.committed(ticket), Some(GroupError::CoordinatorNotAvailable));
     assert_eq!(rig.pending.len(), max);
 }
+
+#[test]
+fn offsets_that_outlive_their_group_are_kept() {
+    let mut rig = Rig::unloaded(GroupConfig::default());
+    let key = [0, 1, 0, 1, b'g', 0, 1, b't', 0, 0, 0, 8];
+    let v3 = [0, 3, 0, 0, 0, 0, 0, 0, 0, 6, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1];
+    rig.coordinator.replay(&key, Some(&v3));
+    rig.coordinator.replay(&[0, 2, 0, 1, b'g'], None);
+    rig.loaded();
+    assert_eq!((rig.describe("g").state, rig.offsets("g").len()), ("Empty", 1));
+    assert_eq!(rig.coordinator.topics().into_iter().collect::<Vec<_>>(), [("t".into(), TopicId::ZERO)]);
+}
+
+#[test]
+fn a_leader_that_assigns_twice_is_taken_at_its_first_word() {
+    let mut rig = Rig::new();
+    let a = rig.member_id();
+    let joins = rig.join(joining(&a));
+    rig.advance(0);
+    rig.joined(joins);
+    rig.immediate = false;
+    let (first, second) = (rig.sync(&a, 1, &[(&a, b"first")]), rig.sync(&a, 1, &[(&a, b"second")]));
+    assert_eq!(rig.synced(first).error, Some(GroupError::RebalanceInProgress), "its client waits no more");
+    assert_eq!(rig.pending.len(), 1);
+    rig.commit();
+    assert_eq!(&*rig.synced(second).assignment, b"first");
+    let restored = rig.restarted(GroupConfig::default()).describe("g");
+    assert_eq!(&*restored.members[0].assignment, b"first");
+}
+
+#[test]
+fn a_group_lives_if_any_of_its_first_records_is_stored() {
+    let mut rig = Rig::new();
+    rig.immediate = false;
+    let (first, second) = (rig.commit_offset(committing(0, 1)), rig.commit_offset(committing(1, 1)));
+    rig.settle(0, Err(7));
+    rig.settle(0, Ok(()));
+    assert_eq!(rig.committed(first), Some(GroupError::CoordinatorNotAvailable));
+    assert_eq!(rig.committed(second), None);
+    assert_eq!((rig.describe("g").state, rig.offsets("g").len()), ("Empty", 1));
+}

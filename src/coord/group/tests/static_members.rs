@@ -192,3 +192,33 @@ fn replacements_in_a_row_answer_every_client() {
     assert_eq!(reply.error, None);
     assert_eq!(rig.heartbeat(&reply.member_id, 1), None);
 }
+
+#[test]
+fn a_rebalance_overtakes_a_replacement() {
+    let mut rig = Rig::new();
+    let (leader, follower) = stable(&mut rig);
+    rig.immediate = false;
+    let takes = rig.join(joining_static("", instance(&follower)));
+    let leads = rig.join(joining_static(&leader, instance(&leader)));
+    let (first, second) = (rig.joined(takes), rig.joined(leads));
+    assert_eq!((first.generation_id, second.generation_id), (2, 2), "both have joined the next generation");
+    rig.commit();
+
+    let id = first.member_id.to_string();
+    rig.immediate = true;
+    let parts: [(&str, &[u8]); 2] = [(&leader, b"L"), (&id, b"F")];
+    for (member, parts) in [(&leader, parts.as_slice()), (&id, &[])] {
+        let ticket = rig.sync(member, 2, parts);
+        assert_eq!(rig.synced(ticket).error, None);
+    }
+    let third = rig.member_id();
+    rig.immediate = false;
+    let takes = rig.join(joining_static("", instance(&follower)));
+    let joins = rig.join(joining(&third));
+    rig.settle(0, Ok(()));
+    assert!(rig.is_parked(takes), "its answer is the next generation");
+    let leads = rig.join(joining_static(&leader, instance(&leader)));
+    for ticket in [takes, joins, leads] {
+        assert_eq!(rig.joined(ticket).generation_id, 3);
+    }
+}

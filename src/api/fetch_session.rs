@@ -1,0 +1,326 @@
+//! Incremental fetch sessions (KIP-227): what a consumer fetches is remembered, so that a poll names only what
+//! changed and a response holds only what has news. Sessions belong to the core of their connection.
+
+use std::collections::{BTreeMap, HashMap};
+
+use crate::base::limits::FETCH_SESSION_IDLE_MS;
+use crate::base::prng::Prng;
+use crate::base::{Offset, Ticks};
+use crate::wire::errors::ErrorCode;
+
+/// The epoch of a request that opens a session.
+pub const INITIAL_EPOCH: i32 = 0;
+/// The epoch of a request without a session.
+pub const FINAL_EPOCH: i32 = -1;
+
+/// A partition as the client names it: by topic id (version 13 and later) or by name.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct FetchKey {
+    /// The topic.
+    pub topic: TopicRef,
+    /// The partition's number.
+    pub partition: i32,
+}
+
+/// A topic by id or by name.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum TopicRef {
+    /// By id.
+    Id(crate::base::TopicId),
+    /// By name.
+    Name(std::sync::Arc<str>),
+}
+
+/// What a client wants of a partition.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FetchWant {
+    /// The first offset wanted.
+    pub offset: Offset,
+    /// Bytes at most.
+    pub max_bytes: i32,
+    /// The leader epoch the client knows, -1 if none.
+    pub current_leader_epoch: i32,
+    /// The epoch of its last record, -1 if none.
+    pub last_fetched_epoch: i32,
+}
+
+/// What the client was last told of a partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Told {
+    /// High watermark.
+    pub high_watermark: Offset,
+    /// Last stable offset.
+    pub last_stable_offset: Offset,
+    /// First offset.
+    pub log_start_offset: Offset,
+}
+
+impl Told {
+    const NOTHING: Told = Told { high_watermark: -1, last_stable_offset: -1, log_start_offset: -1 };
+}
+
+struct Remembered {
+    order: u64,
+    want: FetchWant,
+    told: Told,
+}
+
+struct Session {
+    epoch: i32,
+    used: Ticks,
+    by_id: bool,
+    partitions: HashMap<FetchKey, Remembered>,
+    order: BTreeMap<u64, FetchKey>,
+    next_order: u64,
+}
+
+impl Session {
+    fn set(&mut self, key: FetchKey, want: FetchWant) {
+        if let Some(known) = self.partitions.get_mut(&key) {
+            known.want = want;
+            return;
+        }
+        let order = self.next_order;
+        self.next_order += 1;
+        self.order.insert(order, key.clone());
+        self.partitions.insert(key, Remembered { order, want, told: Told::NOTHING });
+    }
+
+    fn forget(&mut self, key: &FetchKey) {
+        if let Some(gone) = self.partitions.remove(key) {
+            self.order.remove(&gone.order);
+        }
+    }
+}
+
+/// How a fetch stands to its session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SessionUse {
+    /// None: everything is answered.
+    None,
+    /// The first fetch of a new session: everything is answered.
+    New(i32),
+    /// A later one: only news is answered.
+    Incremental(i32),
+}
+
+impl SessionUse {
+    /// The id for the response.
+    pub fn id(self) -> i32 {
+        match self {
+            SessionUse::None => 0,
+            SessionUse::New(id) | SessionUse::Incremental(id) => id,
+        }
+    }
+}
+
+/// The sessions of one core.
+pub struct FetchSessions {
+    sessions: HashMap<i32, Session>,
+    slots: usize,
+    prng: Prng,
+}
+
+impl FetchSessions {
+    /// Room for `slots` sessions; ids come from `prng`.
+    pub fn new(slots: usize, prng: Prng) -> FetchSessions {
+        FetchSessions { sessions: HashMap::new(), slots, prng }
+    }
+
+    /// The number of sessions.
+    pub fn len(&self) -> usize {
+        self.sessions.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.sessions.is_empty()
+    }
+
+    /// What a request asks for, given what its session remembers: the partitions in order.
+    ///
+    /// # Errors
+    /// `FETCH_SESSION_ID_NOT_FOUND`, `INVALID_FETCH_SESSION_EPOCH` or `FETCH_SESSION_TOPIC_ID_ERROR`: the client
+    /// opens a new session.
+    #[allow(clippy::type_complexity)]
+    pub fn begin(
+        &mut self,
+        now: Ticks,
+        (id, epoch): (i32, i32),
+        by_id: bool,
+        wants: Vec<(FetchKey, FetchWant)>,
+        forgotten: &[FetchKey],
+    ) -> Result<(SessionUse, Vec<(FetchKey, FetchWant)>), ErrorCode> {
+        if epoch == INITIAL_EPOCH || epoch == FINAL_EPOCH {
+            self.sessions.remove(&id);
+            if epoch == FINAL_EPOCH || wants.is_empty() || !self.make_room(now) {
+                return Ok((SessionUse::None, wants));
+            }
+            let id = self.new_id();
+            let mut session = Session {
+                epoch: 1,
+                used: now,
+                by_id,
+                partitions: HashMap::new(),
+                order: BTreeMap::new(),
+                next_order: 0,
+            };
+            for (key, want) in &wants {
+                session.set(key.clone(), want.clone());
+            }
+            self.sessions.insert(id, session);
+            return Ok((SessionUse::New(id), wants));
+        }
+        let session = self.sessions.get_mut(&id).ok_or(ErrorCode::FETCH_SESSION_ID_NOT_FOUND)?;
+        if session.epoch != epoch {
+            return Err(ErrorCode::INVALID_FETCH_SESSION_EPOCH);
+        }
+        if session.by_id != by_id {
+            return Err(ErrorCode::FETCH_SESSION_TOPIC_ID_ERROR);
+        }
+        session.epoch = if epoch == i32::MAX { 1 } else { epoch + 1 };
+        session.used = now;
+        for (key, want) in wants {
+            session.set(key, want);
+        }
+        for key in forgotten {
+            session.forget(key);
+        }
+        let all = session
+            .order
+            .values()
+            .filter_map(|key| Some((key.clone(), session.partitions.get(key)?.want.clone())))
+            .collect();
+        if session.partitions.is_empty() {
+            self.sessions.remove(&id);
+            return Ok((SessionUse::None, all));
+        }
+        Ok((SessionUse::Incremental(id), all))
+    }
+
+    /// Whether a partition's outcome belongs in the response, and remembers that it was told. A partition with
+    /// records moves to the end of the order, so that a busy one does not starve the others.
+    pub fn tell(
+        &mut self,
+        session: SessionUse,
+        key: &FetchKey,
+        told: Told,
+        has_records: bool,
+        error: bool,
+    ) -> bool {
+        let (SessionUse::New(id) | SessionUse::Incremental(id)) = session else { return true };
+        let Some(session_state) = self.sessions.get_mut(&id) else { return true };
+        let next = session_state.next_order;
+        let Some(known) = session_state.partitions.get_mut(key) else { return true };
+        let news = has_records || error || known.told != told;
+        // An error is news each time: it must be told again until it is gone.
+        known.told = if error { Told::NOTHING } else { told };
+        if has_records {
+            session_state.order.remove(&known.order);
+            known.order = next;
+            session_state.order.insert(next, key.clone());
+            session_state.next_order += 1;
+        }
+        news || matches!(session, SessionUse::New(_))
+    }
+
+    fn new_id(&mut self) -> i32 {
+        loop {
+            let id = (self.prng.next_u64() & 0x7fff_ffff) as i32;
+            if id != 0 && !self.sessions.contains_key(&id) {
+                return id;
+            }
+        }
+    }
+
+    /// Makes room for one more, if need be at the cost of the session that has been idle longest.
+    fn make_room(&mut self, now: Ticks) -> bool {
+        if self.sessions.len() < self.slots {
+            return true;
+        }
+        let oldest = self.sessions.iter().min_by_key(|(id, s)| (s.used, **id)).map(|(id, s)| (*id, s.used));
+        match oldest {
+            Some((id, used)) if now.ms_since(used) >= FETCH_SESSION_IDLE_MS => {
+                self.sessions.remove(&id);
+                true
+            }
+            _ => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(partition: i32) -> FetchKey {
+        FetchKey { topic: TopicRef::Name("t".into()), partition }
+    }
+
+    fn want(offset: Offset) -> FetchWant {
+        FetchWant { offset, max_bytes: 100, current_leader_epoch: -1, last_fetched_epoch: -1 }
+    }
+
+    fn sessions(slots: usize) -> FetchSessions {
+        FetchSessions::new(slots, Prng::new(1))
+    }
+
+    fn told(hw: Offset) -> Told {
+        Told { high_watermark: hw, last_stable_offset: hw, log_start_offset: 0 }
+    }
+
+    #[test]
+    fn a_session_remembers_and_answers_only_news() {
+        let mut s = sessions(2);
+        let wants = vec![(key(0), want(0)), (key(1), want(5))];
+        let (used, all) = s.begin(Ticks(0), (0, 0), false, wants, &[]).unwrap();
+        let SessionUse::New(id) = used else { panic!("{used:?}") };
+        assert_eq!(all.len(), 2);
+        assert!(s.tell(used, &key(0), told(3), true, false));
+        assert!(s.tell(used, &key(1), told(5), false, false));
+
+        // Only partition 0's offset changes; both are fetched, 1 first since 0 had records.
+        let (used, all) = s.begin(Ticks(1), (id, 1), false, vec![(key(0), want(3))], &[]).unwrap();
+        assert_eq!(used, SessionUse::Incremental(id));
+        assert_eq!(all, vec![(key(1), want(5)), (key(0), want(3))]);
+        assert!(!s.tell(used, &key(1), told(5), false, false), "no news");
+        assert!(s.tell(used, &key(0), told(4), false, false), "the high watermark is news");
+        assert!(s.tell(used, &key(1), told(5), false, true), "an error is news");
+
+        let (_, all) = s.begin(Ticks(2), (id, 2), false, vec![], &[key(1)]).unwrap();
+        assert_eq!(all, vec![(key(0), want(3))]);
+    }
+
+    #[test]
+    fn wrong_ids_and_epochs_are_refused() {
+        let mut s = sessions(2);
+        assert_eq!(
+            s.begin(Ticks(0), (9, 1), false, vec![], &[]).unwrap_err(),
+            ErrorCode::FETCH_SESSION_ID_NOT_FOUND
+        );
+        let (used, _) = s.begin(Ticks(0), (0, 0), false, vec![(key(0), want(0))], &[]).unwrap();
+        let id = used.id();
+        assert_eq!(
+            s.begin(Ticks(0), (id, 2), false, vec![], &[]).unwrap_err(),
+            ErrorCode::INVALID_FETCH_SESSION_EPOCH
+        );
+        assert_eq!(
+            s.begin(Ticks(0), (id, 1), true, vec![], &[]).unwrap_err(),
+            ErrorCode::FETCH_SESSION_TOPIC_ID_ERROR
+        );
+        let (used, _) = s.begin(Ticks(0), (id, FINAL_EPOCH), false, vec![], &[]).unwrap();
+        assert_eq!(used, SessionUse::None);
+        assert!(s.is_empty(), "a final fetch ends the session");
+    }
+
+    #[test]
+    fn only_an_idle_session_gives_way() {
+        let mut s = sessions(1);
+        let one = || vec![(key(0), want(0))];
+        assert!(matches!(s.begin(Ticks(0), (0, 0), false, one(), &[]).unwrap().0, SessionUse::New(_)));
+        assert_eq!(s.begin(Ticks(1), (0, 0), false, one(), &[]).unwrap().0, SessionUse::None);
+        let later = Ticks(0).plus_ms(FETCH_SESSION_IDLE_MS);
+        assert!(matches!(s.begin(later, (0, 0), false, one(), &[]).unwrap().0, SessionUse::New(_)));
+        assert_eq!(s.len(), 1);
+    }
+}

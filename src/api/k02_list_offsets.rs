@@ -1,0 +1,118 @@
+//! ListOffsets (key 2), versions 1 to 11: KIP-79 (by time), KIP-734 (largest timestamp), KIP-405, KIP-1005 and
+//! KIP-1023 (tiered storage: there is none, so the local log is all there is).
+
+use crate::log::OffsetAndTimestamp;
+use crate::shard::{Done, Job, OffsetsPart};
+use crate::wire::codec::{DecodeError, decode};
+use crate::wire::errors::ErrorCode;
+use crate::wire::messages::list_offsets_request::ListOffsetsRequest;
+use crate::wire::messages::list_offsets_response::{
+    ListOffsetsPartitionResponse, ListOffsetsResponse, ListOffsetsTopicResponse,
+};
+
+use super::cx::{Cx, Outcome, Request};
+use super::scatter::{Scatter, scatter};
+use super::{deadline, reply, topics};
+
+/// How long to wait when the version has no timeout: a client's default request timeout.
+const TIMEOUT_MS: i32 = 30_000;
+
+/// The lowest version that knows a negative timestamp.
+const SENTINELS: [(i64, i16); 6] = [(-1, 0), (-2, 0), (-3, 7), (-4, 8), (-5, 9), (-6, 11)];
+
+struct ListOffsets {
+    version: i16,
+    topics: Vec<(String, Vec<i32>)>,
+}
+
+/// Serves a ListOffsets request.
+pub fn handle(cx: &mut Cx<'_>, request: &Request) -> Result<Outcome, DecodeError> {
+    let version = request.api_version;
+    let message: ListOffsetsRequest<'_> = decode(&request.body, version)?;
+    let mut gathered = ListOffsets { version, topics: Vec::new() };
+    let mut items = Vec::new();
+    for topic in &message.topics {
+        let mut seen = Vec::new();
+        for p in &topic.partitions {
+            let known =
+                p.timestamp >= 0 || SENTINELS.iter().any(|(t, since)| *t == p.timestamp && *since <= version);
+            let duplicate =
+                topic.partitions.iter().filter(|o| o.partition_index == p.partition_index).count() > 1;
+            let item = match topics::find_partition(cx.image, topic.name, p.partition_index) {
+                _ if duplicate => Err(ErrorCode::INVALID_REQUEST),
+                Ok(_) if !known => Err(ErrorCode::UNSUPPORTED_VERSION),
+                Ok(key) => Ok((
+                    key,
+                    OffsetsPart {
+                        key,
+                        timestamp: p.timestamp,
+                        current_leader_epoch: p.current_leader_epoch,
+                        committed: message.isolation_level == 1,
+                    },
+                )),
+                Err(code) => Err(code),
+            };
+            items.push(item);
+            seen.push(p.partition_index);
+        }
+        gathered.topics.push((topic.name.to_owned(), seen));
+    }
+    let timeout_ms = if version >= 10 { message.timeout_ms } else { TIMEOUT_MS };
+    let until = deadline(cx, timeout_ms.max(1));
+    Ok(scatter(cx, gathered, items, until))
+}
+
+impl Scatter for ListOffsets {
+    type Ask = OffsetsPart;
+    type Answer = Result<Option<OffsetAndTimestamp>, ErrorCode>;
+
+    fn job(items: Vec<OffsetsPart>) -> Job {
+        Job::Offsets(items)
+    }
+
+    fn answers(done: Done) -> Option<Vec<Self::Answer>> {
+        match done {
+            Done::Offsets(answers) => Some(answers),
+            _ => None,
+        }
+    }
+
+    fn refused(code: ErrorCode) -> Self::Answer {
+        Err(code)
+    }
+
+    fn finish(&self, _cx: &mut Cx<'_>, answers: Vec<Self::Answer>) -> Outcome {
+        let mut answers = answers.into_iter();
+        let topics = self
+            .topics
+            .iter()
+            .map(|(name, partitions)| ListOffsetsTopicResponse {
+                name,
+                partitions: partitions
+                    .iter()
+                    .zip(&mut answers)
+                    .map(|(partition_index, answer)| partition(*partition_index, self.version, answer))
+                    .collect(),
+            })
+            .collect();
+        reply(&ListOffsetsResponse { topics, ..Default::default() }, self.version)
+    }
+}
+
+fn partition(
+    partition_index: i32,
+    version: i16,
+    answer: Result<Option<OffsetAndTimestamp>, ErrorCode>,
+) -> ListOffsetsPartitionResponse {
+    let unknown = ListOffsetsPartitionResponse { partition_index, ..Default::default() };
+    match answer {
+        Ok(Some(found)) => ListOffsetsPartitionResponse {
+            timestamp: found.timestamp,
+            offset: found.offset,
+            leader_epoch: if version >= 4 { found.leader_epoch } else { -1 },
+            ..unknown
+        },
+        Ok(None) => unknown,
+        Err(code) => ListOffsetsPartitionResponse { error_code: code.code(), ..unknown },
+    }
+}

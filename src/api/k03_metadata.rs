@@ -1,0 +1,225 @@
+//! Metadata (key 3), versions 0 to 13: KIP-516 (topic ids from 10, by id from 12), KIP-430 (authorized operations),
+//! KIP-1102 (bootstrap hint, 13). Topics that do not exist are created if both sides allow it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::base::{ShardId, TopicId};
+use crate::meta::image::{Partition, Topic};
+use crate::shard::{ControlJob, Done, Job};
+use crate::wire::api::ApiKey;
+use crate::wire::codec::{DecodeError, decode, encode};
+use crate::wire::errors::ErrorCode;
+use crate::wire::messages::create_topics_request::CreateTopicsRequest;
+use crate::wire::messages::create_topics_response::CreateTopicsResponse;
+use crate::wire::messages::metadata_request::MetadataRequest;
+use crate::wire::messages::metadata_response::{
+    MetadataResponse, MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic,
+};
+
+use super::cx::{Cx, Outcome, Parked, Request, Step, Waiting};
+use super::topics::INTERNAL_TOPICS;
+use super::{deadline, reply, topics};
+
+/// Every operation that a topic or cluster allows, when nobody is refused anything: bits of `AclOperation`.
+pub const TOPIC_OPERATIONS: i32 = bits(&[3, 4, 5, 6, 7, 8, 10, 11]);
+/// As [`TOPIC_OPERATIONS`], for the cluster.
+pub const CLUSTER_OPERATIONS: i32 = bits(&[5, 7, 8, 9, 10, 11, 12]);
+/// As [`TOPIC_OPERATIONS`], for a group.
+pub const GROUP_OPERATIONS: i32 = bits(&[3, 6, 8, 10, 11]);
+
+const fn bits(operations: &[u32]) -> i32 {
+    let (mut sum, mut i) = (0, 0);
+    while i < operations.len() {
+        sum |= 1 << operations[i];
+        i += 1;
+    }
+    sum
+}
+
+/// The version in which topics are created on the client's behalf.
+const CREATE_VERSION: i16 = 7;
+/// How long a client waits for that.
+const CREATE_TIMEOUT_MS: i32 = 30_000;
+
+#[derive(Clone, Debug)]
+struct Wanted {
+    name: Option<String>,
+    id: TopicId,
+}
+
+struct Metadata {
+    version: i16,
+    listener: u32,
+    /// None: all topics.
+    topics: Option<Vec<Wanted>>,
+    cluster_operations: bool,
+    topic_operations: bool,
+    /// What became of topics that were created for this request.
+    refused: BTreeMap<String, ErrorCode>,
+}
+
+/// Serves a Metadata request.
+pub fn handle(cx: &mut Cx<'_>, request: &Request) -> Result<Outcome, DecodeError> {
+    let version = request.api_version;
+    let message: MetadataRequest<'_> = decode(&request.body, version)?;
+    let wanted: Option<Vec<Wanted>> = match &message.topics {
+        // Version 0 has no null: there, none means all.
+        Some(topics) if version == 0 && topics.is_empty() => None,
+        Some(topics) => {
+            let of = |t: &_| wanted(t);
+            Some(topics.iter().map(of).collect())
+        }
+        None => None,
+    };
+    let metadata = Metadata {
+        version,
+        listener: request.listener,
+        topics: wanted,
+        cluster_operations: message.include_cluster_authorized_operations,
+        topic_operations: message.include_topic_authorized_operations,
+        refused: BTreeMap::new(),
+    };
+    let create = version < 4 || message.allow_auto_topic_creation;
+    let missing =
+        if create && cx.config().auto_create_topics_enable { metadata.missing(cx) } else { Vec::new() };
+    if missing.is_empty() {
+        return Ok(metadata.answer(cx));
+    }
+    let Some(body) = create_request(cx, &missing) else { return Ok(metadata.answer(cx)) };
+    let id = cx.open();
+    let job = ControlJob { api_key: ApiKey::CreateTopics, api_version: CREATE_VERSION, body: body.into() };
+    cx.send(ShardId(0), id, 0, Job::Control(job));
+    Ok(Outcome::Parked(Parked { id, deadline: deadline(cx, CREATE_TIMEOUT_MS), waiting: Box::new(metadata) }))
+}
+
+fn wanted(topic: &crate::wire::messages::metadata_request::MetadataRequestTopic<'_>) -> Wanted {
+    Wanted { name: topic.name.map(str::to_owned), id: topic.topic_id }
+}
+
+/// A CreateTopics request for topics that a client asked about or that Kafka keeps for itself.
+pub fn create_request(cx: &Cx<'_>, names: &[String]) -> Option<Vec<u8>> {
+    let create = |n: &String| crate::meta::controller::creatable_topic(cx.config(), n);
+    let specs: Vec<_> = names.iter().filter_map(create).collect();
+    let topics = specs.iter().map(crate::meta::controller::CreatableTopic::to_wire).collect();
+    let request = CreateTopicsRequest { topics, timeout_ms: CREATE_TIMEOUT_MS, ..Default::default() };
+    encode(&request, CREATE_VERSION).ok()
+}
+
+impl Metadata {
+    /// Names that could be topics and are not.
+    fn missing(&self, cx: &Cx<'_>) -> Vec<String> {
+        let mut names: Vec<String> = Vec::new();
+        for name in self.topics.iter().flatten().filter_map(|t| t.name.as_ref()) {
+            let valid = crate::meta::topic_name::validate(name).is_ok();
+            if valid && cx.image.topics().get(name).is_none() && !names.contains(name) {
+                names.push(name.clone());
+            }
+        }
+        names
+    }
+
+    fn answer(&self, cx: &Cx<'_>) -> Outcome {
+        let listener = cx.listener_name(self.listener);
+        let unreported = i32::MIN;
+        let mut response = MetadataResponse {
+            brokers: topics::endpoints(cx.image, listener)
+                .map(|(node_id, host, port, rack)| MetadataResponseBroker {
+                    node_id,
+                    host,
+                    port: port.into(),
+                    rack,
+                })
+                .collect(),
+            cluster_id: Some(cx.image.cluster_id()),
+            controller_id: topics::controller_id(cx.image),
+            cluster_authorized_operations: match self.cluster_operations {
+                true => CLUSTER_OPERATIONS,
+                false => unreported,
+            },
+            ..Default::default()
+        };
+        match &self.topics {
+            None => response.topics.extend(cx.image.topics().iter().map(|t| self.topic(cx, t))),
+            Some(wanted) => response.topics.extend(wanted.iter().map(|w| self.one(cx, w))),
+        }
+        reply(&response, self.version)
+    }
+
+    fn one<'a>(&'a self, cx: &Cx<'a>, wanted: &'a Wanted) -> MetadataResponseTopic<'a> {
+        let by_id = !wanted.id.is_zero();
+        let name = wanted.name.as_deref();
+        if let Some(found) = topics::find_topic(cx.image, by_id, name.unwrap_or_default(), wanted.id) {
+            return self.topic(cx, found);
+        }
+        let error = match name {
+            _ if by_id => ErrorCode::UNKNOWN_TOPIC_ID,
+            Some(n) if crate::meta::topic_name::validate(n).is_err() => ErrorCode::INVALID_TOPIC_EXCEPTION,
+            Some(n) => self.refused.get(n).copied().unwrap_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION),
+            None => ErrorCode::INVALID_TOPIC_EXCEPTION,
+        };
+        MetadataResponseTopic {
+            error_code: error.code(),
+            name: if by_id && self.version >= 12 { None } else { Some(name.unwrap_or_default()) },
+            topic_id: wanted.id,
+            is_internal: name.is_some_and(|n| INTERNAL_TOPICS.contains(&n)),
+            ..Default::default()
+        }
+    }
+
+    fn topic<'a>(&self, cx: &Cx<'_>, topic: &'a Arc<Topic>) -> MetadataResponseTopic<'a> {
+        MetadataResponseTopic {
+            name: Some(&topic.name),
+            topic_id: topic.id,
+            is_internal: topics::is_internal(&topic.name),
+            partitions: topic.partitions.iter().map(|(i, p)| self.partition(cx, *i, p)).collect(),
+            topic_authorized_operations: if self.topic_operations { TOPIC_OPERATIONS } else { i32::MIN },
+            ..Default::default()
+        }
+    }
+
+    fn partition(&self, cx: &Cx<'_>, partition_index: i32, state: &Partition) -> MetadataResponsePartition {
+        let led = cx.image.cluster().is_active(state.leader);
+        MetadataResponsePartition {
+            error_code: if led { 0 } else { ErrorCode::LEADER_NOT_AVAILABLE.code() },
+            partition_index,
+            leader_id: if led { state.leader } else { -1 },
+            leader_epoch: state.leader_epoch,
+            replica_nodes: state.replicas.clone(),
+            isr_nodes: state.isr.clone(),
+            offline_replicas: offline(cx, state),
+        }
+    }
+}
+
+/// The replicas whose broker is not there.
+pub fn offline(cx: &Cx<'_>, state: &Partition) -> Vec<i32> {
+    state.replicas.iter().copied().filter(|r| !cx.image.cluster().is_active(*r)).collect()
+}
+
+impl Waiting for Metadata {
+    fn done(&mut self, cx: &mut Cx<'_>, _id: u64, _part: u32, done: Done) -> Step {
+        match &done {
+            Done::Body(Ok(body)) => {
+                if let Ok(created) = decode::<CreateTopicsResponse<'_>>(body, CREATE_VERSION) {
+                    for topic in created.topics {
+                        let code = match ErrorCode(topic.error_code) {
+                            // Somebody else was faster; the next request will find it.
+                            ErrorCode::NONE | ErrorCode::TOPIC_ALREADY_EXISTS => {
+                                ErrorCode::LEADER_NOT_AVAILABLE
+                            }
+                            code => code,
+                        };
+                        self.refused.insert(topic.name.to_owned(), code);
+                    }
+                }
+            }
+            _ => return Step::Finish(self.answer(cx)),
+        }
+        Step::Finish(self.answer(cx))
+    }
+
+    fn expired(&mut self, cx: &mut Cx<'_>, _id: u64) -> Step {
+        Step::Finish(self.answer(cx))
+    }
+}

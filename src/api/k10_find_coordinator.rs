@@ -1,0 +1,116 @@
+//! FindCoordinator (key 10), versions 0 to 6: KIP-699 (several keys from 4). Group coordinators only: what a client
+//! would do with another kind is not built.
+
+use crate::base::ShardId;
+use crate::shard::{ControlJob, Done, Job};
+use crate::wire::api::ApiKey;
+use crate::wire::codec::{DecodeError, decode};
+use crate::wire::errors::ErrorCode;
+use crate::wire::messages::find_coordinator_request::FindCoordinatorRequest;
+use crate::wire::messages::find_coordinator_response::{Coordinator, FindCoordinatorResponse};
+
+use super::cx::{Cx, Outcome, Parked, Request, Step, Waiting};
+use super::groups::offsets_partition;
+use super::k03_metadata::create_request;
+use super::{deadline, reply, topics};
+use crate::shard::OFFSETS_TOPIC;
+
+const GROUP: i8 = 0;
+const CREATE_TIMEOUT_MS: i32 = 30_000;
+
+struct Find {
+    version: i16,
+    listener: u32,
+    key_type: i8,
+    keys: Vec<String>,
+}
+
+/// Serves a FindCoordinator request.
+pub fn handle(cx: &mut Cx<'_>, request: &Request) -> Result<Outcome, DecodeError> {
+    let version = request.api_version;
+    let message: FindCoordinatorRequest<'_> = decode(&request.body, version)?;
+    let keys = if version >= 4 { message.coordinator_keys } else { vec![message.key] };
+    let find = Find {
+        version,
+        listener: request.listener,
+        key_type: message.key_type,
+        keys: keys.into_iter().map(str::to_owned).collect(),
+    };
+    if find.key_type != GROUP || cx.image.topics().get(OFFSETS_TOPIC).is_some() {
+        return Ok(find.answer(cx));
+    }
+    // The first group: the topic that groups live in is made now.
+    let Some(body) = create_request(cx, &[OFFSETS_TOPIC.to_owned()]) else { return Ok(find.answer(cx)) };
+    let id = cx.open();
+    let job = ControlJob { api_key: ApiKey::CreateTopics, api_version: 7, body: body.into() };
+    cx.send(ShardId(0), id, 0, Job::Control(job));
+    Ok(Outcome::Parked(Parked { id, deadline: deadline(cx, CREATE_TIMEOUT_MS), waiting: Box::new(find) }))
+}
+
+impl Find {
+    fn answer(&self, cx: &Cx<'_>) -> Outcome {
+        let coordinators: Vec<Coordinator<'_>> = self.keys.iter().map(|k| self.find(cx, k)).collect();
+        let response = match coordinators.into_iter().next() {
+            Some(first) if self.version < 4 => FindCoordinatorResponse {
+                error_code: first.error_code,
+                error_message: first.error_message,
+                node_id: first.node_id,
+                host: first.host,
+                port: first.port,
+                ..Default::default()
+            },
+            _ if self.version < 4 => FindCoordinatorResponse::default(),
+            _ => FindCoordinatorResponse {
+                coordinators: self.keys.iter().map(|k| self.find(cx, k)).collect(),
+                ..Default::default()
+            },
+        };
+        reply(&response, self.version)
+    }
+
+    fn find<'a>(&'a self, cx: &Cx<'a>, key: &'a str) -> Coordinator<'a> {
+        let failed = |code: ErrorCode, message: &'a str| Coordinator {
+            key,
+            node_id: -1,
+            host: "",
+            port: -1,
+            error_code: code.code(),
+            error_message: Some(message),
+        };
+        if self.key_type != GROUP {
+            return failed(ErrorCode::INVALID_REQUEST, "this broker has group coordinators only");
+        }
+        let unavailable =
+            failed(ErrorCode::COORDINATOR_NOT_AVAILABLE, "__consumer_offsets has no leader yet; try again");
+        let Some(partition) = offsets_partition(cx.image, key) else { return unavailable };
+        let leader = cx.image.topics().partition(OFFSETS_TOPIC, partition).map_or(-1, |p| p.leader);
+        let listener = cx.listener_name(self.listener);
+        let node = cx.image.cluster().broker(leader).and_then(|b| topics::endpoint(b, listener));
+        match node {
+            Some((node_id, host, port, _)) => Coordinator {
+                key,
+                node_id,
+                // Borrowed from the image, which outlives the reply.
+                host: host_of(cx, node_id, host),
+                port: port.into(),
+                error_code: 0,
+                error_message: if self.version >= 4 { Some("") } else { Some("NONE") },
+            },
+            None => unavailable,
+        }
+    }
+}
+
+fn host_of<'a>(_cx: &Cx<'a>, _node_id: i32, host: &'a str) -> &'a str {
+    host
+}
+
+impl Waiting for Find {
+    fn done(&mut self, cx: &mut Cx<'_>, _id: u64, _part: u32, _done: Done) -> Step {
+        Step::Finish(self.answer(cx))
+    }
+
+    fn expired(&mut self, cx: &mut Cx<'_>, _id: u64) -> Step {
+        Step::Finish(self.answer(cx))
+    }
+}

@@ -1,0 +1,95 @@
+//! ApiVersions (key 18), versions 0 to 4: KIP-511, KIP-584 (features). A client that asks in a version that we do not
+//! know gets the answer of version 0 with an error, and asks again.
+
+use crate::wire::api::ApiKey;
+use crate::wire::codec::{DecodeError, decode, encode};
+use crate::wire::errors::ErrorCode;
+use crate::wire::messages::api_versions_request::ApiVersionsRequest;
+use crate::wire::messages::api_versions_response::{
+    ApiVersion, ApiVersionsResponse, FinalizedFeatureKey, SupportedFeatureKey,
+};
+
+use super::cx::{Cx, Outcome, Request};
+use super::{ROUTES, find, reply};
+
+/// Serves an ApiVersions request.
+pub fn handle(cx: &mut Cx<'_>, request: &Request) -> Result<Outcome, DecodeError> {
+    let version = request.api_version;
+    let message: ApiVersionsRequest<'_> = decode(&request.body, version)?;
+    let named =
+        version < 3 || (is_name(message.client_software_name) && is_name(message.client_software_version));
+    if !named {
+        let response =
+            ApiVersionsResponse { error_code: ErrorCode::INVALID_REQUEST.code(), ..Default::default() };
+        return Ok(reply(&response, version));
+    }
+    let supported = crate::meta::controller::supported_features();
+    let features = cx.image.features();
+    let response = ApiVersionsResponse {
+        api_keys: ROUTES
+            .iter()
+            .map(|r| ApiVersion {
+                api_key: r.key.code(),
+                // librdkafka looks for version 0 of Produce to tell whether it may send (KAFKA-18659): it is named and
+                // refused, as Kafka does.
+                min_version: if r.key == ApiKey::Produce { 0 } else { *r.versions.start() },
+                max_version: *r.versions.end(),
+            })
+            .collect(),
+        supported_features: supported
+            .iter()
+            // Before version 4 a client cannot read a range that begins at 0 (KIP-1022).
+            .filter(|f| version >= 4 || f.min > 0)
+            .map(|f| SupportedFeatureKey { name: &f.name, min_version: f.min, max_version: f.max })
+            .collect(),
+        finalized_features_epoch: cx.image.offset(),
+        finalized_features: features
+            .iter()
+            .map(|(name, level)| FinalizedFeatureKey {
+                name,
+                max_version_level: level,
+                min_version_level: level,
+            })
+            .collect(),
+        ..Default::default()
+    };
+    Ok(reply(&response, version))
+}
+
+/// The answer to a version that we do not know.
+pub fn unsupported() -> Vec<u8> {
+    let api_keys = find(ApiKey::ApiVersions)
+        .map(|r| ApiVersion {
+            api_key: r.key.code(),
+            min_version: *r.versions.start(),
+            max_version: *r.versions.end(),
+        })
+        .into_iter()
+        .collect();
+    let error_code = ErrorCode::UNSUPPORTED_VERSION.code();
+    encode(&ApiVersionsResponse { error_code, api_keys, ..Default::default() }, 0).unwrap_or_default()
+}
+
+/// What a client may call itself: letters, digits, dots and dashes, not at the ends (`ApiVersionsRequest`).
+fn is_name(text: &str) -> bool {
+    let end = |c: Option<char>| c.is_some_and(|c| c.is_ascii_alphanumeric());
+    let mut chars = text.chars();
+    end(text.chars().next())
+        && end(text.chars().last())
+        && chars.all(|c| c.is_ascii_alphanumeric() || c == '.' || c == '-')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_clients() {
+        for good in ["apache-kafka-java", "4.3.1", "x", "a.b-c"] {
+            assert!(is_name(good), "{good}");
+        }
+        for bad in ["", "-a", "a.", "a b", "a/b", "ä"] {
+            assert!(!is_name(bad), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,50 @@
+//! DescribeCluster (key 60), versions 0 to 2: KIP-700, KIP-919 (endpoint type), KIP-1073 (fenced brokers).
+
+use crate::wire::codec::{DecodeError, decode};
+use crate::wire::errors::ErrorCode;
+use crate::wire::messages::describe_cluster_request::DescribeClusterRequest;
+use crate::wire::messages::describe_cluster_response::{DescribeClusterBroker, DescribeClusterResponse};
+
+use super::cx::{Cx, Outcome, Request};
+use super::k03_metadata::CLUSTER_OPERATIONS;
+use super::{reply, topics};
+
+const BROKERS: i8 = 1;
+
+/// Serves a DescribeCluster request.
+pub fn handle(cx: &mut Cx<'_>, request: &Request) -> Result<Outcome, DecodeError> {
+    let version = request.api_version;
+    let message: DescribeClusterRequest = decode(&request.body, version)?;
+    let listener = cx.listener_name(request.listener);
+    if message.endpoint_type != BROKERS {
+        // The controller has no listener of its own here.
+        let (code, text) = match message.endpoint_type {
+            2 => (ErrorCode::MISMATCHED_ENDPOINT_TYPE, "this is a listener of a broker"),
+            _ => (ErrorCode::UNSUPPORTED_ENDPOINT_TYPE, "the endpoint type is not known"),
+        };
+        let response = DescribeClusterResponse {
+            error_code: code.code(),
+            error_message: Some(text),
+            ..Default::default()
+        };
+        return Ok(reply(&response, version));
+    }
+    let brokers = cx.image.cluster().brokers.values().filter(|b| !b.fenced || message.include_fenced_brokers);
+    let response = DescribeClusterResponse {
+        endpoint_type: BROKERS,
+        cluster_id: cx.image.cluster_id(),
+        controller_id: topics::controller_id(cx.image),
+        brokers: brokers
+            .filter_map(|b| {
+                let (broker_id, host, port, rack) = topics::endpoint(b, listener)?;
+                Some(DescribeClusterBroker { broker_id, host, port: port.into(), rack, is_fenced: b.fenced })
+            })
+            .collect(),
+        cluster_authorized_operations: match message.include_cluster_authorized_operations {
+            true => CLUSTER_OPERATIONS,
+            false => i32::MIN,
+        },
+        ..Default::default()
+    };
+    Ok(reply(&response, version))
+}

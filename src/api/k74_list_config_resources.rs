@@ -1,0 +1,49 @@
+//! ListConfigResources (key 74), versions 0 and 1 (KIP-1142; version 0 lists client metrics subscriptions, KIP-714).
+
+use crate::meta::image::ResourceType;
+use crate::wire::codec::{DecodeError, decode};
+use crate::wire::errors::ErrorCode;
+use crate::wire::messages::list_config_resources_request::ListConfigResourcesRequest;
+use crate::wire::messages::list_config_resources_response::{ConfigResource, ListConfigResourcesResponse};
+
+use super::cx::{Cx, Outcome, Request};
+use super::reply;
+
+/// Serves a ListConfigResources request.
+pub fn handle(cx: &mut Cx<'_>, request: &Request) -> Result<Outcome, DecodeError> {
+    let version = request.api_version;
+    let message: ListConfigResourcesRequest = decode(&request.body, version)?;
+    let kinds = match (version, message.resource_types.is_empty()) {
+        (0, _) => vec![ResourceType::ClientMetrics],
+        (_, true) => ResourceType::ALL.to_vec(),
+        (_, false) => {
+            let kinds: Option<Vec<_>> =
+                message.resource_types.iter().map(|t| ResourceType::from_id(*t)).collect();
+            match kinds {
+                Some(kinds) => kinds,
+                None => {
+                    let error_code = ErrorCode::UNSUPPORTED_VERSION.code();
+                    let response = ListConfigResourcesResponse { error_code, ..Default::default() };
+                    return Ok(reply(&response, version));
+                }
+            }
+        }
+    };
+    let mut names: Vec<(String, i8)> = Vec::new();
+    for kind in kinds {
+        match kind {
+            ResourceType::Topic => {
+                names.extend(cx.image.topics().iter().map(|t| (t.name.to_string(), kind.id())));
+            }
+            ResourceType::Broker | ResourceType::BrokerLogger => {
+                names.extend(cx.image.cluster().alive().map(|b| (b.broker_id.to_string(), kind.id())));
+            }
+            ResourceType::ClientMetrics | ResourceType::Group => {
+                names.extend(cx.image.configs().of_type(kind).map(|(name, _)| (name.to_string(), kind.id())));
+            }
+        }
+    }
+    let config_resources =
+        names.iter().map(|(resource_name, t)| ConfigResource { resource_name, resource_type: *t }).collect();
+    Ok(reply(&ListConfigResourcesResponse { config_resources, ..Default::default() }, version))
+}

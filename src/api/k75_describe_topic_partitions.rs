@@ -1,0 +1,89 @@
+//! DescribeTopicPartitions (key 75), version 0 (KIP-966): topics in pages, with their eligible leader replicas.
+
+use crate::wire::codec::{DecodeError, decode};
+use crate::wire::errors::ErrorCode;
+use crate::wire::messages::describe_topic_partitions_request::DescribeTopicPartitionsRequest;
+use crate::wire::messages::describe_topic_partitions_response::{
+    Cursor, DescribeTopicPartitionsResponse, DescribeTopicPartitionsResponsePartition,
+    DescribeTopicPartitionsResponseTopic,
+};
+
+use super::cx::{Cx, Outcome, Request};
+use super::k03_metadata::{TOPIC_OPERATIONS, offline};
+use super::{reply, topics};
+
+/// Serves a DescribeTopicPartitions request.
+pub fn handle(cx: &mut Cx<'_>, request: &Request) -> Result<Outcome, DecodeError> {
+    let message: DescribeTopicPartitionsRequest<'_> = decode(&request.body, request.api_version)?;
+    let limit = cx.config().network.max_request_partition_size_limit;
+    let mut left = message.response_partition_limit.min(limit).max(1) as usize;
+    let (from_topic, from_partition) = match &message.cursor {
+        Some(cursor) => (cursor.topic_name, cursor.partition_index),
+        None => ("", 0),
+    };
+    if from_partition < 0 {
+        return Ok(Outcome::Close("a cursor with a negative partition"));
+    }
+    let all = message.topics.is_empty();
+    let mut names: Vec<&str> = match all {
+        true => cx.image.topics().iter_from(from_topic).map(|t| &*t.name).collect(),
+        false => message.topics.iter().map(|t| t.name).filter(|n| *n >= from_topic).collect(),
+    };
+    names.sort_unstable();
+    names.dedup();
+    let mut response = DescribeTopicPartitionsResponse::default();
+    for name in names {
+        let Some(topic) = cx.image.topics().get(name) else {
+            response.topics.push(unknown(name));
+            continue;
+        };
+        let first = if name == from_topic { from_partition } else { 0 };
+        if left == 0 {
+            response.next_cursor = Some(Cursor { topic_name: name, partition_index: first });
+            break;
+        }
+        let page: Vec<_> = topic.partitions.range(first..).take(left).collect();
+        left -= page.len();
+        let last = page.last().map_or(first, |(i, _)| **i);
+        response.topics.push(DescribeTopicPartitionsResponseTopic {
+            name: Some(&topic.name),
+            topic_id: topic.id,
+            is_internal: topics::is_internal(&topic.name),
+            partitions: page.into_iter().map(|(i, p)| partition(cx, *i, p)).collect(),
+            topic_authorized_operations: TOPIC_OPERATIONS,
+            ..Default::default()
+        });
+        if topic.partitions.range(last + 1..).next().is_some() {
+            response.next_cursor = Some(Cursor { topic_name: name, partition_index: last + 1 });
+            break;
+        }
+    }
+    Ok(reply(&response, request.api_version))
+}
+
+fn unknown(name: &str) -> DescribeTopicPartitionsResponseTopic<'_> {
+    let error = match crate::meta::topic_name::validate(name) {
+        Ok(()) => ErrorCode::UNKNOWN_TOPIC_OR_PARTITION,
+        Err(_) => ErrorCode::INVALID_TOPIC_EXCEPTION,
+    };
+    DescribeTopicPartitionsResponseTopic { error_code: error.code(), name: Some(name), ..Default::default() }
+}
+
+fn partition(
+    cx: &Cx<'_>,
+    partition_index: i32,
+    state: &crate::meta::image::Partition,
+) -> DescribeTopicPartitionsResponsePartition {
+    let led = cx.image.cluster().is_active(state.leader);
+    DescribeTopicPartitionsResponsePartition {
+        error_code: if led { 0 } else { ErrorCode::LEADER_NOT_AVAILABLE.code() },
+        partition_index,
+        leader_id: if led { state.leader } else { -1 },
+        leader_epoch: state.leader_epoch,
+        replica_nodes: state.replicas.clone(),
+        isr_nodes: state.isr.clone(),
+        eligible_leader_replicas: Some(state.elr.clone()),
+        last_known_elr: Some(state.last_known_elr.clone()),
+        offline_replicas: offline(cx, state),
+    }
+}

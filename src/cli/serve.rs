@@ -1,0 +1,31 @@
+//! `ottla serve`.
+
+use super::settings::{self, Settings};
+use super::{CliError, ServeArgs};
+use crate::server::{self, ServeError, ServeOptions};
+use std::io::IsTerminal as _;
+
+/// Reads the configuration and runs a broker with it until it is told to stop.
+pub fn run(args: &ServeArgs) -> Result<(), CliError> {
+    tracing_subscriber::fmt()
+        .with_max_level(args.log)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .init();
+    let cores: Vec<(&str, &str)> = args.cores.iter().map(|cores| ("ottla.cores", cores.as_str())).collect();
+    let settings = settings::load(&args.settings, &cores)?;
+    for warning in &settings.warnings {
+        tracing::warn!("{warning}");
+    }
+    start(settings)
+}
+
+/// Hands over to the server.
+fn start(settings: Settings) -> Result<(), CliError> {
+    let Settings { config, cluster_id, .. } = settings;
+    server::serve(ServeOptions { config, cluster_id }).map_err(|error| match error {
+        ServeError::Config(text) => CliError::usage(text),
+        ServeError::Data(text) => CliError::data(text),
+        ServeError::Environment(text) | ServeError::Bug(text) => CliError::environment(text),
+    })
+}

@@ -1,0 +1,461 @@
+//! The loop of one core: events in, state changes to completion, then mail, replies and writes out.
+
+use std::sync::Arc;
+
+use crate::api::cx::{Cx, Node, Outcome, ParkedTable, Request, Step};
+use crate::api::fetch_session::FetchSessions;
+use crate::api::producer_ids::ProducerIdBlock;
+use crate::api::{self};
+use crate::base::prng::Prng;
+use crate::base::{ShardId, Ticks};
+use crate::io::{ConnId, Disk, Event, Sockets, World};
+use crate::net::{Net, NetEvent, Slot};
+use crate::shard::{Mail, Shard};
+use crate::wire::api::ApiKey;
+use crate::wire::codec::Writer;
+use crate::wire::frame::{self, FrameError};
+use crate::wire::record::Scratch;
+
+/// Where a core is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Serving,
+    /// No new connections or requests; what is in flight is finished.
+    Draining,
+    /// Partitions are being closed.
+    Closing,
+    Ended,
+}
+
+/// What a core asks of whoever runs it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Turned {
+    /// Go on.
+    More,
+    /// This broker may serve: its registration is in the metadata. Told once, by core 0.
+    Ready,
+    /// The loop is over; whether everything was closed cleanly.
+    Ended(bool),
+}
+
+/// What a core is made of.
+pub struct CoreParts {
+    /// The owner of partitions.
+    pub shard: Shard,
+    /// Connections.
+    pub net: Net,
+    /// This core.
+    pub id: ShardId,
+    /// The number of cores.
+    pub shards: usize,
+    /// What the process knows of itself.
+    pub node: Node,
+    /// Fetch sessions of this core.
+    pub session_slots: usize,
+    /// Seed of this core's random numbers.
+    pub seed: u64,
+    /// Asks for a volume's total and usable bytes.
+    pub volume: fn(&str) -> Option<(i64, i64)>,
+}
+
+/// One core.
+pub struct Core {
+    shard: Shard,
+    net: Net,
+    id: ShardId,
+    shards: usize,
+    node: Node,
+    volume: fn(&str) -> Option<(i64, i64)>,
+    sessions: FetchSessions,
+    producer_ids: ProducerIdBlock,
+    scratch: Scratch,
+    parked: ParkedTable,
+    last_request: u64,
+    outbox: Vec<(ShardId, Mail)>,
+    events: Vec<Event<Mail>>,
+    net_events: Vec<NetEvent>,
+    phase: Phase,
+    ready_told: bool,
+    /// On core 0, during shutdown: cores that have nothing in flight.
+    drained: usize,
+    drain_deadline: Ticks,
+    clean: bool,
+}
+
+/// How long a shutdown waits for requests in flight, milliseconds.
+const DRAIN_MS: i64 = 10_000;
+
+impl Core {
+    /// A core about to run.
+    pub fn new(parts: CoreParts) -> Core {
+        Core {
+            shard: parts.shard,
+            net: parts.net,
+            id: parts.id,
+            shards: parts.shards,
+            node: parts.node,
+            volume: parts.volume,
+            sessions: FetchSessions::new(parts.session_slots, Prng::new(parts.seed)),
+            producer_ids: ProducerIdBlock::default(),
+            scratch: Scratch::default(),
+            parked: ParkedTable::default(),
+            last_request: 0,
+            outbox: Vec::new(),
+            events: Vec::new(),
+            net_events: Vec::new(),
+            phase: Phase::Serving,
+            ready_told: false,
+            drained: 0,
+            drain_deadline: Ticks::NEVER,
+            clean: true,
+        }
+    }
+
+    /// Sends what was prepared before the first turn.
+    pub fn begin(&mut self, world: &mut dyn World<Mail>) {
+        let disk: &mut dyn Disk = world;
+        self.shard.begin(disk);
+        self.deliver(world);
+    }
+
+    /// The shard of this core.
+    pub fn shard(&mut self) -> &mut Shard {
+        &mut self.shard
+    }
+
+    /// The connections of this core.
+    pub fn net(&mut self) -> &mut Net {
+        &mut self.net
+    }
+
+    /// One turn of the loop: waits for events, handles them, sends what came of them.
+    pub fn turn(&mut self, world: &mut dyn World<Mail>) -> Turned {
+        let until = self
+            .net
+            .deadline()
+            .min(self.parked.deadline())
+            .min(self.shard.deadline())
+            .min(self.drain_deadline);
+        let mut events = std::mem::take(&mut self.events);
+        world.turn(until, &mut events);
+        for event in events.drain(..) {
+            self.on_event(world, event);
+        }
+        self.events = events;
+        self.handle_net(world);
+        self.expire(world);
+        self.deliver(world);
+        self.net.flush(world);
+        self.progress(world)
+    }
+
+    fn on_event(&mut self, world: &mut dyn World<Mail>, event: Event<Mail>) {
+        match event {
+            Event::Socket(event) => {
+                let now = world.now();
+                let sockets: &mut dyn Sockets = world;
+                self.net.on_event(now, event, sockets, &mut self.net_events);
+            }
+            Event::Disk(token, outcome) => {
+                let disk: &mut dyn Disk = world;
+                self.shard.on_disk(disk, token, outcome);
+            }
+            Event::Mail(_, mail) => self.on_mail(world, mail),
+            Event::Stop => self.stop(world),
+        }
+    }
+
+    fn on_mail(&mut self, world: &mut dyn World<Mail>, mail: Mail) {
+        match mail {
+            Mail::Connection(listener, socket) => {
+                if self.phase == Phase::Serving {
+                    let now = world.now();
+                    let sockets: &mut dyn Sockets = world;
+                    self.net.adopt(now, listener, socket, sockets, &mut self.net_events);
+                }
+            }
+            Mail::ConnectionGone(shard, peer) => self.net.released(shard, peer),
+            Mail::Job { reply_to, image, job } => {
+                let disk: &mut dyn Disk = world;
+                self.shard.run(disk, reply_to, image, job);
+            }
+            Mail::Done(reply_to, done) => self.done(world, reply_to.request, reply_to.part, done),
+            Mail::Forget(reply_to) => self.shard.forget(reply_to),
+            Mail::Metadata(image, delta) => {
+                let disk: &mut dyn Disk = world;
+                self.shard.on_metadata(disk, image, &delta);
+            }
+            Mail::Drain => self.drain(world),
+            Mail::Drained(_) => self.drained += 1,
+            Mail::Close => self.phase = Phase::Closing,
+        }
+    }
+
+    /// Frames that have arrived become requests.
+    fn handle_net(&mut self, world: &mut dyn World<Mail>) {
+        let mut events = std::mem::take(&mut self.net_events);
+        for event in events.drain(..) {
+            match event {
+                NetEvent::Frame { slot, frame, peer, listener } => {
+                    self.frame(world, slot, frame, peer, listener)
+                }
+                NetEvent::Gone { conn, peer } => {
+                    self.gone(world, conn);
+                    if self.id.0 != 0 {
+                        self.outbox.push((ShardId(0), Mail::ConnectionGone(self.id, peer.ip())));
+                    }
+                }
+                NetEvent::Handover { listener, socket, to } => {
+                    self.outbox.push((to, Mail::Connection(listener, socket)));
+                }
+            }
+        }
+        self.net_events = events;
+    }
+
+    fn frame(
+        &mut self,
+        world: &mut dyn World<Mail>,
+        slot: Slot,
+        frame: bytes::Bytes,
+        peer: std::net::SocketAddr,
+        listener: u32,
+    ) {
+        let (header, body_at) = match frame::read_request(&frame) {
+            Ok((header, rest)) => (header, frame.len() - rest.remaining()),
+            Err(error) => {
+                let why = match error {
+                    FrameError::Header(_) => "a malformed request header",
+                    FrameError::UnknownApi { .. } => "an API that we do not know",
+                    _ => "a version that we do not know",
+                };
+                tracing::warn!(%peer, %error, "the connection is closed: {why}");
+                return self.net.close_after(slot);
+            }
+        };
+        let request = Request {
+            slot,
+            api_key: header.api_key,
+            api_version: header.api_version,
+            correlation_id: header.correlation_id,
+            client_id: header.client_id.map(Arc::from),
+            body: frame.slice(body_at..),
+            peer,
+            listener,
+        };
+        let route = api::find(request.api_key);
+        let outcome = match route {
+            Some(route) if route.versions.contains(&request.api_version) => {
+                let handle = route.handle;
+                self.with_cx(world, |cx| handle(cx, &request)).unwrap_or_else(|error| {
+                    tracing::warn!(%peer, %error, "the connection is closed: a malformed request");
+                    Outcome::Close("a malformed request")
+                })
+            }
+            _ if request.api_key == ApiKey::ApiVersions => Outcome::body(api::unsupported_api_versions()),
+            _ => Outcome::Close("an API or a version that ApiVersions does not offer"),
+        };
+        self.settle_request(request, outcome);
+    }
+
+    fn settle_request(&mut self, request: Request, outcome: Outcome) {
+        match outcome {
+            Outcome::Parked(parked) => {
+                let kept = Request { body: bytes::Bytes::new(), ..request };
+                self.parked.insert(kept, parked);
+            }
+            other => self.answer(&request, other),
+        }
+    }
+
+    fn answer(&mut self, request: &Request, outcome: Outcome) {
+        match outcome {
+            Outcome::Reply(parts) => {
+                let known =
+                    api::find(request.api_key).is_some_and(|r| r.versions.contains(&request.api_version));
+                let version = if known { request.api_version } else { 0 };
+                let mut header = Writer::new();
+                let written = frame::write_response_header(
+                    &mut header,
+                    request.api_key,
+                    version,
+                    request.correlation_id,
+                );
+                let Ok(header) = written.and_then(|()| header.finish()) else {
+                    return self.net.close_after(request.slot);
+                };
+                let mut all = Vec::with_capacity(parts.len() + 1);
+                all.push(header.into());
+                all.extend(parts);
+                self.net.reply(request.slot, all);
+            }
+            Outcome::Silent => self.net.no_reply(request.slot),
+            Outcome::Close(why) => {
+                tracing::warn!(peer = %request.peer, api = ?request.api_key, version = request.api_version, "the connection is closed: {why}");
+                self.net.close_after(request.slot);
+            }
+            Outcome::Parked(_) => unreachable!("a parked request is parked once"),
+        }
+    }
+
+    fn with_cx<R>(&mut self, world: &mut dyn World<Mail>, call: impl FnOnce(&mut Cx<'_>) -> R) -> R {
+        let (image, effective) = self.shard.metadata();
+        let mut cx = Cx {
+            now: world.now(),
+            wall_ms: world.wall_ms(),
+            shard: self.id,
+            shards: self.shards,
+            image,
+            effective,
+            node: &self.node,
+            volume: self.volume,
+            scratch: &mut self.scratch,
+            sessions: &mut self.sessions,
+            producer_ids: &mut self.producer_ids,
+            outbox: &mut self.outbox,
+            last_id: &mut self.last_request,
+        };
+        call(&mut cx)
+    }
+
+    /// The answer to a job has come.
+    fn done(&mut self, world: &mut dyn World<Mail>, id: u64, part: u32, done: crate::shard::Done) {
+        let Some(mut entry) = self.parked.take(id) else { return };
+        let step = self.with_cx(world, |cx| entry.waiting.done(cx, id, part, done));
+        self.step(id, entry, step);
+    }
+
+    fn step(&mut self, id: u64, entry: crate::api::cx::Entry, step: Step) {
+        match step {
+            Step::Wait => self.parked.put_back(id, entry),
+            Step::Finish(outcome) => {
+                self.parked.finish(id, &entry);
+                self.answer(&entry.request, outcome);
+            }
+        }
+    }
+
+    /// A connection is gone: nobody waits for its requests any more. Those that only wait for time to pass end now; the
+    /// others end when their owners answer.
+    fn gone(&mut self, world: &mut dyn World<Mail>, conn: ConnId) {
+        for id in self.parked.of_conn(conn) {
+            let Some(mut entry) = self.parked.take(id) else { continue };
+            let step = self.with_cx(world, |cx| entry.waiting.expired(cx, id));
+            self.step(id, entry, step);
+        }
+    }
+
+    fn expire(&mut self, world: &mut dyn World<Mail>) {
+        let now = world.now();
+        while let Some(id) = self.parked.pop_expired(now) {
+            let Some(mut entry) = self.parked.take(id) else { continue };
+            let step = self.with_cx(world, |cx| entry.waiting.expired(cx, id));
+            self.step(id, entry, step);
+        }
+        if self.shard.deadline() <= now {
+            let disk: &mut dyn Disk = world;
+            self.shard.expire(disk);
+        }
+        if self.net.deadline() <= now {
+            let sockets: &mut dyn Sockets = world;
+            self.net.expire(now, sockets);
+        }
+    }
+
+    /// Sends mail; what is for this core is handled at once, until nothing is left.
+    fn deliver(&mut self, world: &mut dyn World<Mail>) {
+        loop {
+            self.outbox.append(&mut self.shard.take_outbox());
+            if self.outbox.is_empty() {
+                return;
+            }
+            for (to, mail) in std::mem::take(&mut self.outbox) {
+                if to == self.id {
+                    self.on_mail(world, mail);
+                } else {
+                    world.post(to, mail);
+                }
+            }
+        }
+    }
+
+    /// Core 0 was asked to stop: every core is told to finish.
+    fn stop(&mut self, world: &mut dyn World<Mail>) {
+        tracing::info!("stopping: no new connections; finishing what is in flight");
+        for shard in 0..self.shards {
+            if shard != usize::from(self.id.0) {
+                world.post(ShardId(shard as u16), Mail::Drain);
+            }
+        }
+        self.drain(world);
+    }
+
+    fn drain(&mut self, world: &mut dyn World<Mail>) {
+        if self.phase != Phase::Serving {
+            return;
+        }
+        self.phase = Phase::Draining;
+        self.drain_deadline = world.now().plus_ms(DRAIN_MS);
+        let sockets: &mut dyn Sockets = world;
+        self.net.drain(sockets);
+        // Long polls are answered now, with what there is.
+        for id in self.parked.all() {
+            let Some(mut entry) = self.parked.take(id) else { continue };
+            let step = self.with_cx(world, |cx| entry.waiting.expired(cx, id));
+            self.step(id, entry, step);
+        }
+    }
+
+    fn progress(&mut self, world: &mut dyn World<Mail>) -> Turned {
+        match self.phase {
+            Phase::Serving => return self.tell_ready(),
+            Phase::Draining => {
+                let late = world.now() >= self.drain_deadline;
+                let idle = self.net.is_drained() && self.parked.is_empty() && self.shard.is_idle();
+                if (idle || late) && self.drain_deadline != Ticks::NEVER {
+                    if late {
+                        tracing::warn!(
+                            core = self.id.0,
+                            "some requests were still in flight when the broker stopped"
+                        );
+                    }
+                    self.drain_deadline = Ticks::NEVER;
+                    self.outbox.push((ShardId(0), Mail::Drained(self.id)));
+                    self.deliver(world);
+                }
+                if self.id.0 == 0 && self.drained == self.shards {
+                    for shard in 0..self.shards {
+                        self.outbox.push((ShardId(shard as u16), Mail::Close));
+                    }
+                    self.drained = 0;
+                    self.deliver(world);
+                }
+            }
+            Phase::Closing | Phase::Ended => {}
+        }
+        if self.phase == Phase::Closing && (self.shard.is_idle() || self.close_late(world)) {
+            self.clean = self.shard.close_clean(world.files());
+            self.phase = Phase::Ended;
+            // The mail of this turn still has to leave: the other cores wait for it.
+            let mut rest = Vec::new();
+            world.turn(world.now(), &mut rest);
+            return Turned::Ended(self.clean);
+        }
+        Turned::More
+    }
+
+    fn close_late(&mut self, world: &mut dyn World<Mail>) -> bool {
+        if self.drain_deadline == Ticks::NEVER {
+            self.drain_deadline = world.now().plus_ms(DRAIN_MS);
+        }
+        world.now() >= self.drain_deadline
+    }
+
+    fn tell_ready(&mut self) -> Turned {
+        if self.ready_told || self.id.0 != 0 || !self.shard.is_registered() {
+            return Turned::More;
+        }
+        self.ready_told = true;
+        Turned::Ready
+    }
+}

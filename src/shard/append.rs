@@ -1,0 +1,180 @@
+//! Appends: in, and acknowledged when durable.
+
+use crate::base::limits::PARTITION_PENDING_BYTES_MAX;
+use crate::base::{Offset, WallMs};
+use crate::io::Disk;
+use crate::log::{AppendError, AppendInfo, AppendOrigin, LogError};
+use crate::wire::errors::ErrorCode;
+
+use super::partitions::Waiter;
+use super::{AppendDone, AppendPart, Done, Job, ReplyTo, Shard};
+
+/// An append whose parts are not all durable.
+pub(super) struct AppendJob {
+    reply_to: ReplyTo,
+    outcomes: Vec<AppendDone>,
+    outstanding: usize,
+}
+
+impl Shard {
+    pub(super) fn append(
+        &mut self,
+        disk: &mut dyn Disk,
+        reply_to: ReplyTo,
+        parts: Vec<AppendPart>,
+        durable: bool,
+    ) {
+        if parts.iter().any(|p| self.is_backlogged(p)) {
+            // The disk is behind: the job waits, its frame stays in the connection's budget, and the client slows.
+            self.deferred.push((reply_to, -1, Job::Append { parts, durable }));
+            return;
+        }
+        let number = self.number();
+        let now_ms = disk.wall_ms();
+        let mut job = AppendJob { reply_to, outcomes: Vec::with_capacity(parts.len()), outstanding: 0 };
+        for (place, part) in parts.iter().enumerate() {
+            let waiter = if durable { Waiter::Job(number, place) } else { Waiter::Nobody };
+            let outcome = match self.append_part(disk, part, now_ms, waiter) {
+                Ok((done, waits)) => {
+                    job.outstanding += usize::from(waits);
+                    done
+                }
+                Err(refused) => refused,
+            };
+            job.outcomes.push(outcome);
+        }
+        if job.outstanding == 0 {
+            self.answer(reply_to, Done::Append(job.outcomes));
+        } else {
+            self.append_jobs.insert(number, job);
+        }
+    }
+
+    fn is_backlogged(&mut self, part: &AppendPart) -> bool {
+        let log = self.partitions.find(part.key).and_then(|(_, hosted)| hosted.log());
+        log.is_some_and(|log| log.pending_bytes() > PARTITION_PENDING_BYTES_MAX)
+    }
+
+    /// Appends one part; tells whether its waiter was left to wait.
+    fn append_part(
+        &mut self,
+        disk: &mut dyn Disk,
+        part: &AppendPart,
+        now_ms: WallMs,
+        waiter: Waiter,
+    ) -> Result<(AppendDone, bool), AppendDone> {
+        let in_sync = self.in_sync(part);
+        let leader_epoch = self.leader_epoch(part.key);
+        let (slot, _) = self.open_partition(part.key).map_err(|code| AppendDone::error(code, None))?;
+        if in_sync < part.min_insync {
+            return Err(AppendDone::error(ErrorCode::NOT_ENOUGH_REPLICAS, None));
+        }
+        let info = AppendInfo {
+            origin: AppendOrigin::Client,
+            leader_epoch,
+            now_ms,
+            timestamp: part.timestamp,
+            transaction_version: 0,
+        };
+        let appended = self.with_log(disk, slot, |log, env, _| {
+            (log.append(env, &part.batches, info), log.durable_end_offset())
+        });
+        let Some((appended, durable_end)) = appended else {
+            return Err(AppendDone::error(ErrorCode::NOT_LEADER_OR_FOLLOWER, None));
+        };
+        let appended = appended.map_err(|e| AppendDone::error(append_error_code(&e), Some(e.to_string())))?;
+        let end = appended.last_offset + 1;
+        let waits = end > durable_end;
+        if let Some(hosted) = self.partitions.get(slot).filter(|_| waits) {
+            let bytes = if appended.duplicate { 0 } else { part.batches.len() };
+            hosted.wait(end, bytes, waiter);
+        }
+        let done = AppendDone {
+            error: ErrorCode::NONE,
+            base_offset: appended.base_offset,
+            log_append_time_ms: appended.log_append_time_ms,
+            log_start_offset: appended.log_start_offset,
+            message: None,
+        };
+        Ok((done, waits && waiter != Waiter::Nobody))
+    }
+
+    fn in_sync(&self, part: &AppendPart) -> i32 {
+        let topic = self.image.topics().get_by_id(part.key.topic_id);
+        topic.and_then(|t| t.partitions.get(&part.key.partition)).map_or(0, |p| p.isr.len() as i32)
+    }
+
+    /// Everything below `end` is on the device: it becomes visible, and who waited is told.
+    pub(super) fn durable(&mut self, disk: &mut dyn Disk, slot: u32, end: Offset) {
+        let Some(hosted) = self.partitions.get(slot) else { return };
+        let (waiters, bytes) = hosted.release(end);
+        for waiter in waiters {
+            self.resolve(disk, slot, waiter, None);
+        }
+        self.count_for_watches(slot, bytes);
+        self.retry_deferred |= !self.deferred.is_empty();
+    }
+
+    /// The log takes no more: who waits is told.
+    pub(super) fn log_failed(&mut self, disk: &mut dyn Disk, slot: u32, error: &LogError) {
+        let Some(hosted) = self.partitions.get(slot) else { return };
+        tracing::error!(partition = %hosted.name, %error, "the partition is fenced: it takes no more records until a restart");
+        self.fail_waiters(disk, slot, ErrorCode::KAFKA_STORAGE_ERROR);
+    }
+
+    pub(super) fn fail_waiters(&mut self, disk: &mut dyn Disk, slot: u32, code: ErrorCode) {
+        let waiters = self.partitions.get(slot).map(super::Hosted::give_up).unwrap_or_default();
+        for waiter in waiters {
+            self.resolve(disk, slot, waiter, Some(code));
+        }
+        self.retry_deferred = true;
+    }
+
+    fn resolve(&mut self, disk: &mut dyn Disk, slot: u32, waiter: Waiter, error: Option<ErrorCode>) {
+        match waiter {
+            Waiter::Nobody | Waiter::Controller => {}
+            Waiter::Job(number, place) => self.resolve_part(number, place, error),
+            Waiter::Coordinator(append) => self.group_appended(disk, slot, append, error),
+        }
+    }
+
+    fn resolve_part(&mut self, number: u64, place: usize, error: Option<ErrorCode>) {
+        let Some(job) = self.append_jobs.get_mut(&number) else { return };
+        if let Some(code) = error {
+            job.outcomes[place] = AppendDone::error(code, None);
+        }
+        job.outstanding -= 1;
+        if job.outstanding > 0 {
+            return;
+        }
+        if let Some(job) = self.append_jobs.remove(&number) {
+            self.answer(job.reply_to, Done::Append(job.outcomes));
+        }
+    }
+}
+
+/// Kafka's code for a refused append.
+pub fn append_error_code(error: &AppendError) -> ErrorCode {
+    match error {
+        AppendError::Log(e) => log_error_code(e),
+        AppendError::OutOfOrderSequence { .. } => ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER,
+        AppendError::InvalidProducerEpoch { .. } => ErrorCode::INVALID_PRODUCER_EPOCH,
+        AppendError::InvalidTransactionState(_) => ErrorCode::INVALID_TXN_STATE,
+        AppendError::CoordinatorFenced { .. } => ErrorCode::TRANSACTION_COORDINATOR_FENCED,
+        AppendError::DuplicateSequence(_) => ErrorCode::DUPLICATE_SEQUENCE_NUMBER,
+        AppendError::TooLarge { .. } => ErrorCode::RECORD_LIST_TOO_LARGE,
+        AppendError::Malformed(_) => ErrorCode::CORRUPT_MESSAGE,
+        AppendError::Backlog(_) => ErrorCode::REQUEST_TIMED_OUT,
+    }
+}
+
+/// Kafka's code for a failed operation on a log.
+pub fn log_error_code(error: &LogError) -> ErrorCode {
+    match error {
+        LogError::Storage { .. } | LogError::Fenced(_) | LogError::Corrupt { .. } => {
+            ErrorCode::KAFKA_STORAGE_ERROR
+        }
+        LogError::OffsetOutOfRange { .. } => ErrorCode::OFFSET_OUT_OF_RANGE,
+        LogError::Closed => ErrorCode::NOT_LEADER_OR_FOLLOWER,
+    }
+}

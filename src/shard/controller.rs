@@ -1,0 +1,544 @@
+//! The controller and the metadata log, on core 0: requests become records, records become durable, and only then
+//! replies leave and the new image goes to every core.
+
+use std::collections::VecDeque;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::base::prng::Prng;
+use crate::base::{Offset, ShardId, Ticks, TopicId, Uuid};
+use crate::io::{Disk, DiskOutcome, FileJob, Files};
+use crate::log::{AppendInfo, AppendOrigin, Env, LogEffect, Partition};
+use crate::meta::controller::{
+    AlterConfigsReply, ApiError, BrokerRegistration, Context, Controller, CreatePartitionsReply,
+    CreateTopicsReply, Decision, DeleteTopicsReply,
+};
+use crate::meta::image::Loader;
+use crate::meta::record::MetadataRecord;
+use crate::raft::{Effect, Input, Raft, SnapshotId, SnapshotPolicy, VoterSet, write_snapshot};
+use crate::wire::api::ApiKey;
+use crate::wire::codec::{DecodeError, Message, decode, encode};
+use crate::wire::errors::ErrorCode;
+use crate::wire::messages::allocate_producer_ids_request::AllocateProducerIdsRequest;
+use crate::wire::messages::allocate_producer_ids_response::AllocateProducerIdsResponse;
+use crate::wire::messages::alter_configs_request::AlterConfigsRequest;
+use crate::wire::messages::create_partitions_request::CreatePartitionsRequest;
+use crate::wire::messages::create_topics_request::CreateTopicsRequest;
+use crate::wire::messages::create_topics_response::{CreatableTopicResult, CreateTopicsResponse};
+use crate::wire::messages::delete_topics_request::DeleteTopicsRequest;
+use crate::wire::messages::delete_topics_response::{DeletableTopicResult, DeleteTopicsResponse};
+use crate::wire::messages::incremental_alter_configs_request::IncrementalAlterConfigsRequest;
+
+use super::{ControlJob, Done, Mail, ReplyTo, Shard};
+
+/// The place of the metadata log among core 0's tokens: no partition of a topic has it.
+pub const SLOT: u32 = 0;
+const SNAPSHOT_TAG: u32 = u32::MAX;
+/// Kafka's name for the file with this node's vote.
+pub const QUORUM_STATE_FILE: &str = "quorum-state";
+
+/// A reply that waits until everything it reveals is durable.
+struct Pending {
+    end_offset: Offset,
+    reply_to: ReplyTo,
+    body: Vec<u8>,
+}
+
+/// Records that are in the log and not committed.
+struct Uncommitted {
+    offset: Offset,
+    record: MetadataRecord,
+}
+
+/// The controller of this node.
+pub struct ControllerHost {
+    controller: Controller,
+    loader: Loader,
+    raft: Raft,
+    policy: SnapshotPolicy,
+    registration: BrokerRegistration,
+    log: Box<Partition>,
+    dir: PathBuf,
+    uncommitted: VecDeque<Uncommitted>,
+    pending: VecDeque<Pending>,
+    random: Prng,
+    snapshot_in_flight: bool,
+    failed: bool,
+}
+
+impl ControllerHost {
+    /// A controller that is about to lead: everything in `log` has been replayed to `controller` and `raft`.
+    pub fn new(
+        controller: Controller,
+        raft: Raft,
+        policy: SnapshotPolicy,
+        registration: BrokerRegistration,
+        log: Box<Partition>,
+        seed: u64,
+    ) -> ControllerHost {
+        ControllerHost {
+            loader: Loader::new(controller.image().clone()),
+            controller,
+            raft,
+            policy,
+            registration,
+            dir: log.dir().to_path_buf(),
+            log,
+            uncommitted: VecDeque::new(),
+            pending: VecDeque::new(),
+            random: Prng::new(seed),
+            snapshot_in_flight: false,
+            failed: false,
+        }
+    }
+
+    pub(super) fn is_idle(&self) -> bool {
+        self.pending.is_empty() && !self.snapshot_in_flight && self.log.is_idle()
+    }
+
+    pub(super) fn deadline(&self) -> Ticks {
+        Ticks::NEVER
+    }
+
+    fn end_offset(&self) -> Offset {
+        self.log.log_end_offset()
+    }
+
+    /// Appends the records of a decision as one batch, and replays them at once: the next decision sees them.
+    fn propose(&mut self, env: &mut Env<'_>, records: Vec<MetadataRecord>) -> Result<(), ErrorCode> {
+        if self.failed {
+            return Err(ErrorCode::NOT_CONTROLLER);
+        }
+        if records.is_empty() {
+            return Ok(());
+        }
+        let base = self.end_offset();
+        let bug = |error: &dyn std::fmt::Display| {
+            tracing::error!(%error, "metadata records could not be written: please report this");
+            ErrorCode::UNKNOWN_SERVER_ERROR
+        };
+        let version = self.controller.metadata_version();
+        let values: Result<Vec<Vec<u8>>, _> = records.iter().map(|r| r.encode(version)).collect();
+        let values = values.map_err(|e| bug(&e))?;
+        let mut effects = Vec::new();
+        self.raft
+            .step(env.disk.now(), env.disk.wall_ms(), Input::Propose(&values), &mut effects)
+            .map_err(|e| bug(&e))?;
+        self.append(env, effects)?;
+        let epoch = self.raft.epoch();
+        for (i, record) in records.into_iter().enumerate() {
+            let offset = base + i as Offset;
+            if let Err(error) = self.controller.replay(offset, epoch, &record) {
+                tracing::error!(%error, "a metadata record of ours does not apply: please report this");
+                self.failed = true;
+                return Err(ErrorCode::UNKNOWN_SERVER_ERROR);
+            }
+            self.uncommitted.push_back(Uncommitted { offset, record });
+        }
+        Ok(())
+    }
+
+    /// Appends what the quorum says.
+    fn append(&mut self, env: &mut Env<'_>, effects: Vec<Effect>) -> Result<(), ErrorCode> {
+        for effect in effects {
+            let Effect::Append { bytes, .. } = effect else { continue };
+            let info = AppendInfo {
+                origin: AppendOrigin::RaftLeader,
+                leader_epoch: self.raft.epoch(),
+                now_ms: env.disk.wall_ms(),
+                timestamp: None,
+                transaction_version: 0,
+            };
+            self.policy.committed(bytes.len());
+            self.log.append(env, &bytes, info).map_err(|error| {
+                tracing::error!(%error, "the metadata log takes no records");
+                self.failed = true;
+                ErrorCode::KAFKA_STORAGE_ERROR
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Everything below `durable` is on the device: what is committed by that is applied.
+    fn commit(&mut self, disk: &dyn Disk, durable: Offset) {
+        let mut effects = Vec::new();
+        if self.raft.step(disk.now(), disk.wall_ms(), Input::Durable(durable), &mut effects).is_err() {
+            return;
+        }
+        for effect in effects {
+            if let Effect::Committed { high_watermark } = effect {
+                self.apply(high_watermark);
+            }
+        }
+    }
+
+    fn apply(&mut self, end: Offset) {
+        while self.uncommitted.front().is_some_and(|u| u.offset < end) {
+            let Some(done) = self.uncommitted.pop_front() else { break };
+            if let Err(error) = self.loader.replay(done.offset, self.raft.epoch(), &done.record) {
+                tracing::error!(%error, "a committed metadata record does not apply: please report this");
+            }
+        }
+        // Control batches hold no metadata, but the image has seen them too.
+        if self.loader.image().offset() < end - 1 {
+            self.loader.advance(end - 1, self.raft.epoch());
+        }
+    }
+}
+
+impl Shard {
+    /// Gives this shard the controller.
+    pub fn host_controller(&mut self, host: ControllerHost) {
+        self.controller = Some(Box::new(host));
+    }
+
+    /// A request for the controller.
+    pub(super) fn control(&mut self, disk: &mut dyn Disk, reply_to: ReplyTo, job: ControlJob) {
+        let Some(mut host) = self.controller.take() else {
+            return self.answer(reply_to, Done::Body(Err(ErrorCode::NOT_CONTROLLER)));
+        };
+        match self.decide(disk, &mut host, &job) {
+            Ok(body) => {
+                let end_offset = host.end_offset();
+                host.pending.push_back(Pending { end_offset, reply_to, body });
+                let mut effects = Vec::new();
+                host.log.sync_now(&mut Env { disk, cache: &mut self.cache }, &mut effects);
+                self.controller = Some(host);
+                self.controller_effects(disk, effects);
+                self.release_replies();
+            }
+            Err(error) => {
+                tracing::warn!(%error, "a request for the controller could not be read");
+                self.controller = Some(host);
+                self.answer(reply_to, Done::Body(Err(ErrorCode::INVALID_REQUEST)));
+            }
+        }
+    }
+
+    /// Decides, proposes, and gives the reply for when that is durable.
+    fn decide(
+        &mut self,
+        disk: &mut dyn Disk,
+        host: &mut ControllerHost,
+        job: &ControlJob,
+    ) -> Result<Vec<u8>, DecodeError> {
+        let version = job.api_version;
+        let config = self.effective.broker().clone();
+        let mut random = host.random.clone();
+        let mut ids = Prng::new(random.next_u64());
+        let mut new_topic_id = || random_uuid(&mut ids);
+        let mut context = Context { config: &config, random: &mut random, new_topic_id: &mut new_topic_id };
+        let env = &mut Env { disk, cache: &mut self.cache };
+        let body = match job.api_key {
+            ApiKey::CreateTopics => {
+                let request: CreateTopicsRequest<'_> = decode(&job.body, version)?;
+                let decided = host.controller.create_topics(&mut context, &request);
+                let decided =
+                    decided.map(|d| if request.validate_only { Decision::reply(d.reply) } else { d });
+                answer(host, env, decided, |outcome| match outcome {
+                    Ok(reply) => body(&CreateTopicsReply::to_wire(reply), version),
+                    Err(error) => body(&create_topics_refused(&request, error), version),
+                })
+            }
+            ApiKey::DeleteTopics => {
+                let request: DeleteTopicsRequest<'_> = decode(&job.body, version)?;
+                let decided = host.controller.delete_topics(&context, &request, version);
+                answer(host, env, decided, |outcome| match outcome {
+                    Ok(reply) => body(&DeleteTopicsReply::to_wire(reply, version), version),
+                    Err(error) => body(&delete_topics_refused(&request, error, version), version),
+                })
+            }
+            ApiKey::CreatePartitions => {
+                let request: CreatePartitionsRequest<'_> = decode(&job.body, version)?;
+                let decided = host.controller.create_partitions(&mut context, &request);
+                let decided = if request.validate_only { Decision::reply(decided.reply) } else { decided };
+                answer(host, env, Ok(decided), |outcome| {
+                    outcome.map_or_else(|_| Vec::new(), |r| body(&CreatePartitionsReply::to_wire(r), version))
+                })
+            }
+            ApiKey::IncrementalAlterConfigs => {
+                let request: IncrementalAlterConfigsRequest<'_> = decode(&job.body, version)?;
+                let decided = host.controller.incremental_alter_configs(&context, &request);
+                let decided = if request.validate_only { Decision::reply(decided.reply) } else { decided };
+                answer(host, env, Ok(decided), |outcome| {
+                    outcome
+                        .map_or_else(|_| Vec::new(), |r| body(&AlterConfigsReply::to_incremental(r), version))
+                })
+            }
+            ApiKey::AlterConfigs => {
+                let request: AlterConfigsRequest<'_> = decode(&job.body, version)?;
+                let decided = host.controller.alter_configs(&context, &request);
+                let decided = if request.validate_only { Decision::reply(decided.reply) } else { decided };
+                answer(host, env, Ok(decided), |outcome| {
+                    outcome.map_or_else(|_| Vec::new(), |r| body(&AlterConfigsReply::to_legacy(r), version))
+                })
+            }
+            ApiKey::AllocateProducerIds => {
+                let request: AllocateProducerIdsRequest = decode(&job.body, version)?;
+                let decided = host.controller.allocate_producer_ids(request.broker_id, request.broker_epoch);
+                answer(host, env, decided, |outcome| match outcome {
+                    Ok(block) => body(
+                        &AllocateProducerIdsResponse {
+                            producer_id_start: block.first,
+                            producer_id_len: block.len,
+                            ..Default::default()
+                        },
+                        version,
+                    ),
+                    Err(error) => body(
+                        &AllocateProducerIdsResponse { error_code: error.code, ..Default::default() },
+                        version,
+                    ),
+                })
+            }
+            ApiKey::DescribeQuorum => {
+                let request = decode(&job.body, version)?;
+                body(&host.raft.describe(&request, env.disk.wall_ms()), version)
+            }
+            _ => Vec::new(),
+        };
+        host.random = Prng::new(random.next_u64());
+        Ok(body)
+    }
+
+    pub(super) fn controller_on_disk(&mut self, disk: &mut dyn Disk, tag: u32, outcome: DiskOutcome) {
+        let Some(host) = self.controller.as_mut() else { return };
+        if tag == SNAPSHOT_TAG {
+            host.snapshot_in_flight = false;
+            if let DiskOutcome::Job(Err(error)) = outcome {
+                tracing::error!(%error, dir = %host.dir.display(), "the metadata snapshot could not be written");
+            }
+            return;
+        }
+        let mut effects = Vec::new();
+        host.log.on_disk(&mut Env { disk, cache: &mut self.cache }, tag, outcome, &mut effects);
+        self.controller_effects(disk, effects);
+        self.release_replies();
+    }
+
+    fn controller_effects(&mut self, disk: &mut dyn Disk, effects: Vec<LogEffect>) {
+        for effect in effects {
+            match effect {
+                LogEffect::Flushed { upto } => {
+                    let Some(host) = self.controller.as_mut() else { return };
+                    host.commit(disk, upto);
+                    if let Some((image, delta)) = host.loader.publish() {
+                        self.publish(&image, delta);
+                    }
+                    self.snapshot_if_due(disk);
+                }
+                LogEffect::Failed { error } => {
+                    tracing::error!(%error, "the metadata log failed: no topic or configuration can be changed until a restart");
+                    self.fail_controller();
+                }
+                LogEffect::Warning(text) => tracing::warn!("{text}"),
+                _ => {}
+            }
+        }
+    }
+
+    fn fail_controller(&mut self) {
+        let Some(host) = self.controller.as_mut() else { return };
+        host.failed = true;
+        let pending = std::mem::take(&mut host.pending);
+        for p in pending {
+            self.answer(p.reply_to, Done::Body(Err(ErrorCode::KAFKA_STORAGE_ERROR)));
+        }
+    }
+
+    /// Sends the new image everywhere, this core included. Mail keeps its order, so a reply that follows is never
+    /// ahead of the image that it speaks of.
+    fn publish(&mut self, image: &Arc<crate::meta::image::Image>, delta: crate::meta::image::Delta) {
+        let delta = Arc::new(delta);
+        for shard in 0..self.shards {
+            self.outbox.push((ShardId(shard as u16), Mail::Metadata(image.clone(), delta.clone())));
+        }
+    }
+
+    fn release_replies(&mut self) {
+        let Some(host) = self.controller.as_mut() else { return };
+        let durable = host.loader.image().offset() + 1;
+        let mut ready = Vec::new();
+        while host.pending.front().is_some_and(|p| p.end_offset <= durable) {
+            let Some(p) = host.pending.pop_front() else { break };
+            ready.push((p.reply_to, p.body));
+        }
+        for (reply_to, body) in ready {
+            self.answer(reply_to, Done::Body(Ok(body)));
+        }
+    }
+
+    fn snapshot_if_due(&mut self, disk: &mut dyn Disk) {
+        let Some(host) = self.controller.as_mut() else { return };
+        let now_ms = disk.wall_ms();
+        if host.snapshot_in_flight || !host.policy.is_due(now_ms) || host.loader.in_transaction() {
+            return;
+        }
+        host.policy.taken(now_ms);
+        let image = host.loader.image();
+        let id = SnapshotId { offset: image.offset() + 1, epoch: image.epoch() };
+        let version = host.controller.metadata_version();
+        let values: Result<Vec<Vec<u8>>, _> = image.to_records().iter().map(|r| r.encode(version)).collect();
+        match values {
+            Ok(values) => {
+                let none = VoterSet::default();
+                let voters = host.raft.voters().unwrap_or(&none);
+                let bytes = write_snapshot(id, now_ms, host.raft.kraft_version(), voters, values, now_ms);
+                host.snapshot_in_flight = true;
+                let job = FileJob::WriteAtomic(host.dir.join(id.file_name()), bytes);
+                disk.background(job, super::partitions::token(SLOT, SNAPSHOT_TAG));
+            }
+            Err(error) => {
+                tracing::error!(%error, "the metadata snapshot could not be made: please report this")
+            }
+        }
+    }
+
+    /// Begins to lead: a new epoch, the first records of a new cluster, and this broker's registration. Blocks for the
+    /// vote; the rest goes on in the loop, and ends with an image in which this broker is not fenced.
+    ///
+    /// # Errors
+    /// In words, if the quorum or the log refuses.
+    pub fn start_controller(&mut self, disk: &mut dyn Disk, files: &dyn Files) -> Result<(), String> {
+        let Some(mut host) = self.controller.take() else { return Ok(()) };
+        let started = self.lead(disk, files, &mut host);
+        let mut effects = Vec::new();
+        host.log.sync_now(&mut Env { disk, cache: &mut self.cache }, &mut effects);
+        self.controller = Some(host);
+        self.controller_effects(disk, effects);
+        started
+    }
+
+    fn lead(
+        &mut self,
+        disk: &mut dyn Disk,
+        files: &dyn Files,
+        host: &mut ControllerHost,
+    ) -> Result<(), String> {
+        let mut effects = Vec::new();
+        let (now, now_ms) = (disk.now(), disk.wall_ms());
+        host.raft.step(now, now_ms, Input::Start, &mut effects).map_err(|e| e.to_string())?;
+        for effect in &effects {
+            if let Effect::PersistQuorumState(text) = effect {
+                let path = host.dir.join(QUORUM_STATE_FILE);
+                files
+                    .write_atomic(&path, text.as_bytes())
+                    .map_err(|e| format!("cannot write {}: {e}", path.display()))?;
+            }
+        }
+        let env = &mut Env { disk, cache: &mut self.cache };
+        let refused = |code: ErrorCode| format!("the metadata log refused its first records: {code}");
+        host.append(env, effects).map_err(refused)?;
+        let end = host.end_offset();
+        host.controller.advance(end - 1, host.raft.epoch());
+
+        let config = self.effective.broker().clone();
+        let mut random = host.random.clone();
+        let mut new_topic_id = || Uuid::ZERO;
+        let context = Context { config: &config, random: &mut random, new_topic_id: &mut new_topic_id };
+        let min_insync = config.topic_defaults.min_insync_replicas;
+        let node_id = config.node_id;
+        let bootstrap = crate::meta::controller::bootstrap_records();
+        let activated = host.controller.activate(&bootstrap, min_insync);
+        host.propose(env, activated.records).map_err(refused)?;
+        let words = |e: ApiError| e.message.unwrap_or_else(|| ErrorCode(e.code).to_string());
+        let next = host.end_offset();
+        let registered =
+            host.controller.register_broker(&context, &host.registration, next).map_err(words)?;
+        host.propose(env, registered.records).map_err(refused)?;
+        let unfenced = host.controller.unfence_broker(&context, node_id).map_err(words)?;
+        host.propose(env, unfenced.records).map_err(refused)?;
+        let recovered = host.controller.partitions_recovered(node_id);
+        host.propose(env, recovered.records).map_err(refused)
+    }
+
+    pub(super) fn expire_controller(&mut self, disk: &mut dyn Disk) {
+        self.snapshot_if_due(disk);
+    }
+
+    pub(super) fn close_controller(&mut self, files: &dyn Files) -> bool {
+        let Some(host) = self.controller.as_mut() else { return true };
+        match host.log.close_clean(files) {
+            Ok(()) => true,
+            Err(error) => {
+                tracing::error!(%error, "the metadata log could not be closed cleanly");
+                false
+            }
+        }
+    }
+}
+
+/// Proposes what was decided; the reply says what came of it.
+fn answer<R>(
+    host: &mut ControllerHost,
+    env: &mut Env<'_>,
+    decided: Result<Decision<R>, ApiError>,
+    write: impl FnOnce(Result<&R, &ApiError>) -> Vec<u8>,
+) -> Vec<u8> {
+    match decided {
+        Ok(decision) => match host.propose(env, decision.records) {
+            Ok(()) => write(Ok(&decision.reply)),
+            Err(code) => write(Err(&ApiError::new(code.code(), "The metadata log takes no records."))),
+        },
+        Err(error) => write(Err(&error)),
+    }
+}
+
+fn body<'a, M: Message<'a>>(message: &M, version: i16) -> Vec<u8> {
+    encode(message, version).unwrap_or_else(|error| {
+        tracing::error!(%error, "a response of the controller could not be written: please report this");
+        Vec::new()
+    })
+}
+
+fn create_topics_refused<'a>(
+    request: &CreateTopicsRequest<'a>,
+    error: &'a ApiError,
+) -> CreateTopicsResponse<'a> {
+    let refused = |name| CreatableTopicResult {
+        name,
+        error_code: error.code,
+        error_message: error.message.as_deref(),
+        ..Default::default()
+    };
+    CreateTopicsResponse {
+        topics: request.topics.iter().map(|t| refused(t.name)).collect(),
+        ..Default::default()
+    }
+}
+
+fn delete_topics_refused<'a>(
+    request: &DeleteTopicsRequest<'a>,
+    error: &'a ApiError,
+    version: i16,
+) -> DeleteTopicsResponse<'a> {
+    let refused = |name, topic_id| DeletableTopicResult {
+        name,
+        topic_id,
+        error_code: error.code,
+        error_message: error.message.as_deref(),
+    };
+    let responses = match version {
+        ..6 => request.topic_names.iter().map(|n| refused(Some(n), TopicId::ZERO)).collect(),
+        6.. => request.topics.iter().map(|t| refused(t.name, t.topic_id)).collect(),
+    };
+    DeleteTopicsResponse { responses, ..Default::default() }
+}
+
+/// A random id of version 4, never a reserved one and never one that begins with a dash (it would look like an option
+/// on a command line).
+fn random_uuid(prng: &mut Prng) -> Uuid {
+    loop {
+        let bits = u128::from(prng.next_u64()) << 64 | u128::from(prng.next_u64());
+        let version = (bits & !(0xf << 76) | (0x4 << 76)) & !(0x3 << 62) | (0x2 << 62);
+        let id = Uuid::from_u128(version);
+        if !id.to_string().starts_with('-') {
+            return id;
+        }
+    }
+}
+
+/// Where the metadata log is within a log directory.
+pub fn metadata_dir(log_dir: &Path) -> PathBuf {
+    log_dir.join("__cluster_metadata-0")
+}

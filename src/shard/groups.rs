@@ -1,0 +1,275 @@
+//! The group coordinators of one core: one per partition of `__consumer_offsets` that it owns. Their records go into
+//! that partition, and their replies wait until those are durable.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use crate::base::limits::RECORDS_UNCOMPRESSED_BYTES_MAX;
+use crate::base::{Ticks, TopicId};
+use crate::config::BrokerConfig;
+use crate::coord::group::{
+    Effects, GroupConfig, GroupCoordinator, GroupReply, GroupRequest, reply::ListReply,
+};
+use crate::coord::{Append, AppendId, Now, Ticket};
+use crate::io::Disk;
+use crate::log::{AppendInfo, AppendOrigin};
+use crate::meta::image::Topic;
+use crate::wire::errors::ErrorCode;
+use crate::wire::record::{BatchBuilder, BatchView, Scratch};
+
+use super::append::append_error_code;
+use super::partitions::Waiter;
+use super::{Done, GroupJob, ReplyTo, Shard};
+
+/// The coordinators of one core, by the place of their partition.
+pub(super) struct Groups {
+    coordinators: BTreeMap<u32, GroupCoordinator>,
+    by_partition: HashMap<i32, u32>,
+    fresh: Vec<u32>,
+    config: GroupConfig,
+    tickets: HashMap<Ticket, Waiting>,
+    last_ticket: u64,
+    lists: HashMap<u64, List>,
+}
+
+/// Who waits for a coordinator's reply.
+enum Waiting {
+    One(ReplyTo),
+    /// A share of a list.
+    List(u64),
+}
+
+/// A ListGroups over all coordinators of this core.
+struct List {
+    reply_to: ReplyTo,
+    outstanding: usize,
+    reply: ListReply,
+}
+
+/// The coordinator's settings from the broker's.
+pub fn group_config(config: &BrokerConfig) -> GroupConfig {
+    GroupConfig {
+        session_timeout_ms_min: config.classic_groups.min_session_timeout_ms,
+        session_timeout_ms_max: config.classic_groups.max_session_timeout_ms,
+        initial_rebalance_delay_ms: config.classic_groups.initial_rebalance_delay_ms,
+        size_max: config.classic_groups.max_size.max(1) as usize,
+        offset_metadata_units_max: config.offsets.metadata_max_bytes.max(0) as usize,
+        offsets_retention_ms: config.offsets.retention_ms,
+        offsets_retention_check_interval_ms: config.offsets.retention_check_interval_ms,
+        ..GroupConfig::default()
+    }
+}
+
+/// Takes in the records of a batch; what is damaged is counted by the coordinator.
+pub fn replay_batch(coordinator: &mut GroupCoordinator, batch: &BatchView<'_>, scratch: &mut Scratch) {
+    if batch.header().attributes.is_control() {
+        return;
+    }
+    let Ok(records) = batch.records(scratch, RECORDS_UNCOMPRESSED_BYTES_MAX) else { return };
+    for record in records.flatten() {
+        if let Some(key) = record.key {
+            coordinator.replay(key, record.value);
+        }
+    }
+}
+
+impl Groups {
+    pub(super) fn new(config: &BrokerConfig) -> Groups {
+        Groups {
+            coordinators: BTreeMap::new(),
+            by_partition: HashMap::new(),
+            fresh: Vec::new(),
+            config: group_config(config),
+            tickets: HashMap::new(),
+            last_ticket: 0,
+            lists: HashMap::new(),
+        }
+    }
+
+    /// A coordinator whose partition's records are about to be replayed.
+    pub(super) fn new_coordinator(&self, partition: i32, seed: u64) -> GroupCoordinator {
+        GroupCoordinator::new(partition, self.config.clone(), seed)
+    }
+
+    /// Takes in a coordinator that has seen its partition's records.
+    pub(super) fn install(&mut self, partition: i32, slot: u32, coordinator: GroupCoordinator) {
+        self.coordinators.insert(slot, coordinator);
+        self.by_partition.insert(partition, slot);
+        self.fresh.push(slot);
+    }
+
+    /// Forgets the coordinator of a partition that is gone; gives what its open requests are to be told.
+    fn remove(&mut self, slot: u32) -> Option<Effects> {
+        let mut coordinator = self.coordinators.remove(&slot)?;
+        self.by_partition.retain(|_, s| *s != slot);
+        let mut effects = Effects::default();
+        coordinator.unload(&mut effects);
+        Some(effects)
+    }
+
+    pub(super) fn deadline(&self) -> Ticks {
+        self.coordinators.values().filter_map(GroupCoordinator::deadline).min().unwrap_or(Ticks::NEVER)
+    }
+
+    fn ticket(&mut self, waiting: Waiting) -> Ticket {
+        self.last_ticket += 1;
+        let ticket = Ticket(self.last_ticket);
+        self.tickets.insert(ticket, waiting);
+        ticket
+    }
+}
+
+impl Shard {
+    /// A request for a coordinator.
+    pub(super) fn group(&mut self, disk: &mut dyn Disk, reply_to: ReplyTo, job: GroupJob) {
+        let Some(partition) = job.partition else { return self.list_groups(disk, reply_to, job) };
+        let Some(slot) = self.groups.by_partition.get(&partition).copied() else {
+            return self.answer(reply_to, Done::Group(Err(ErrorCode::NOT_COORDINATOR)));
+        };
+        let ticket = self.groups.ticket(Waiting::One(reply_to));
+        self.with_coordinator(disk, slot, |coordinator, now, effects| {
+            coordinator.handle(now, ticket, &job.client, job.api_version, job.request, effects);
+        });
+    }
+
+    fn list_groups(&mut self, disk: &mut dyn Disk, reply_to: ReplyTo, job: GroupJob) {
+        let slots: Vec<u32> = self.groups.coordinators.keys().copied().collect();
+        let reply = ListReply { error: None, groups: Vec::new() };
+        if slots.is_empty() {
+            return self.answer(reply_to, Done::Group(Ok(GroupReply::List(reply))));
+        }
+        let GroupRequest::List(request) = job.request else {
+            return self.answer(reply_to, Done::Group(Err(ErrorCode::INVALID_REQUEST)));
+        };
+        let number = self.number();
+        self.groups.lists.insert(number, List { reply_to, outstanding: slots.len(), reply });
+        for slot in slots {
+            let ticket = self.groups.ticket(Waiting::List(number));
+            let request = GroupRequest::List(request.clone());
+            self.with_coordinator(disk, slot, |coordinator, now, effects| {
+                coordinator.handle(now, ticket, &job.client, job.api_version, request, effects);
+            });
+        }
+    }
+
+    fn with_coordinator(
+        &mut self,
+        disk: &mut dyn Disk,
+        slot: u32,
+        call: impl FnOnce(&mut GroupCoordinator, Now, &mut Effects),
+    ) {
+        let now = Now { ticks: disk.now(), wall_ms: disk.wall_ms() };
+        let mut effects = Effects::default();
+        if let Some(coordinator) = self.groups.coordinators.get_mut(&slot) {
+            call(coordinator, now, &mut effects);
+        }
+        self.carry_out(disk, slot, effects);
+    }
+
+    fn carry_out(&mut self, disk: &mut dyn Disk, slot: u32, effects: Effects) {
+        for append in effects.appends {
+            self.append_group_records(disk, slot, &append);
+        }
+        for (ticket, reply) in effects.replies {
+            self.group_reply(ticket, reply);
+        }
+    }
+
+    fn group_reply(&mut self, ticket: Ticket, reply: GroupReply) {
+        match self.groups.tickets.remove(&ticket) {
+            Some(Waiting::One(reply_to)) => self.answer(reply_to, Done::Group(Ok(reply))),
+            Some(Waiting::List(number)) => {
+                let Some(list) = self.groups.lists.get_mut(&number) else { return };
+                if let GroupReply::List(part) = reply {
+                    list.reply.error = list.reply.error.or(part.error);
+                    list.reply.groups.extend(part.groups);
+                }
+                list.outstanding -= 1;
+                if list.outstanding == 0
+                    && let Some(list) = self.groups.lists.remove(&number)
+                {
+                    self.answer(list.reply_to, Done::Group(Ok(GroupReply::List(list.reply))));
+                }
+            }
+            None => {}
+        }
+    }
+
+    fn append_group_records(&mut self, disk: &mut dyn Disk, slot: u32, append: &Append) {
+        let now_ms = disk.wall_ms();
+        let Some(hosted) = self.partitions.get(slot) else { return };
+        let leader_epoch = {
+            let key = hosted.key;
+            self.leader_epoch(key)
+        };
+        let mut batch = BatchBuilder::new(0);
+        for record in &append.records {
+            batch.append(now_ms, Some(&record.key), record.value.as_deref(), &[]);
+        }
+        let bytes = batch.build();
+        let info = AppendInfo {
+            origin: AppendOrigin::Coordinator,
+            leader_epoch,
+            now_ms,
+            timestamp: None,
+            transaction_version: 0,
+        };
+        let appended = self.with_log(disk, slot, |log, env, _| log.append(env, &bytes, info));
+        match appended {
+            Some(Ok(appended)) => {
+                if let Some(hosted) = self.partitions.get(slot) {
+                    hosted.wait(appended.last_offset + 1, bytes.len(), Waiter::Coordinator(append.id.0));
+                }
+            }
+            Some(Err(error)) => self.group_appended(disk, slot, append.id.0, Some(append_error_code(&error))),
+            None => self.group_appended(disk, slot, append.id.0, Some(ErrorCode::NOT_LEADER_OR_FOLLOWER)),
+        }
+    }
+
+    /// A coordinator's records are durable, or were refused.
+    pub(super) fn group_appended(
+        &mut self,
+        disk: &mut dyn Disk,
+        slot: u32,
+        append: u64,
+        error: Option<ErrorCode>,
+    ) {
+        let outcome = error.map_or(Ok(()), |code| Err(code.code()));
+        self.with_coordinator(disk, slot, |coordinator, now, effects| {
+            coordinator.appended(now, AppendId(append), outcome, effects);
+        });
+    }
+
+    /// Coordinators whose partitions have been opened begin to serve.
+    pub(super) fn groups_loaded(&mut self, disk: &mut dyn Disk) {
+        for slot in std::mem::take(&mut self.groups.fresh) {
+            self.with_coordinator(disk, slot, |coordinator, now, effects| coordinator.loaded(now, effects));
+        }
+    }
+
+    pub(super) fn remove_coordinator(&mut self, disk: &mut dyn Disk, slot: u32) {
+        if let Some(effects) = self.groups.remove(slot) {
+            self.carry_out(disk, slot, effects);
+        }
+    }
+
+    pub(super) fn groups_topics_deleted(&mut self, disk: &mut dyn Disk, topics: &[Arc<Topic>]) {
+        let gone: Vec<(Arc<str>, TopicId)> = topics.iter().map(|t| (t.name.clone(), t.id)).collect();
+        let slots: Vec<u32> = self.groups.coordinators.keys().copied().collect();
+        for slot in slots {
+            self.with_coordinator(disk, slot, |coordinator, now, effects| {
+                coordinator.topics_deleted(now, &gone, effects);
+            });
+        }
+    }
+
+    pub(super) fn expire_groups(&mut self, disk: &mut dyn Disk) {
+        let now = disk.now();
+        let due = |c: &GroupCoordinator| c.deadline().is_some_and(|d| d <= now);
+        let slots: Vec<u32> =
+            self.groups.coordinators.iter().filter(|(_, c)| due(c)).map(|(slot, _)| *slot).collect();
+        for slot in slots {
+            self.with_coordinator(disk, slot, |coordinator, now, effects| coordinator.expire(now, effects));
+        }
+    }
+}

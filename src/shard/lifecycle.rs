@@ -1,0 +1,263 @@
+//! Partitions come and go with the metadata; time passes for those that stay.
+
+use std::sync::Arc;
+
+use crate::base::{TopicId, TopicPartition};
+use crate::config::TopicConfig;
+use crate::io::{Disk, DiskOutcome, FileJobOutcome, Files};
+use crate::log::LogConfig;
+use crate::meta::image::{Delta, ResourceType, Topic};
+use crate::wire::errors::ErrorCode;
+
+use super::partitions::{self, OpenSpec, Opened, State};
+use super::{Job, PartitionKey, Shard};
+
+/// The topic of committed offsets and groups.
+pub const OFFSETS_TOPIC: &str = "__consumer_offsets";
+
+impl Shard {
+    /// Opens every partition of the image that this core owns. Blocks; for the start of the process.
+    pub fn open_all(&mut self, files: &dyn Files, now_ms: i64) {
+        let image = self.image.clone();
+        for topic in image.topics().iter() {
+            for partition in topic.partitions.keys() {
+                let Some(spec) = self.spec(topic, *partition, now_ms) else { continue };
+                let slot = spec.slot;
+                match partitions::open(files, spec) {
+                    Ok(opened) => self.install(slot, opened),
+                    Err(error) => self.broken(slot, &error.to_string()),
+                }
+            }
+        }
+    }
+
+    /// Reserves a place for a partition, if this core owns it and does not have it.
+    fn spec(&mut self, topic: &Arc<Topic>, partition: i32, now_ms: i64) -> Option<OpenSpec> {
+        let key = PartitionKey { topic_id: topic.id, partition };
+        let here = topic.partitions.get(&partition)?.replicas.contains(&self.effective.statics().node_id);
+        if key.owner(self.shards) != self.id || !here || self.partitions.slot(key).is_some() {
+            return None;
+        }
+        let name = TopicPartition::new(&*topic.name, partition);
+        let config = self.log_config(topic.id, &topic.name);
+        let checkpoint = self.book.initial(&name);
+        let coordinator = (*topic.name == *OFFSETS_TOPIC)
+            .then(|| Box::new(self.groups.new_coordinator(partition, now_ms as u64)));
+        let new_dir = key.owner(self.dirs.paths.len()).0 as usize;
+        Some(OpenSpec {
+            slot: self.partitions.insert(key, name.clone()),
+            key,
+            name,
+            dirs: self.dirs.paths.clone(),
+            new_dir,
+            config,
+            clean_shutdown: self.book.clean_shutdown(),
+            recovery_point: checkpoint.recovery_point,
+            log_start_offset: checkpoint.log_start_offset,
+            now_ms,
+            coordinator,
+        })
+    }
+
+    fn install(&mut self, slot: u32, opened: Opened) {
+        let Some(hosted) = self.partitions.get(slot) else { return };
+        for warning in &opened.report.warnings {
+            tracing::warn!(partition = %hosted.name, "{warning}");
+        }
+        for (first, last) in &opened.report.lost_offsets {
+            tracing::error!(partition = %hosted.name, first, last, "records were damaged on disk and are lost");
+        }
+        hosted.high_watermark = opened.log.log_end_offset();
+        let (topic_id, partition) = (hosted.key.topic_id, hosted.key.partition);
+        hosted.state = State::Open(opened.log);
+        if let Some(coordinator) = opened.coordinator {
+            self.groups.install(partition, slot, *coordinator);
+        }
+        debug_assert!(!topic_id.is_zero());
+        self.note_checkpoint(slot);
+    }
+
+    fn broken(&mut self, slot: u32, error: &str) {
+        let Some(hosted) = self.partitions.get(slot) else { return };
+        tracing::error!(partition = %hosted.name, error, "the partition cannot be opened; it stays offline until a restart");
+        hosted.state = State::Broken(error.to_owned());
+    }
+
+    /// A partition's background opening ended.
+    pub(super) fn opened(&mut self, disk: &mut dyn Disk, slot: u32, outcome: DiskOutcome) {
+        match outcome {
+            DiskOutcome::Job(Ok(FileJobOutcome::Ran(value))) => match value.downcast::<Opened>() {
+                Ok(opened) => self.install(slot, *opened),
+                Err(_) => self.broken(slot, "the background job gave something else"),
+            },
+            DiskOutcome::Job(Err(error)) => self.broken(slot, &error.to_string()),
+            _ => self.broken(slot, "the background job gave nothing"),
+        }
+        self.groups_loaded(disk);
+        if self.partitions.get(slot).is_some_and(|h| h.doomed) {
+            self.delete_slot(disk, slot);
+        }
+        self.retry_deferred = true;
+    }
+
+    pub(super) fn apply_delta(&mut self, disk: &mut dyn Disk, delta: &Delta) {
+        let gone: Vec<Arc<Topic>> = delta.topics_deleted().cloned().collect();
+        for topic in &gone {
+            for partition in topic.partitions.keys() {
+                self.delete_partition(disk, PartitionKey { topic_id: topic.id, partition: *partition });
+            }
+        }
+        if !gone.is_empty() {
+            self.groups_topics_deleted(disk, &gone);
+        }
+        let image = self.image.clone();
+        let now_ms = disk.wall_ms();
+        let created: Vec<(TopicId, Vec<i32>)> = delta
+            .topics_changed()
+            .map(|(id, change)| (id, change.partitions_created.iter().copied().collect()))
+            .collect();
+        for (id, partitions) in created {
+            let Some(topic) = image.topics().get_by_id(id) else { continue };
+            for partition in partitions {
+                if let Some(spec) = self.spec(topic, partition, now_ms) {
+                    partitions::open_later(disk, spec);
+                }
+            }
+        }
+        self.update_configs(delta);
+    }
+
+    fn update_configs(&mut self, delta: &Delta) {
+        let all = delta.configs.iter().any(|c| c.kind == ResourceType::Broker);
+        if !all && !delta.configs.iter().any(|c| c.kind == ResourceType::Topic) {
+            return;
+        }
+        let changed: Vec<(u32, TopicId, String)> = self
+            .partitions
+            .iter_mut()
+            .filter(|(_, h)| {
+                all || delta.configs.iter().any(|c| c.kind == ResourceType::Topic && *c.name == *h.name.topic)
+            })
+            .map(|(slot, h)| (slot, h.key.topic_id, h.name.topic.to_string()))
+            .collect();
+        for (slot, id, topic) in changed {
+            let config = self.log_config(id, &topic);
+            if let Some(log) = self.partitions.get(slot).and_then(super::Hosted::log) {
+                log.update_config(config);
+            }
+        }
+    }
+
+    fn delete_partition(&mut self, disk: &mut dyn Disk, key: PartitionKey) {
+        let Some(slot) = self.partitions.hide(key) else { return };
+        self.remove_coordinator(disk, slot);
+        self.fail_waiters(disk, slot, ErrorCode::UNKNOWN_TOPIC_OR_PARTITION);
+        self.wake_all(slot);
+        self.delete_slot(disk, slot);
+    }
+
+    fn delete_slot(&mut self, disk: &mut dyn Disk, slot: u32) {
+        let Some(hosted) = self.partitions.get(slot) else { return };
+        self.book.forget(&hosted.name);
+        let unique = hosted.key.topic_id.to_string();
+        match hosted.state {
+            State::Open(_) => {
+                self.with_log(disk, slot, |log, env, _| log.delete(env, &unique));
+            }
+            State::Opening => hosted.doomed = true,
+            State::Broken(_) => {
+                self.partitions.remove(slot);
+            }
+        }
+    }
+
+    /// A job for a partition that is being opened waits.
+    pub(super) fn needs_opening(&mut self, job: &Job) -> bool {
+        if let Job::Group(group) = job {
+            return self.group_is_opening(group.partition);
+        }
+        let keys: Vec<PartitionKey> = match job {
+            Job::Append { parts, .. } => parts.iter().map(|p| p.key).collect(),
+            Job::Read(read) => read.parts.iter().map(|p| p.key).collect(),
+            Job::Offsets(parts) => parts.iter().map(|p| p.key).collect(),
+            Job::Epochs(parts) => parts.iter().map(|p| p.key).collect(),
+            Job::DeleteRecords(parts) => parts.iter().map(|p| p.0).collect(),
+            Job::Producers(keys) => keys.clone(),
+            Job::Sizes(_) | Job::Group(_) | Job::Control(_) => Vec::new(),
+        };
+        keys.into_iter().any(|key| self.is_opening(key))
+    }
+
+    pub(super) fn is_opening(&mut self, key: PartitionKey) -> bool {
+        self.partitions.find(key).is_some_and(|(_, h)| matches!(h.state, State::Opening))
+    }
+
+    pub(super) fn group_is_opening(&mut self, partition: Option<i32>) -> bool {
+        let (Some(partition), Some(topic)) = (partition, self.image.topics().get(OFFSETS_TOPIC)) else {
+            return false;
+        };
+        let key = PartitionKey { topic_id: topic.id, partition };
+        self.is_opening(key)
+    }
+
+    /// The effective configuration of a topic.
+    pub(super) fn topic_config(&mut self, id: TopicId, topic: &str) -> Arc<TopicConfig> {
+        self.effective.topic(&self.image, id, topic)
+    }
+
+    fn log_config(&mut self, id: TopicId, topic: &str) -> LogConfig {
+        let topic = self.topic_config(id, topic);
+        LogConfig {
+            segment_bytes: topic.segment_bytes as u32,
+            segment_ms: topic.segment_ms,
+            segment_jitter_ms: topic.segment_jitter_ms,
+            segment_index_bytes: topic.segment_index_bytes as u32,
+            index_interval_bytes: topic.index_interval_bytes as u32,
+            retention_ms: topic.retention_ms,
+            retention_bytes: topic.retention_bytes,
+            cleanup_delete: topic.cleanup_policy.delete,
+            cleanup_compact: topic.cleanup_policy.compact,
+            flush_messages: topic.flush_messages,
+            flush_ms: topic.flush_ms,
+            file_delete_delay_ms: topic.file_delete_delay_ms,
+            producer_id_expiration_ms: self.effective.broker().producer_id_expiration_ms.into(),
+        }
+    }
+
+    pub(super) fn maintenance_interval_ms(&self) -> i64 {
+        self.effective.broker().log_retention_check_interval_ms
+    }
+
+    /// Retention, rolling by age, `flush.ms`, expiry of producers, checkpoints.
+    pub(super) fn maintain(&mut self, disk: &mut dyn Disk) {
+        let now_ms = disk.wall_ms();
+        let slots: Vec<(u32, i64)> = self.partitions.iter_mut().map(|(s, h)| (s, h.high_watermark)).collect();
+        for (slot, high_watermark) in slots {
+            self.with_log(disk, slot, |log, env, effects| log.maintain(env, now_ms, high_watermark, effects));
+            self.note_checkpoint(slot);
+        }
+    }
+
+    pub(super) fn cache_forget(&mut self, slot: u32) {
+        self.cache.remove_slot(slot);
+    }
+
+    /// Writes everything down so that the next start needs no recovery. Blocks; for the end of the process, when
+    /// [`Shard::is_idle`].
+    pub fn close_clean(&mut self, files: &dyn Files) -> bool {
+        let mut clean = true;
+        let slots: Vec<u32> = self.partitions.iter_mut().map(|(slot, _)| slot).collect();
+        for slot in slots {
+            let Some(hosted) = self.partitions.get(slot) else { continue };
+            let name = hosted.name.clone();
+            if let Some(log) = hosted.log()
+                && let Err(error) = log.close_clean(files)
+            {
+                clean = false;
+                tracing::error!(partition = %name, %error, "the partition could not be closed cleanly; the next start will check it");
+            }
+            self.note_checkpoint(slot);
+        }
+        self.close_controller(files) && clean
+    }
+}

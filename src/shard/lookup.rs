@@ -1,0 +1,180 @@
+//! Questions about a log: offsets by time, ends of epochs, producers, sizes; and DeleteRecords.
+
+use crate::base::Offset;
+use crate::io::Disk;
+use crate::log::{LogError, Lookup, OffsetAndTimestamp};
+use crate::wire::errors::ErrorCode;
+
+use super::append::log_error_code;
+use super::{Done, EpochPart, OffsetsPart, PartitionKey, PartitionSize, ReplyTo, Shard};
+
+/// ListOffsets' timestamps that are not times.
+pub mod sentinel {
+    /// The end.
+    pub const LATEST: i64 = -1;
+    /// The first offset.
+    pub const EARLIEST: i64 = -2;
+    /// The record with the largest timestamp (KIP-734).
+    pub const MAX_TIMESTAMP: i64 = -3;
+    /// The first offset that is on this broker's disk (KIP-405).
+    pub const EARLIEST_LOCAL: i64 = -4;
+    /// The last offset in tiered storage (KIP-1005).
+    pub const LATEST_TIERED: i64 = -5;
+    /// The first offset that waits for its upload (KIP-1023).
+    pub const EARLIEST_PENDING_UPLOAD: i64 = -6;
+}
+
+type Found = Result<Option<OffsetAndTimestamp>, ErrorCode>;
+
+/// Lookups some of which wait for the disk.
+pub(super) struct LookupState {
+    reply_to: ReplyTo,
+    results: Vec<Found>,
+    outstanding: usize,
+}
+
+impl Shard {
+    pub(super) fn offsets(&mut self, disk: &mut dyn Disk, reply_to: ReplyTo, parts: &[OffsetsPart]) {
+        let number = self.number();
+        let mut state = LookupState { reply_to, results: Vec::with_capacity(parts.len()), outstanding: 0 };
+        for (place, part) in parts.iter().enumerate() {
+            let result = match self.offset(disk, part) {
+                Ok(Some(found)) => found.map_err(|e| log_error_code(&e)),
+                Ok(None) => {
+                    self.tickets.insert(self.last_number, (number, place));
+                    state.outstanding += 1;
+                    Ok(None)
+                }
+                Err(code) => Err(code),
+            };
+            state.results.push(result);
+        }
+        if state.outstanding == 0 {
+            self.answer(reply_to, Done::Offsets(state.results));
+        } else {
+            self.lookup_jobs.insert(number, state);
+        }
+    }
+
+    /// Answers one question, or starts its lookup (None). The ticket is the shard's last number.
+    #[allow(clippy::type_complexity)]
+    fn offset(
+        &mut self,
+        disk: &mut dyn Disk,
+        part: &OffsetsPart,
+    ) -> Result<Option<Result<Option<OffsetAndTimestamp>, LogError>>, ErrorCode> {
+        self.check_epoch(part.key, part.current_leader_epoch)?;
+        let ticket = self.number();
+        let (slot, _) = self.open_partition(part.key)?;
+        let upper = self.visible_end(slot, part.committed);
+        let found = self.with_log(disk, slot, |log, env, _| {
+            let at = |offset: Offset, epoch: Option<i32>| {
+                Some(Ok(Some(OffsetAndTimestamp {
+                    offset,
+                    timestamp: -1,
+                    leader_epoch: epoch.unwrap_or(-1),
+                })))
+            };
+            let start = log.log_start_offset();
+            match part.timestamp {
+                sentinel::LATEST => at(upper, log.latest_epoch()),
+                sentinel::EARLIEST | sentinel::EARLIEST_LOCAL => at(start, log.epoch_at(start)),
+                sentinel::LATEST_TIERED | sentinel::EARLIEST_PENDING_UPLOAD => at(-1, None),
+                sentinel::MAX_TIMESTAMP => log.lookup(env, Lookup::MaxTimestamp, upper, ticket),
+                time => log.lookup(env, Lookup::Timestamp(time), upper, ticket),
+            }
+        });
+        found.ok_or(ErrorCode::NOT_LEADER_OR_FOLLOWER)
+    }
+
+    pub(super) fn lookup_done(&mut self, ticket: u64, result: Result<Option<OffsetAndTimestamp>, LogError>) {
+        let Some((number, place)) = self.tickets.remove(&ticket) else { return };
+        let Some(mut state) = self.lookup_jobs.remove(&number) else { return };
+        state.results[place] = result.map_err(|e| log_error_code(&e));
+        state.outstanding -= 1;
+        if state.outstanding == 0 {
+            self.answer(state.reply_to, Done::Offsets(state.results));
+        } else {
+            self.lookup_jobs.insert(number, state);
+        }
+    }
+
+    pub(super) fn epochs(&mut self, reply_to: ReplyTo, parts: &[EpochPart]) {
+        let results = parts
+            .iter()
+            .map(|part| {
+                self.check_epoch(part.key, part.current_leader_epoch)?;
+                let (_, hosted) = self.open_partition(part.key)?;
+                let log = hosted.log().ok_or(ErrorCode::NOT_LEADER_OR_FOLLOWER)?;
+                let end = log.epoch_end(part.leader_epoch);
+                Ok((end.epoch, end.end_offset))
+            })
+            .collect();
+        self.answer(reply_to, Done::Epochs(results));
+    }
+
+    pub(super) fn delete_records(
+        &mut self,
+        disk: &mut dyn Disk,
+        reply_to: ReplyTo,
+        parts: &[(PartitionKey, Offset)],
+    ) {
+        let mut results = Vec::with_capacity(parts.len());
+        for (key, before) in parts {
+            results.push(self.delete_before(disk, *key, *before));
+        }
+        self.answer(reply_to, Done::DeleteRecords(results));
+    }
+
+    fn delete_before(
+        &mut self,
+        disk: &mut dyn Disk,
+        key: PartitionKey,
+        before: Offset,
+    ) -> Result<Offset, ErrorCode> {
+        let topic =
+            self.image.topics().get_by_id(key.topic_id).ok_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)?;
+        let (id, name) = (topic.id, topic.name.clone());
+        if !self.topic_config(id, &name).cleanup_policy.delete {
+            return Err(ErrorCode::POLICY_VIOLATION);
+        }
+        let (slot, hosted) = self.open_partition(key)?;
+        let high_watermark = hosted.high_watermark;
+        let before = if before == -1 { high_watermark } else { before };
+        if before < 0 {
+            return Err(ErrorCode::OFFSET_OUT_OF_RANGE);
+        }
+        let moved = self.with_log(disk, slot, |log, env, effects| {
+            log.delete_records(env, before, high_watermark, effects)
+        });
+        let moved = moved.ok_or(ErrorCode::NOT_LEADER_OR_FOLLOWER)?.map_err(|e| log_error_code(&e))?;
+        self.note_checkpoint(slot);
+        self.book.want_write();
+        Ok(moved)
+    }
+
+    pub(super) fn producers(&mut self, reply_to: ReplyTo, keys: &[PartitionKey]) {
+        let results = keys
+            .iter()
+            .map(|key| {
+                let (_, hosted) = self.open_partition(*key)?;
+                let log = hosted.log().ok_or(ErrorCode::NOT_LEADER_OR_FOLLOWER)?;
+                Ok(log.describe_producers())
+            })
+            .collect();
+        self.answer(reply_to, Done::Producers(results));
+    }
+
+    pub(super) fn sizes(&mut self, reply_to: ReplyTo, keys: Option<&[PartitionKey]>) {
+        let keys: Vec<PartitionKey> = keys.map_or_else(|| self.partitions.keys().collect(), <[_]>::to_vec);
+        let mut sizes = Vec::with_capacity(keys.len());
+        for key in keys {
+            let dirs = self.dirs.paths.clone();
+            let Some((_, hosted)) = self.partitions.find(key) else { continue };
+            let Some(log) = hosted.log() else { continue };
+            let log_dir = dirs.iter().position(|d| log.dir().starts_with(d)).unwrap_or(0) as u32;
+            sizes.push(PartitionSize { key, log_dir, size_bytes: log.size_bytes() });
+        }
+        self.answer(reply_to, Done::Sizes(sizes));
+    }
+}

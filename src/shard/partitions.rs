@@ -1,0 +1,289 @@
+//! The partitions of one core: opening, finding, appending, acknowledging, closing.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::base::{Offset, TopicPartition, WallMs};
+use crate::coord::group::GroupCoordinator;
+use crate::io::{Disk, FileJob, Files, Token};
+use crate::log::{CreateOptions, LogConfig, OpenOptions, Partition, RecoveryReport};
+
+use crate::wire::record::Scratch;
+
+use super::mail::{PartitionKey, ReplyTo};
+
+/// Tokens with this tag belong to the shard, not to a partition: the opening of a partition has ended.
+pub const OPENED_TAG: u32 = u32::MAX;
+
+/// Who waits for an append to be durable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Waiter {
+    /// Nobody; the bytes still count for watches.
+    Nobody,
+    /// A part of an append job.
+    Job(u64, usize),
+    /// The coordinator of this partition: the append's number.
+    Coordinator(u64),
+    /// The controller.
+    Controller,
+}
+
+/// An append that is not durable yet.
+struct Pending {
+    end_offset: Offset,
+    bytes: usize,
+    waiter: Waiter,
+}
+
+/// A partition's place in this core.
+pub struct Hosted {
+    /// Which.
+    pub key: PartitionKey,
+    /// Its name.
+    pub name: TopicPartition,
+    /// Its log, once it is open.
+    pub state: State,
+    /// What consumers may see up to.
+    pub high_watermark: Offset,
+    /// Watches to count appended bytes for.
+    pub watches: Vec<ReplyTo>,
+    /// Whether the topic was deleted while the log was still opening.
+    pub doomed: bool,
+    pending: VecDeque<Pending>,
+}
+
+/// Whether a partition can be used.
+pub enum State {
+    /// The background executor opens it.
+    Opening,
+    /// In use.
+    Open(Box<Partition>),
+    /// It could not be opened: what was wrong.
+    Broken(String),
+}
+
+impl Hosted {
+    /// The log, if it is open.
+    pub fn log(&mut self) -> Option<&mut Partition> {
+        match &mut self.state {
+            State::Open(log) => Some(log),
+            _ => None,
+        }
+    }
+
+    /// Remembers an append until it is durable.
+    pub fn wait(&mut self, end_offset: Offset, bytes: usize, waiter: Waiter) {
+        self.pending.push_back(Pending { end_offset, bytes, waiter });
+    }
+
+    /// Takes those whose append is durable now, and the bytes that became visible.
+    pub fn release(&mut self, durable_end: Offset) -> (Vec<Waiter>, usize) {
+        let (mut waiters, mut bytes) = (Vec::new(), 0);
+        while self.pending.front().is_some_and(|p| p.end_offset <= durable_end) {
+            let Some(done) = self.pending.pop_front() else { break };
+            bytes += done.bytes;
+            if done.waiter != Waiter::Nobody {
+                waiters.push(done.waiter);
+            }
+        }
+        self.high_watermark = self.high_watermark.max(durable_end);
+        (waiters, bytes)
+    }
+
+    /// Takes all who wait: their appends will never be durable.
+    pub fn give_up(&mut self) -> Vec<Waiter> {
+        self.pending.drain(..).map(|p| p.waiter).filter(|w| *w != Waiter::Nobody).collect()
+    }
+}
+
+/// All partitions of a core. A place (slot) is never used twice, so a late completion cannot reach a stranger.
+#[derive(Default)]
+pub struct Partitions {
+    slots: BTreeMap<u32, Hosted>,
+    by_key: HashMap<PartitionKey, u32>,
+    last_slot: u32,
+}
+
+impl Partitions {
+    /// A new place for a partition whose log is about to be opened.
+    pub fn insert(&mut self, key: PartitionKey, name: TopicPartition) -> u32 {
+        self.last_slot += 1;
+        let hosted = Hosted {
+            key,
+            name,
+            state: State::Opening,
+            high_watermark: 0,
+            watches: Vec::new(),
+            doomed: false,
+            pending: VecDeque::new(),
+        };
+        self.slots.insert(self.last_slot, hosted);
+        self.by_key.insert(key, self.last_slot);
+        self.last_slot
+    }
+
+    /// The place of a partition.
+    pub fn slot(&self, key: PartitionKey) -> Option<u32> {
+        self.by_key.get(&key).copied()
+    }
+
+    /// The partition at a place.
+    pub fn get(&mut self, slot: u32) -> Option<&mut Hosted> {
+        self.slots.get_mut(&slot)
+    }
+
+    /// A partition by its key.
+    pub fn find(&mut self, key: PartitionKey) -> Option<(u32, &mut Hosted)> {
+        let slot = *self.by_key.get(&key)?;
+        Some((slot, self.slots.get_mut(&slot)?))
+    }
+
+    /// Makes a partition unreachable by its key; its place stays until [`Partitions::remove`].
+    pub fn hide(&mut self, key: PartitionKey) -> Option<u32> {
+        self.by_key.remove(&key)
+    }
+
+    /// Forgets a place.
+    pub fn remove(&mut self, slot: u32) -> Option<Hosted> {
+        self.slots.remove(&slot)
+    }
+
+    /// All places, in the order in which they were made.
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = (u32, &mut Hosted)> {
+        self.slots.iter_mut().map(|(slot, hosted)| (*slot, hosted))
+    }
+
+    /// The keys that can be found.
+    pub fn keys(&self) -> impl Iterator<Item = PartitionKey> + '_ {
+        self.slots.values().map(|h| h.key).filter(|k| self.by_key.contains_key(k))
+    }
+
+    /// Whether any partition is still being opened.
+    pub fn any_opening(&self) -> bool {
+        self.slots.values().any(|h| matches!(h.state, State::Opening))
+    }
+
+    /// Whether no log has work in flight.
+    pub fn all_idle(&self) -> bool {
+        self.slots.values().all(|h| match &h.state {
+            State::Open(log) => log.is_idle(),
+            State::Opening => false,
+            State::Broken(_) => true,
+        })
+    }
+}
+
+/// What is needed to open a partition's log, anywhere.
+pub struct OpenSpec {
+    /// Its place.
+    pub slot: u32,
+    /// Which.
+    pub key: PartitionKey,
+    /// Its name.
+    pub name: TopicPartition,
+    /// The log directories; an existing partition is found in one of them, a new one goes to `new_dir`.
+    pub dirs: Arc<Vec<PathBuf>>,
+    /// Index into `dirs` for a new partition.
+    pub new_dir: usize,
+    /// Settings.
+    pub config: LogConfig,
+    /// Whether the last stop was clean.
+    pub clean_shutdown: bool,
+    /// From the checkpoint.
+    pub recovery_point: Option<Offset>,
+    /// From the checkpoint.
+    pub log_start_offset: Option<Offset>,
+    /// Wall clock.
+    pub now_ms: WallMs,
+    /// For a partition of `__consumer_offsets`: its coordinator, to be filled from the log.
+    pub coordinator: Option<Box<GroupCoordinator>>,
+}
+
+/// An opened partition.
+pub struct Opened {
+    /// The log.
+    pub log: Box<Partition>,
+    /// Index of its directory.
+    pub dir: usize,
+    /// What recovery did.
+    pub report: RecoveryReport,
+    /// The coordinator, with every record of the log replayed.
+    pub coordinator: Option<Box<GroupCoordinator>>,
+}
+
+/// Opens a partition's log or makes a new one. Blocks.
+pub fn open(files: &dyn Files, mut spec: OpenSpec) -> io::Result<Opened> {
+    let dir_name = spec.name.to_string();
+    let found = spec.dirs.iter().position(|d| files.exists(&d.join(&dir_name)));
+    let dir = found.unwrap_or(spec.new_dir);
+    let path = spec.dirs[dir].join(&dir_name);
+    let seed = u64::from(spec.slot) ^ spec.now_ms as u64;
+    if found.is_some() {
+        let options = OpenOptions {
+            slot: spec.slot,
+            clean_shutdown: spec.clean_shutdown,
+            recovery_point: spec.recovery_point,
+            log_start_offset: spec.log_start_offset,
+            now_ms: spec.now_ms,
+            seed,
+        };
+        let (log, report) = Partition::open(files, &path, spec.config.clone(), &options).map_err(other)?;
+        if log.topic_id() == spec.key.topic_id || log.topic_id().is_zero() {
+            if let Some(coordinator) = &mut spec.coordinator {
+                replay(files, &log, coordinator)?;
+            }
+            return Ok(Opened { log: Box::new(log), dir, report, coordinator: spec.coordinator });
+        }
+        // The topic was deleted and made anew while its old data stayed: put that aside (KIP-516).
+        set_aside(files, &path, &log.topic_id().to_string())?;
+    }
+    let options = CreateOptions {
+        slot: spec.slot,
+        topic_id: spec.key.topic_id,
+        start_offset: 0,
+        now_ms: spec.now_ms,
+        seed,
+    };
+    let log = Partition::create(files, &path, spec.config, &options).map_err(other)?;
+    Ok(Opened { log: Box::new(log), dir, report: RecoveryReport::default(), coordinator: spec.coordinator })
+}
+
+/// Renames a partition's directory so that it is never taken for a live one.
+pub fn set_aside(files: &dyn Files, path: &Path, unique: &str) -> io::Result<()> {
+    let mut to = path.as_os_str().to_owned();
+    to.push(format!(".{unique}-stray"));
+    files.rename(path, Path::new(&to))
+}
+
+fn replay(files: &dyn Files, log: &Partition, coordinator: &mut GroupCoordinator) -> io::Result<()> {
+    let mut scratch = Scratch::default();
+    crate::log::replay(files, log, log.log_start_offset(), &mut |batch| {
+        super::groups::replay_batch(coordinator, batch, &mut scratch);
+    })
+    .map_err(other)
+}
+
+fn other(e: impl std::fmt::Display) -> io::Error {
+    io::Error::other(e.to_string())
+}
+
+/// Has a partition opened in the background; the completion comes with [`OPENED_TAG`].
+pub fn open_later(disk: &mut dyn Disk, spec: OpenSpec) {
+    let token = token(spec.slot, OPENED_TAG);
+    let job = move |files: &dyn Files| -> io::Result<Box<dyn std::any::Any + Send>> {
+        Ok(Box::new(open(files, spec)?))
+    };
+    disk.background(FileJob::Run(Box::new(job)), token);
+}
+
+/// The token of a partition's operation.
+pub fn token(slot: u32, tag: u32) -> Token {
+    Token(u64::from(slot) << 32 | u64::from(tag))
+}
+
+/// The place and tag in a token.
+pub fn split(token: Token) -> (u32, u32) {
+    ((token.0 >> 32) as u32, token.0 as u32)
+}

@@ -1,0 +1,224 @@
+//! Reads for Fetch, and the watches that end a long poll.
+
+use crate::base::Offset;
+use crate::io::Disk;
+use crate::log::{LogError, ReadData, ReadRequest};
+use crate::wire::errors::ErrorCode;
+
+use super::append::log_error_code;
+use super::{Done, ReadDone, ReadJob, ReadPart, ReplyTo, Shard};
+
+/// A read some of whose parts wait for the disk.
+pub(super) struct ReadState {
+    reply_to: ReplyTo,
+    results: Vec<ReadDone>,
+    parts: Vec<ReadPart>,
+    committed: bool,
+    outstanding: usize,
+    watching: bool,
+}
+
+/// A long poll's interest in some partitions.
+pub(super) struct Watch {
+    bytes_left: i64,
+    slots: Vec<u32>,
+}
+
+impl Shard {
+    pub(super) fn read(&mut self, disk: &mut dyn Disk, reply_to: ReplyTo, job: ReadJob) {
+        let number = self.number();
+        let mut state = ReadState {
+            reply_to,
+            results: Vec::with_capacity(job.parts.len()),
+            parts: job.parts,
+            committed: job.committed,
+            outstanding: 0,
+            watching: false,
+        };
+        let mut left = job.max_bytes;
+        let mut bytes = 0;
+        let mut news = false;
+        for place in 0..state.parts.len() {
+            let part = state.parts[place].clone();
+            let result = match self.begin_read(disk, &part, state.committed, left, bytes == 0) {
+                Err(code) => ReadDone::error(code),
+                Ok((mut done, Some(Ok(data)))) => {
+                    self.fill(&part, state.committed, &mut done, data);
+                    done
+                }
+                Ok((mut done, Some(Err(error)))) => {
+                    done.error = log_error_code(&error);
+                    done
+                }
+                Ok((done, None)) => {
+                    self.tickets.insert(self.last_number, (number, place));
+                    state.outstanding += 1;
+                    done
+                }
+            };
+            left = left.saturating_sub(result.bytes);
+            bytes += result.bytes;
+            news |= result.error != ErrorCode::NONE || result.diverging.is_some();
+            state.results.push(result);
+        }
+        if let Some(need) = job.watch_bytes
+            && !news
+            && bytes < need
+        {
+            state.watching = true;
+            self.watch(&state, need - bytes);
+        }
+        if state.outstanding == 0 {
+            self.answer(reply_to, Done::Read { results: state.results, watching: state.watching });
+        } else {
+            self.read_jobs.insert(number, state);
+        }
+    }
+
+    /// Checks a part and starts its read. The ticket is the shard's last number.
+    #[allow(clippy::type_complexity)]
+    fn begin_read(
+        &mut self,
+        disk: &mut dyn Disk,
+        part: &ReadPart,
+        committed: bool,
+        left: usize,
+        min_one: bool,
+    ) -> Result<(ReadDone, Option<Result<ReadData, LogError>>), ErrorCode> {
+        self.check_epoch(part.key, part.current_leader_epoch)?;
+        let ticket = self.number();
+        let (slot, hosted) = self.open_partition(part.key)?;
+        let high_watermark = hosted.high_watermark;
+        let read = self.with_log(disk, slot, |log, env, _| {
+            let stable = log.last_stable_offset(high_watermark);
+            let mut done = ReadDone {
+                high_watermark,
+                last_stable_offset: stable,
+                log_start_offset: log.log_start_offset(),
+                ..ReadDone::error(ErrorCode::NONE)
+            };
+            if part.last_fetched_epoch >= 0 {
+                let end = log.epoch_end(part.last_fetched_epoch);
+                if end.end_offset >= 0
+                    && (end.epoch < part.last_fetched_epoch || end.end_offset < part.offset)
+                {
+                    done.diverging = Some((end.epoch, end.end_offset));
+                    return (done, Some(Ok(ReadData::default())));
+                }
+            }
+            let upper = if committed { stable } else { high_watermark };
+            if part.offset < log.log_start_offset() || part.offset > high_watermark {
+                done.error = ErrorCode::OFFSET_OUT_OF_RANGE;
+                return (done, Some(Ok(ReadData::default())));
+            }
+            if part.offset >= upper || (left == 0 && !min_one) {
+                return (done, Some(Ok(ReadData::default())));
+            }
+            let request = ReadRequest {
+                offset: part.offset,
+                max_bytes: part.max_bytes.min(left),
+                min_one_message: min_one,
+                upper,
+            };
+            let data = log.read(env, request, ticket);
+            (done, data)
+        });
+        read.ok_or(ErrorCode::NOT_LEADER_OR_FOLLOWER)
+    }
+
+    fn fill(&mut self, part: &ReadPart, committed: bool, done: &mut ReadDone, data: ReadData) {
+        if committed
+            && data.bytes > 0
+            && let Some((_, hosted)) = self.partitions.find(part.key)
+            && let Some(log) = hosted.log()
+        {
+            done.aborted = log
+                .aborted_transactions(part.offset, data.next_offset)
+                .into_iter()
+                .map(|a| (a.producer_id, a.first_offset))
+                .collect();
+        }
+        done.bytes = data.bytes;
+        done.records = data.slices;
+    }
+
+    pub(super) fn read_done(&mut self, ticket: u64, result: Result<ReadData, LogError>) {
+        let Some((number, place)) = self.tickets.remove(&ticket) else { return };
+        let Some(mut state) = self.read_jobs.remove(&number) else { return };
+        match result {
+            Ok(data) => {
+                let part = state.parts[place].clone();
+                let mut done = std::mem::replace(&mut state.results[place], ReadDone::error(ErrorCode::NONE));
+                self.fill(&part, state.committed, &mut done, data);
+                state.results[place] = done;
+            }
+            Err(error) => state.results[place].error = log_error_code(&error),
+        }
+        state.outstanding -= 1;
+        if state.outstanding == 0 {
+            self.answer(state.reply_to, Done::Read { results: state.results, watching: state.watching });
+        } else {
+            self.read_jobs.insert(number, state);
+        }
+    }
+
+    fn watch(&mut self, state: &ReadState, need: usize) {
+        self.drop_watch(state.reply_to);
+        let mut slots = Vec::with_capacity(state.parts.len());
+        for part in &state.parts {
+            if let Some((slot, hosted)) = self.partitions.find(part.key) {
+                hosted.watches.push(state.reply_to);
+                slots.push(slot);
+            }
+        }
+        self.watches.insert(state.reply_to, Watch { bytes_left: need as i64, slots });
+    }
+
+    pub(super) fn drop_watch(&mut self, reply_to: ReplyTo) {
+        let Some(watch) = self.watches.remove(&reply_to) else { return };
+        for slot in watch.slots {
+            if let Some(hosted) = self.partitions.get(slot) {
+                hosted.watches.retain(|w| *w != reply_to);
+            }
+        }
+    }
+
+    /// So many bytes became visible in a partition: wakes whoever has waited for them.
+    pub(super) fn count_for_watches(&mut self, slot: u32, bytes: usize) {
+        let Some(hosted) = self.partitions.get(slot) else { return };
+        if hosted.watches.is_empty() || bytes == 0 {
+            return;
+        }
+        let enough: Vec<ReplyTo> = hosted.watches.clone();
+        for reply_to in enough {
+            let Some(watch) = self.watches.get_mut(&reply_to) else { continue };
+            watch.bytes_left -= bytes as i64;
+            if watch.bytes_left <= 0 {
+                self.wake(reply_to);
+            }
+        }
+    }
+
+    /// Wakes everyone who watches a partition: it has changed in a way that they must see.
+    pub(super) fn wake_all(&mut self, slot: u32) {
+        let all = self.partitions.get(slot).map(|h| h.watches.clone()).unwrap_or_default();
+        for reply_to in all {
+            self.wake(reply_to);
+        }
+    }
+
+    fn wake(&mut self, reply_to: ReplyTo) {
+        self.drop_watch(reply_to);
+        self.answer(reply_to, Done::Wake);
+    }
+
+    /// The offset up to which a reader may see.
+    pub(super) fn visible_end(&mut self, slot: u32, committed: bool) -> Offset {
+        let Some(hosted) = self.partitions.get(slot) else { return -1 };
+        let high_watermark = hosted.high_watermark;
+        match hosted.log() {
+            Some(log) if committed => log.last_stable_offset(high_watermark),
+            _ => high_watermark,
+        }
+    }
+}
