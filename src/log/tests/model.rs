@@ -166,23 +166,29 @@ fn reopened(m: &mut Machine, model: &mut Model, point: Offset, acknowledged: Off
     (model.durable, model.flushed) = (end, m.partition.recovery_point());
 }
 
+/// Sixty seeds; more with `OTTLA_SEEDS`.
+fn seeds(from: u64) -> std::ops::Range<u64> {
+    let count = std::env::var("OTTLA_SEEDS").ok().and_then(|text| text.parse().ok()).unwrap_or(60);
+    from * 100_000..from * 100_000 + count
+}
+
 #[test]
 fn random_operations_with_kills() {
-    for seed in 0..60 {
+    for seed in seeds(0) {
         run(seed, i64::MAX, false);
     }
 }
 
 #[test]
 fn random_operations_with_power_cuts_and_flushes() {
-    for seed in 100..160 {
+    for seed in seeds(1) {
         run(seed, 1, true);
     }
 }
 
 #[test]
 fn random_operations_with_power_cuts_and_few_flushes() {
-    for seed in 200..260 {
+    for seed in seeds(2) {
         run(seed, 10, true);
     }
 }
