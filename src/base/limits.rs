@@ -98,6 +98,36 @@ pub const LISTEN_BACKLOG: i32 = 4096;
 /// Threads for file work beside the cores.
 pub const BACKGROUND_THREADS_MAX: usize = 2;
 
+/// `socket.request.max.bytes` unless configured.
+pub const SOCKET_REQUEST_BYTES_DEFAULT: usize = 100 << 20;
+
+/// What is allocated for a request before any of its bytes have come.
+pub const FRAME_FIRST_BYTES: usize = 32 << 10;
+
+/// What is allocated at once for the rest of a large request; so a slow sender's progress is seen.
+pub const FRAME_GROWTH_BYTES_MAX: usize = 8 << 20;
+
+/// A request of which at least this much is missing is received straight into its own buffer.
+pub const FRAME_LARGE_BYTES_MIN: usize = 32 << 10;
+
+/// Requests in flight and unread replies of one connection before it stops being read.
+pub const NET_CONNECTION_BYTES: usize = 16 << 20;
+
+/// The same for all connections of a core.
+pub const NET_CORE_BYTES: usize = 256 << 20;
+
+/// Requests of one connection that wait for their replies before it stops being read.
+pub const NET_REQUESTS_IN_FLIGHT: usize = 1000;
+
+/// While a core's budget is used up, a connection without progress for so long is closed.
+pub const NET_PRESSURE_MS: i64 = 30_000;
+
+/// Parts of a reply up to this size are copied together; larger ones are sent from where they lie.
+pub const NET_COPY_BYTES_MAX: usize = 1024;
+
+const _: () = assert!(NET_CONNECTION_BYTES <= NET_CORE_BYTES);
+const _: () = assert!(FRAME_LARGE_BYTES_MIN >= RECEIVE_BUFFER_BYTES);
+
 /// An incremental fetch session may be evicted for another after this long without use, milliseconds
 /// (Kafka's `MIN_INCREMENTAL_FETCH_SESSION_EVICTION_MS`).
 pub const FETCH_SESSION_IDLE_MS: i64 = 120_000;

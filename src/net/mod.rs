@@ -1,185 +1,122 @@
-//! stub net
-#![allow(missing_docs, unused)]
-use crate::base::*;
-use crate::io::*;
+//! Connections of one core: frames in, replies out in the order of their requests, within a memory budget.
+//!
+//! [`Net`] is a state machine over [`SocketEvent`](crate::io::SocketEvent)s and [`Sockets`](crate::io::Sockets); it
+//! reads no clock and does no I/O of its own. Each whole request becomes a [`NetEvent::Frame`] with a [`Slot`]; the
+//! slot is answered later, in any order, and [`Net::flush`], once per turn, sends what is due: one vectored send per
+//! connection.
+//!
+//! A connection stops being read while its requests in flight and unread replies fill its budget, or the core's;
+//! it is read on when they have drained. TLS would stand between the received bytes and [`frames`].
+
+mod acceptor;
+mod connections;
+mod frames;
+mod replies;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+
 use bytes::Bytes;
-use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::net::SocketAddr;
-/// slot
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+
+use crate::base::ShardId;
+use crate::base::limits::{
+    NET_CONNECTION_BYTES, NET_CORE_BYTES, NET_PRESSURE_MS, NET_REQUESTS_IN_FLIGHT,
+    SOCKET_REQUEST_BYTES_DEFAULT,
+};
+use crate::io::{ConnId, Socket};
+
+pub use connections::Net;
+pub use frames::FrameError;
+
+/// A reply's parts, sent one after the other; their length goes before them as Kafka's frame wants it.
+pub type Reply = Vec<Bytes>;
+
+/// The place of one request's reply in the order of its connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Slot {
-    /// conn
-    pub conn: crate::io::ConnId,
-    /// seq
+    /// The connection.
+    pub conn: ConnId,
+    /// The request's number on its connection, from 0.
     pub seq: u64,
 }
-pub enum NetEvent {
-    Frame { slot: Slot, frame: Bytes, peer: SocketAddr, listener: u32 },
-    Gone(ConnId),
-    Handover { listener: u32, socket: Socket, to: ShardId },
-}
-#[derive(Default)]
+
+/// One core's place and the bounds of its connections.
+#[derive(Clone, Debug)]
 pub struct NetConfig {
+    /// This core.
     pub shard: ShardId,
+    /// The number of cores.
     pub shards: usize,
+    /// `socket.request.max.bytes`: the largest request; a larger one closes its connection.
     pub frame_bytes_max: usize,
-    pub connection_bytes_max: usize,
-    pub core_bytes_max: usize,
+    /// `connections.max.idle.ms`; negative for never.
     pub idle_ms: i64,
+    /// `max.connections`, of all cores.
     pub connections_max: usize,
+    /// `max.connections.per.ip`, of all cores.
     pub connections_per_ip_max: usize,
+    /// `max.connections.per.ip.overrides`.
+    pub connections_per_ip_overrides: BTreeMap<IpAddr, usize>,
+    /// Requests in flight and unread replies of one connection, in bytes, before it stops being read. One request may
+    /// always be read, however large.
+    pub connection_bytes_max: usize,
+    /// The same for all connections of the core. Beyond it only connections without anything in flight are read, and
+    /// one large request at a time.
+    pub core_bytes_max: usize,
+    /// Requests of one connection that are not answered yet.
+    pub requests_in_flight_max: usize,
+    /// While the core's budget is used up, a connection that makes no progress for so long is closed.
+    pub pressure_ms: i64,
 }
-struct Conn {
-    peer: SocketAddr,
-    listener: u32,
-    buf: Vec<u8>,
-    next_in: u64,
-    next_out: u64,
-    done: BTreeMap<u64, Option<Vec<Bytes>>>,
-    close_at: Option<u64>,
-    sending: bool,
-    out: Vec<Bytes>,
-    closed: bool,
+
+impl Default for NetConfig {
+    fn default() -> Self {
+        NetConfig {
+            shard: ShardId(0),
+            shards: 1,
+            frame_bytes_max: SOCKET_REQUEST_BYTES_DEFAULT,
+            idle_ms: 600_000,
+            connections_max: usize::MAX,
+            connections_per_ip_max: usize::MAX,
+            connections_per_ip_overrides: BTreeMap::new(),
+            connection_bytes_max: NET_CONNECTION_BYTES,
+            core_bytes_max: NET_CORE_BYTES,
+            requests_in_flight_max: NET_REQUESTS_IN_FLIGHT,
+            pressure_ms: NET_PRESSURE_MS,
+        }
+    }
 }
-pub struct Net {
-    config: NetConfig,
-    conns: HashMap<ConnId, Conn>,
-    listeners: HashMap<ListenerId, u32>,
-    dirty: Vec<ConnId>,
-    rr: usize,
-}
-impl Net {
-    pub fn new(config: NetConfig) -> Net {
-        Net { config, conns: HashMap::new(), listeners: HashMap::new(), dirty: vec![], rr: 0 }
-    }
-    pub fn deadline(&self) -> Ticks {
-        Ticks::NEVER
-    }
-    pub fn on_event(&mut self, now: Ticks, e: SocketEvent, io: &mut dyn Sockets, out: &mut Vec<NetEvent>) {
-        match e {
-            SocketEvent::Accepted(l, socket) => {
-                let listener = self.listeners.get(&l).copied().unwrap_or(0);
-                let to = ShardId((self.rr % self.config.shards) as u16);
-                self.rr += 1;
-                if to == self.config.shard {
-                    self.adopt(now, listener, socket, io)
-                } else {
-                    out.push(NetEvent::Handover { listener, socket, to })
-                }
-            }
-            SocketEvent::Received(conn, bytes) => {
-                let Some(c) = self.conns.get_mut(&conn) else { return };
-                c.buf.extend_from_slice(&bytes);
-                let mut at = 0;
-                while c.buf.len() - at >= 4 {
-                    let len = i32::from_be_bytes(c.buf[at..at + 4].try_into().unwrap());
-                    if len < 0 || len as usize > self.config.frame_bytes_max {
-                        tracing::warn!(peer=%c.peer, len, "absurd frame length; closed");
-                        io.close(conn);
-                        return;
-                    }
-                    let len = len as usize;
-                    if c.buf.len() - at - 4 < len {
-                        break;
-                    }
-                    let frame = Bytes::copy_from_slice(&c.buf[at + 4..at + 4 + len]);
-                    at += 4 + len;
-                    let slot = Slot { conn, seq: c.next_in };
-                    c.next_in += 1;
-                    out.push(NetEvent::Frame { slot, frame, peer: c.peer, listener: c.listener });
-                }
-                c.buf.drain(..at);
-            }
-            SocketEvent::Filled(..) => {}
-            SocketEvent::Sent(conn) => {
-                if let Some(c) = self.conns.get_mut(&conn) {
-                    c.sending = false;
-                    self.dirty.push(conn);
-                }
-            }
-            SocketEvent::Closed(conn, _) => {
-                if self.conns.remove(&conn).is_some() {
-                    out.push(NetEvent::Gone(conn));
-                }
-            }
-        }
-    }
-    pub fn expire(&mut self, now: Ticks, io: &mut dyn Sockets, out: &mut Vec<NetEvent>) {}
-    pub fn adopt(&mut self, now: Ticks, listener: u32, s: Socket, io: &mut dyn Sockets) {
-        let peer = s.peer;
-        if let Ok(id) = io.adopt(s) {
-            self.conns.insert(
-                id,
-                Conn {
-                    peer,
-                    listener,
-                    buf: vec![],
-                    next_in: 0,
-                    next_out: 0,
-                    done: BTreeMap::new(),
-                    close_at: None,
-                    sending: false,
-                    out: vec![],
-                    closed: false,
-                },
-            );
-        }
-    }
-    fn fill(&mut self, s: Slot, r: Option<Vec<Bytes>>) {
-        let Some(c) = self.conns.get_mut(&s.conn) else { return };
-        c.done.insert(s.seq, r);
-        self.dirty.push(s.conn);
-    }
-    pub fn reply(&mut self, s: Slot, mut parts: Vec<Bytes>) {
-        let len: usize = parts.iter().map(|p| p.len()).sum();
-        parts.insert(0, Bytes::copy_from_slice(&(len as i32).to_be_bytes()));
-        self.fill(s, Some(parts));
-    }
-    pub fn no_reply(&mut self, s: Slot) {
-        self.fill(s, None)
-    }
-    pub fn close_after(&mut self, s: Slot) {
-        if let Some(c) = self.conns.get_mut(&s.conn) {
-            c.close_at = Some(s.seq.min(c.close_at.unwrap_or(u64::MAX)));
-            self.dirty.push(s.conn);
-        }
-    }
-    pub fn flush<S: Sockets + ?Sized>(&mut self, io: &mut S) {
-        for id in std::mem::take(&mut self.dirty) {
-            let Some(c) = self.conns.get_mut(&id) else { continue };
-            while let Some(r) = c.done.remove(&c.next_out) {
-                c.next_out += 1;
-                if let Some(p) = r {
-                    c.out.extend(p)
-                }
-            }
-            if !c.sending && !c.out.is_empty() {
-                c.sending = true;
-                io.send(id, std::mem::take(&mut c.out));
-            } else if !c.sending && c.close_at == Some(c.next_out) {
-                io.close(id);
-            }
-        }
-    }
-    pub fn drain(&mut self, io: &mut dyn Sockets) {
-        for l in self.listeners.keys() {
-            io.unlisten(*l)
-        }
-        for c in self.conns.keys() {
-            io.pause(*c)
-        }
-    }
-    pub fn is_drained(&self) -> bool {
-        self.conns.values().all(|c| !c.sending && c.out.is_empty() && c.next_in == c.next_out)
-    }
-    pub fn listen<S: Sockets + ?Sized>(
-        &mut self,
-        i: u32,
-        a: SocketAddr,
-        io: &mut S,
-    ) -> std::io::Result<SocketAddr> {
-        let (l, a) = io.listen(a)?;
-        self.listeners.insert(l, i);
-        Ok(a)
-    }
+
+/// What the connections want from the rooms above.
+pub enum NetEvent {
+    /// A whole request, without its length prefix. Its slot must be answered exactly once.
+    Frame {
+        /// Where the answer goes.
+        slot: Slot,
+        /// The request: API key, version, and so on.
+        frame: Bytes,
+        /// The client's address.
+        peer: SocketAddr,
+        /// The listener it came through: the number given to [`Net::listen`].
+        listener: u32,
+    },
+    /// A connection has ended; its open slots need no answer any more. Core 0 wants to know of those of other cores
+    /// ([`Net::released`]).
+    Gone {
+        /// The connection.
+        conn: ConnId,
+        /// Its client's address.
+        peer: SocketAddr,
+    },
+    /// Core 0 gives a new connection to another core, which calls [`Net::adopt`].
+    Handover {
+        /// The connection.
+        socket: Socket,
+        /// The number of the listener it came through.
+        listener: u32,
+        /// The core that shall serve it.
+        to: ShardId,
+    },
 }

@@ -171,9 +171,10 @@ impl Core {
                 if self.phase == Phase::Serving {
                     let now = world.now();
                     let sockets: &mut dyn Sockets = world;
-                    self.net.adopt(now, listener, socket, sockets);
+                    self.net.adopt(now, listener, socket, sockets, &mut self.net_events);
                 }
             }
+            Mail::ConnectionGone(shard, peer) => self.net.released(shard, peer),
             Mail::Job { reply_to, image, job } => {
                 let disk: &mut dyn Disk = world;
                 self.shard.run(disk, reply_to, image, job);
@@ -198,7 +199,12 @@ impl Core {
                 NetEvent::Frame { slot, frame, peer, listener } => {
                     self.frame(world, slot, frame, peer, listener)
                 }
-                NetEvent::Gone(conn) => self.gone(world, conn),
+                NetEvent::Gone { conn, peer } => {
+                    self.gone(world, conn);
+                    if self.id.0 != 0 {
+                        self.outbox.push((ShardId(0), Mail::ConnectionGone(self.id, peer.ip())));
+                    }
+                }
                 NetEvent::Handover { listener, socket, to } => {
                     self.outbox.push((to, Mail::Connection(listener, socket)));
                 }
@@ -352,7 +358,7 @@ impl Core {
         }
         if self.net.deadline() <= now {
             let sockets: &mut dyn Sockets = world;
-            self.net.expire(now, sockets, &mut self.net_events);
+            self.net.expire(now, sockets);
         }
     }
 

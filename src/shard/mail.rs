@@ -53,6 +53,8 @@ pub enum Mail {
     /// A connection accepted elsewhere that this core shall serve; the number is the listener's place in the
     /// configuration.
     Connection(u32, Socket),
+    /// A connection of this core and client has ended: core 0 counts them.
+    ConnectionGone(ShardId, std::net::IpAddr),
     /// Work for a partition that this core owns. `image` is the metadata offset that the sender had seen: a job
     /// from the future waits until this core has seen it too.
     Job {

@@ -104,8 +104,7 @@ fn bind(address: SocketAddr) -> io::Result<TcpListener> {
                 tries += 1;
                 thread::sleep(BIND_RETRY_PAUSE);
             }
-            Err(e) => return Err(io::Error::new(e.kind(), format!("listen on {address}: {e}"))),
-            Ok(listener) => return Ok(listener),
+            other => return other,
         }
     }
 }

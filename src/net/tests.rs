@@ -1,0 +1,380 @@
+use super::*;
+use crate::base::{Ticks, WallMs};
+use crate::io::{Clock, ListenerId, SocketEvent, Sockets};
+use std::collections::BTreeMap;
+use std::io;
+
+/// Sockets that only write down what they are told.
+#[derive(Default)]
+struct Fake {
+    next: u64,
+    reading: BTreeMap<ConnId, bool>,
+    into: BTreeMap<ConnId, Vec<u8>>,
+    sent: BTreeMap<ConnId, Vec<u8>>,
+    sends: usize,
+    in_flight: Vec<ConnId>,
+    closed: Vec<ConnId>,
+}
+
+impl Clock for Fake {
+    fn now(&self) -> Ticks {
+        Ticks(0)
+    }
+    fn wall_ms(&self) -> WallMs {
+        0
+    }
+}
+
+impl Sockets for Fake {
+    fn listen(&mut self, _: SocketAddr) -> io::Result<(ListenerId, SocketAddr)> {
+        Ok((ListenerId(3), "127.0.0.1:9092".parse().unwrap()))
+    }
+    fn unlisten(&mut self, _: ListenerId) {}
+    fn adopt(&mut self, _: Socket) -> io::Result<ConnId> {
+        self.next += 1;
+        self.reading.insert(ConnId(self.next), true);
+        Ok(ConnId(self.next))
+    }
+    fn pause(&mut self, conn: ConnId) {
+        self.reading.insert(conn, false);
+    }
+    fn resume(&mut self, conn: ConnId) {
+        assert!(!self.into.contains_key(&conn));
+        self.reading.insert(conn, true);
+    }
+    fn recv_into(&mut self, conn: ConnId, buffer: Vec<u8>) {
+        assert!(!self.reading[&conn] && buffer.capacity() > buffer.len());
+        assert!(self.into.insert(conn, buffer).is_none());
+    }
+    fn send(&mut self, conn: ConnId, parts: Vec<Bytes>) {
+        assert!(!self.in_flight.contains(&conn), "one send at a time");
+        self.in_flight.push(conn);
+        self.sends += 1;
+        self.sent.entry(conn).or_default().extend(parts.concat());
+    }
+    fn close(&mut self, conn: ConnId) {
+        self.closed.push(conn);
+    }
+}
+
+struct Bench {
+    net: Net,
+    io: Fake,
+    events: Vec<NetEvent>,
+    now: Ticks,
+}
+
+fn frame(fill: u8, len: usize) -> Vec<u8> {
+    [&(len as i32).to_be_bytes()[..], &vec![fill; len]].concat()
+}
+
+impl Bench {
+    fn new(config: NetConfig) -> Bench {
+        let now = Ticks(1_000_000_000);
+        let mut bench = Bench { net: Net::new(config), io: Fake::default(), events: Vec::new(), now };
+        bench.net.listen(5, "127.0.0.1:0".parse().unwrap(), &mut bench.io).unwrap();
+        bench
+    }
+
+    fn event(&mut self, event: SocketEvent) {
+        self.net.on_event(self.now, event, &mut self.io, &mut self.events);
+    }
+
+    fn connect(&mut self) -> ConnId {
+        let socket = Socket { handle: Box::new(()), peer: "10.0.0.1:1000".parse().unwrap() };
+        self.event(SocketEvent::Accepted(ListenerId(3), socket));
+        ConnId(self.io.next)
+    }
+
+    fn bytes(&mut self, conn: ConnId, bytes: &[u8]) {
+        self.event(SocketEvent::Received(conn, Bytes::copy_from_slice(bytes)));
+    }
+
+    fn requests(&mut self) -> Vec<(Slot, Bytes)> {
+        let frames = self.events.drain(..).map(|e| match e {
+            NetEvent::Frame { slot, frame, listener: 5, .. } => (slot, frame),
+            _ => panic!("not a request"),
+        });
+        frames.collect()
+    }
+
+    fn reply(&mut self, slot: Slot, fill: u8, len: usize) {
+        self.net.reply(slot, vec![Bytes::from(vec![fill; len])]);
+    }
+
+    fn flush(&mut self) {
+        self.net.flush(&mut self.io);
+    }
+
+    /// The clients read all that was sent.
+    fn all_sent(&mut self) {
+        for conn in std::mem::take(&mut self.io.in_flight) {
+            self.event(SocketEvent::Sent(conn));
+        }
+        self.flush();
+    }
+
+    /// Fills the buffer that waits, as far as `bytes` go.
+    fn fill(&mut self, conn: ConnId, bytes: &[u8]) -> usize {
+        let mut buffer = self.io.into.remove(&conn).expect("a buffer waits");
+        let n = bytes.len().min(buffer.capacity() - buffer.len());
+        buffer.extend_from_slice(&bytes[..n]);
+        self.event(SocketEvent::Filled(conn, buffer));
+        n
+    }
+
+    fn expire(&mut self) {
+        self.net.expire(self.now, &mut self.io);
+    }
+
+    fn gone(&mut self, conn: ConnId) {
+        assert!(self.io.closed.contains(&conn));
+        self.event(SocketEvent::Closed(conn, Ok(())));
+        assert!(self.events.iter().any(|e| matches!(e, NetEvent::Gone { conn: c, .. } if *c == conn)));
+        self.events.clear();
+    }
+}
+
+#[test]
+fn pipelined_requests_are_answered_in_order_with_one_send_a_turn() {
+    let mut b = Bench::new(NetConfig::default());
+    let conn = b.connect();
+    let stream: Vec<u8> = (0..5).flat_map(|i| frame(i, 20 + usize::from(i))).collect();
+    b.bytes(conn, &stream);
+    let requests = b.requests();
+    assert_eq!(
+        requests.iter().map(|(s, f)| (s.seq, f.len())).collect::<Vec<_>>(),
+        [(0, 20), (1, 21), (2, 22), (3, 23), (4, 24)]
+    );
+    for i in [3, 1, 4] {
+        b.reply(requests[i].0, i as u8, 3);
+    }
+    b.flush();
+    assert_eq!(b.io.sends, 0, "the first is still open");
+    b.reply(requests[0].0, 0, 3);
+    b.net.no_reply(requests[2].0);
+    b.flush();
+    assert_eq!(b.io.sends, 1);
+    let expected: Vec<u8> = [0, 1, 3, 4].iter().flat_map(|i| frame(*i, 3)).collect();
+    assert_eq!(b.io.sent[&conn], expected);
+    assert!(b.net.held_bytes() > 0, "until the client has taken it");
+    b.all_sent();
+    assert_eq!(b.net.held_bytes(), 0);
+}
+
+#[test]
+fn a_client_that_does_not_read_is_not_read() {
+    let config = NetConfig { connection_bytes_max: 100_000, ..NetConfig::default() };
+    let mut b = Bench::new(config);
+    let (conn, other) = (b.connect(), b.connect());
+    let mut served = 0;
+    // It asks for 10 kB with each small request and never reads.
+    while b.io.reading[&conn] {
+        b.bytes(conn, &frame(1, 100));
+        for (slot, _) in b.requests() {
+            b.reply(slot, 2, 10_000);
+            served += 1;
+        }
+        b.flush();
+        assert!(served < 20, "bounded");
+    }
+    assert!(b.net.held_bytes() < 120_000);
+    b.bytes(other, &frame(1, 100));
+    assert_eq!(b.requests().len(), 1, "others go on");
+    b.all_sent();
+    b.all_sent();
+    assert!(b.io.reading[&conn], "read on when it has read");
+}
+
+#[test]
+fn requests_in_flight_are_bounded_by_number() {
+    let config = NetConfig { requests_in_flight_max: 10, ..NetConfig::default() };
+    let mut b = Bench::new(config);
+    let conn = b.connect();
+    b.bytes(conn, &frame(1, 8).repeat(9));
+    assert!(b.io.reading[&conn]);
+    b.bytes(conn, &frame(1, 8));
+    assert!(!b.io.reading[&conn]);
+    let slot = b.requests()[0].0;
+    b.reply(slot, 1, 1);
+    b.flush();
+    assert!(b.io.reading[&conn]);
+}
+
+#[test]
+fn large_requests_go_straight_into_their_buffer() {
+    let mut b = Bench::new(NetConfig::default());
+    let conn = b.connect();
+    let stream = [frame(7, 500_000), frame(8, 10)].concat();
+    b.bytes(conn, &stream[..1000]);
+    assert!(!b.io.reading[&conn]);
+    let mut at = 1000;
+    while at < 500_004 {
+        at += b.fill(conn, &stream[at..500_004]);
+    }
+    assert!(b.io.reading[&conn]);
+    b.bytes(conn, &stream[at..]);
+    let requests = b.requests();
+    assert_eq!((requests[0].1.len(), requests[1].1.len()), (500_000, 10));
+    assert!(requests[0].1.iter().all(|x| *x == 7));
+}
+
+#[test]
+fn what_is_no_request_closes_the_connection() {
+    for prefix in [&[0x16, 3, 1, 0][..], b"GET ", &[255; 4], &[127, 0, 0, 0], &[0, 0, 0, 1]] {
+        let mut b = Bench::new(NetConfig::default());
+        let conn = b.connect();
+        b.bytes(conn, &frame(1, 10));
+        b.bytes(conn, prefix);
+        assert_eq!(b.requests().len(), 1, "what came before is served");
+        assert_eq!(b.io.closed, [conn]);
+        b.bytes(conn, &frame(1, 10));
+        assert!(b.events.is_empty());
+        b.gone(conn);
+        // A late answer reaches nobody.
+        b.reply(Slot { conn, seq: 0 }, 1, 1);
+        b.flush();
+        assert_eq!((b.io.sends, b.net.held_bytes(), b.net.len()), (0, 0, 0));
+    }
+}
+
+#[test]
+fn idle_connections_end_but_not_those_that_wait_for_us() {
+    let mut b = Bench::new(NetConfig { idle_ms: 1000, ..NetConfig::default() });
+    let (idle, waiting, active) = (b.connect(), b.connect(), b.connect());
+    b.bytes(waiting, &frame(1, 10));
+    assert_eq!(b.net.deadline(), b.now.plus_ms(1000));
+    b.now = b.now.plus_ms(900);
+    b.bytes(active, &[0]);
+    b.now = b.now.plus_ms(100);
+    b.expire();
+    assert_eq!(b.io.closed, [idle]);
+    b.now = b.net.deadline();
+    b.expire();
+    assert_eq!(b.io.closed, [idle, active], "half a length prefix is not life");
+    let slot = b.requests()[0].0;
+    b.reply(slot, 1, 1);
+    b.flush();
+    b.all_sent();
+    b.now = b.now.plus_ms(3000);
+    b.expire();
+    b.now = b.net.deadline().min(b.now.plus_ms(3000));
+    b.expire();
+    assert!(b.io.closed.contains(&waiting));
+    let mut never = Bench::new(NetConfig { idle_ms: -1, ..NetConfig::default() });
+    never.connect();
+    assert_eq!(never.net.deadline(), Ticks::NEVER);
+}
+
+#[test]
+fn a_core_without_memory_serves_the_small_and_one_large_at_a_time() {
+    let config = NetConfig { core_bytes_max: 1 << 20, frame_bytes_max: 4 << 20, ..NetConfig::default() };
+    let mut b = Bench::new(config);
+    let conns: Vec<ConnId> = (0..40).map(|_| b.connect()).collect();
+    let large = frame(9, 4 << 20);
+    let mut at: Vec<usize> = vec![100_000; 40];
+    for conn in &conns {
+        b.bytes(*conn, &large[..100_000]);
+        b.flush();
+    }
+    // Everyone announces 4 MiB and has sent 100 kB; all that is allocated stays near the budget.
+    let mut finished = 0;
+    let mut most = 0;
+    for _ in 0..2000 {
+        for (i, conn) in conns.iter().enumerate() {
+            if b.io.into.contains_key(conn) {
+                at[i] += b.fill(*conn, &large[at[i]..]);
+            }
+            b.flush();
+            most = most.max(b.net.held_bytes());
+        }
+        for (slot, request) in b.requests() {
+            assert_eq!(request.len(), 4 << 20);
+            finished += 1;
+            b.reply(slot, 1, 10);
+        }
+        b.flush();
+        b.all_sent();
+        if finished == 40 {
+            break;
+        }
+    }
+    assert_eq!(finished, 40, "none starves for ever");
+    assert!(most <= 40 * 140_000 + (1 << 20) + 2 * (4 << 20), "held {most}");
+    assert_eq!(b.net.held_bytes(), 0);
+}
+
+#[test]
+fn whoever_blocks_a_core_without_memory_is_closed() {
+    let config = NetConfig { core_bytes_max: 100_000, pressure_ms: 500, ..NetConfig::default() };
+    let mut b = Bench::new(config);
+    let (hog, large, small) = (b.connect(), b.connect(), b.connect());
+    b.bytes(hog, &frame(1, 10));
+    let slot = b.requests()[0].0;
+    b.reply(slot, 1, 200_000);
+    b.flush();
+    let stream = frame(2, 300_000);
+    b.bytes(large, &stream[..50_000]);
+    let privileged = b.connect();
+    b.bytes(privileged, &stream[..50_000]);
+    b.bytes(small, &frame(3, 10));
+    assert_eq!(b.requests().len(), 1, "a small request passes");
+    b.now = b.net.deadline();
+    b.expire();
+    assert!(b.io.closed.contains(&hog) && b.io.closed.contains(&large) && !b.io.closed.contains(&small));
+    b.gone(hog);
+    b.flush();
+}
+
+#[test]
+fn close_after_a_reply_and_drain() {
+    let mut b = Bench::new(NetConfig::default());
+    let (conn, other) = (b.connect(), b.connect());
+    b.bytes(conn, &frame(1, 10).repeat(2));
+    let requests = b.requests();
+    b.net.close_after(requests[1].0);
+    b.bytes(conn, &frame(1, 10));
+    assert!(b.events.is_empty(), "not read any more");
+    b.flush();
+    assert!(b.io.closed.is_empty(), "the one before is open");
+    b.reply(requests[0].0, 5, 5);
+    b.flush();
+    assert_eq!(b.io.sent[&conn], frame(5, 5));
+    assert!(b.io.closed.is_empty(), "not before it has left");
+    b.all_sent();
+    assert_eq!(b.io.closed, [conn]);
+    b.gone(conn);
+
+    b.bytes(other, &frame(1, 10));
+    let slot = b.requests()[0].0;
+    b.net.drain(&mut b.io);
+    b.flush();
+    assert!(!b.io.reading[&other] && !b.net.is_drained());
+    b.reply(slot, 6, 6);
+    b.flush();
+    b.all_sent();
+    b.gone(other);
+    assert!(b.net.is_drained());
+    let socket = Socket { handle: Box::new(()), peer: "10.0.0.1:1".parse().unwrap() };
+    b.event(SocketEvent::Accepted(ListenerId(3), socket));
+    assert!(b.net.is_empty() && b.events.is_empty(), "nobody new");
+}
+
+#[test]
+fn connections_are_spread_and_counted() {
+    let config = NetConfig { shards: 2, connections_per_ip_max: 6, ..NetConfig::default() };
+    let mut b = Bench::new(config);
+    for _ in 0..6 {
+        b.connect();
+    }
+    let handed = b.events.drain(..).map(|e| match e {
+        NetEvent::Handover { to, listener: 5, .. } => to.0,
+        _ => panic!("something else"),
+    });
+    assert_eq!((handed.collect::<Vec<_>>(), b.net.len()), (vec![1, 1, 1], 3), "every second one");
+    b.connect();
+    assert!(b.events.is_empty() && b.net.len() == 3, "one too many of this address");
+    b.net.released(ShardId(1), "10.0.0.1".parse().unwrap());
+    b.connect();
+    assert!(matches!(b.events[..], [NetEvent::Handover { to: ShardId(1), .. }]));
+}
