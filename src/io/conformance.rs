@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 
 use super::ring::{Remote, Ring};
+use super::sim::{Sim, SimClient, SimConfig, SimWorld};
 use super::*;
 use crate::base::limits::BLOCK_BYTES;
 use crate::base::{ShardId, Ticks};
@@ -82,6 +83,51 @@ impl Client for TcpStream {
     }
     fn close(self: Box<Self>) {
         let _ = self.shutdown(Shutdown::Both);
+    }
+}
+
+struct Simulated {
+    sim: Sim<u64>,
+    shards: usize,
+}
+
+impl Machine for Simulated {
+    type World = SimWorld<u64>;
+    const CATCHES_PANICS: bool = false;
+    fn new(shards: usize) -> Simulated {
+        let sim = Sim::new(SimConfig::new(11, shards));
+        sim.disk().create_dir_all(Path::new("/data")).unwrap();
+        Simulated { sim, shards }
+    }
+    fn worlds(&self) -> Vec<SimWorld<u64>> {
+        (0..self.shards).map(|i| self.sim.world(ShardId(i as u16))).collect()
+    }
+    fn dir(&self) -> PathBuf {
+        "/data".into()
+    }
+    fn idle(&self) {
+        self.sim.step(Ticks::NEVER);
+    }
+    fn connect(&self, to: SocketAddr) -> Box<dyn Client> {
+        Box::new(self.sim.connect(to))
+    }
+    fn post(&self, to: ShardId, mail: u64) {
+        self.sim.post(to, mail);
+    }
+    fn stop(&self) {
+        self.sim.stop();
+    }
+}
+
+impl Client for SimClient<u64> {
+    fn send(&mut self, bytes: &[u8]) -> usize {
+        SimClient::send(self, bytes)
+    }
+    fn receive(&mut self) -> Option<Vec<u8>> {
+        SimClient::receive(self)
+    }
+    fn close(self: Box<Self>) {
+        SimClient::close(*self);
     }
 }
 
@@ -463,3 +509,4 @@ macro_rules! conform {
 }
 
 conform!(Real, real);
+conform!(Simulated, simulated);
