@@ -247,7 +247,9 @@ impl Net {
                 self.close(id, io);
             } else {
                 self.account(id);
-                self.steer(id, io);
+                // Not now: bytes that came before may still be among this turn's events, and a buffer that is lent for
+                // what follows must not be overtaken by them.
+                self.touch(id);
             }
         }
         self.frames = frames;

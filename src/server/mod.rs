@@ -7,6 +7,7 @@ mod error;
 pub mod format;
 pub mod metadata;
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::sync::{Arc, Barrier};
@@ -134,9 +135,15 @@ pub fn serve(options: ServeOptions) -> Result<(), ServeError> {
             if let Some(core) = pin {
                 core_affinity::set_for_current(core);
             }
-            let failed = tell.clone();
-            if let Err(error) = run_core(&boot, ShardId(index as u16), host, &tell) {
-                let _ = failed.send(Told::Failed(error));
+            // A panic is a bug of ours: the process ends rather than go on with a core missing.
+            let run = AssertUnwindSafe(|| run_core(&boot, ShardId(index as u16), host, &tell));
+            let ended = catch_unwind(run).unwrap_or_else(|_| {
+                Err(ServeError::Bug(
+                    "a core's thread panicked: please report this; the data is as after a crash".to_owned(),
+                ))
+            });
+            if let Err(error) = ended {
+                let _ = tell.send(Told::Failed(error));
             }
         };
         let thread = thread::Builder::new().name(format!("ottla-{index}")).spawn(run);
