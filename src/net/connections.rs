@@ -246,9 +246,9 @@ impl Net {
                 tracing::info!(peer = %conn.peer, "connection closed: {e}");
                 self.close(id, io);
             } else {
+                // Steered at the end of the turn: more of this connection may lie among this turn's events, and must
+                // not come after a buffer was lent for it.
                 self.account(id);
-                // Not now: bytes that came before may still be among this turn's events, and a buffer that is lent for
-                // what follows must not be overtaken by them.
                 self.touch(id);
             }
         }
