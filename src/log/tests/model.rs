@@ -157,7 +157,9 @@ fn reopened(m: &mut Machine, model: &mut Model, point: Offset, acknowledged: Off
     }
     let missing = |o: &Offset| found.binary_search_by_key(o, |(o, _)| *o).is_err();
     // Holes that an earlier power cut has torn into what was not acknowledged stay.
-    for offset in model.values.range(model.log_start..acknowledged).map(|(offset, _)| *offset) {
+    for offset in
+        model.values.range(model.log_start.min(acknowledged)..acknowledged).map(|(offset, _)| *offset)
+    {
         assert!(
             !missing(&offset),
             "seed {seed}: offset {offset} of {acknowledged} was acknowledged: {report:?}"
