@@ -473,9 +473,7 @@ fn simulated(seed: u64) -> (u64, bool) {
     use crate::io::sim::{Sim, SimConfig};
     use crate::io::{Event, World};
 
-    let mut config = SimConfig::new(seed, 2);
-    config.network.reset_one_in = if seed.is_multiple_of(2) { 0 } else { 300 };
-    let sim: Sim<(u32, Socket)> = Sim::new(config);
+    let sim: Sim<(u32, Socket)> = Sim::new(SimConfig::new(seed, 2));
     let mut worlds = [sim.world(ShardId(0)), sim.world(ShardId(1))];
     let mut nets =
         [0, 1].map(|i| Net::new(NetConfig { shard: ShardId(i), shards: 2, ..NetConfig::default() }));
@@ -490,7 +488,8 @@ fn simulated(seed: u64) -> (u64, bool) {
                 })
                 .collect();
             let stream: Vec<u8> = sizes.iter().flat_map(|n| frame(*n as u8, *n)).collect();
-            (sim.connect(address), sizes, stream, 0, Vec::new())
+            let client = sim.connect("10.0.0.1:1000".parse().unwrap(), address);
+            (client, sizes, stream, 0, Vec::new())
         })
         .collect();
     let (mut events, mut out, mut reset) = (Vec::new(), Vec::new(), false);
@@ -523,8 +522,14 @@ fn simulated(seed: u64) -> (u64, bool) {
         }
         let mut waiting = false;
         for (client, sizes, stream, sent, got) in &mut clients {
-            *sent += client.send(&stream[*sent..]);
-            match client.receive() {
+            let n = prng.below((stream.len() - *sent).min(100_000) as u64 + 1) as usize;
+            sim.client_send(*client, Bytes::copy_from_slice(&stream[*sent..*sent + n]));
+            *sent += n;
+            if !seed.is_multiple_of(2) && prng.one_in(200) {
+                sim.client_reset(*client);
+                reset = true;
+            }
+            match sim.client_receive(*client) {
                 Some(bytes) => {
                     got.extend(bytes);
                     waiting |= got.len() < 8 * sizes.len();

@@ -10,7 +10,7 @@
 mod disk;
 #[cfg(test)]
 mod disk_tests;
-mod network;
+mod net;
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
@@ -22,14 +22,12 @@ use std::time::Duration;
 use bytes::Bytes;
 
 pub use disk::{DiskConfig, DiskFault, DiskOp, SECTOR_BYTES, SimDisk};
-pub use network::{NetworkConfig, SimClient};
-
-use network::Network;
+pub use net::{NetworkConfig, SimClient};
 
 use super::file::{File, Files};
 use super::jobs;
 use super::world::{
-    Clock, ConnId, Disk, DiskOutcome, Event, FileJob, ListenerId, Socket, SocketEvent, Sockets, Token, World,
+    Clock, ConnId, Disk, DiskOutcome, Event, FileJob, ListenerId, Socket, Sockets, Token, World,
     assert_aligned,
 };
 use crate::base::prng::Prng;
@@ -50,10 +48,12 @@ pub struct SimConfig {
     pub shards: usize,
     /// How the disk behaves.
     pub disk: DiskConfig,
-    /// How the network behaves.
-    pub network: NetworkConfig,
     /// The slowest mail between cores.
     pub mail_ns_max: u64,
+    /// How the network behaves.
+    pub network: NetworkConfig,
+    /// Whoever drives the cores moves the clock with [`Sim::step`] even if there is one core only.
+    pub stepped: bool,
 }
 
 impl SimConfig {
@@ -63,8 +63,9 @@ impl SimConfig {
             seed,
             shards,
             disk: DiskConfig::default(),
-            network: NetworkConfig::default(),
             mail_ns_max: 40_000,
+            network: NetworkConfig::default(),
+            stepped: false,
         }
     }
 }
@@ -97,7 +98,7 @@ enum Pending<M> {
     Sync { shard: ShardId, file: File, upto: u64, token: Token },
     Job { shard: ShardId, job: FileJob, token: Token },
     Mail { from: ShardId, to: ShardId, mail: M },
-    Network(network::Step),
+    Net(net::Arrival),
     Stop,
 }
 
@@ -112,7 +113,8 @@ struct Inner<M> {
     queue: BTreeMap<(u64, u64), Pending<M>>,
     cores: Vec<Core<M>>,
     mail_at: BTreeMap<(ShardId, ShardId), u64>,
-    network: Network,
+    net: net::Network,
+    stepped: bool,
 }
 
 struct Core<M> {
@@ -149,38 +151,26 @@ impl<M> Inner<M> {
     }
 
     fn deliver(&mut self, to: ShardId, event: Event<M>) {
-        self.note_event(to, &event);
-        self.cores[usize::from(to.0)].inbox.push_back(event);
-    }
-
-    fn note_event(&mut self, to: ShardId, event: &Event<M>) {
-        let sum = |bytes: &[u8]| u64::from(crc32c::crc32c(bytes));
-        let words = match event {
-            Event::Disk(token, outcome) => match outcome {
-                DiskOutcome::Read(r) => [1, token.0, r.as_ref().map_or(u64::MAX, |b| sum(b))],
-                DiskOutcome::Written(r) => [2, token.0, u64::from(r.is_ok())],
-                DiskOutcome::Synced(r) => [3, token.0, u64::from(r.is_ok())],
-                DiskOutcome::Job(r) => [4, token.0, u64::from(r.is_ok())],
-            },
+        let words = match &event {
+            Event::Disk(token, outcome) => {
+                let (kind, size) = match outcome {
+                    DiskOutcome::Read(r) => {
+                        (1, r.as_ref().map_or(u64::MAX, |b| u64::from(crc32c::crc32c(b))))
+                    }
+                    DiskOutcome::Written(r) => (2, u64::from(r.is_ok())),
+                    DiskOutcome::Synced(r) => (3, u64::from(r.is_ok())),
+                    DiskOutcome::Job(r) => (4, u64::from(r.is_ok())),
+                };
+                [kind, token.0, size]
+            }
             Event::Mail(from, _) => [5, u64::from(from.0), 0],
-            Event::Stop => [6, 0, 0],
-            Event::Socket(event) => match event {
-                SocketEvent::Accepted(listener, socket) => {
-                    [7, u64::from(listener.0), u64::from(socket.peer.port())]
-                }
-                SocketEvent::Received(conn, bytes) => [8, conn.0, sum(bytes)],
-                SocketEvent::Filled(conn, bytes) => [9, conn.0, sum(bytes)],
-                SocketEvent::Sent(conn) => [10, conn.0, 0],
-                SocketEvent::Closed(conn, how) => [11, conn.0, u64::from(how.is_ok())],
-            },
+            Event::Socket(event) => net::trace_words(event),
+            Event::Stop => [7, 0, 0],
         };
-        self.note(&[self.now, u64::from(to.0)]);
+        let now = self.now;
+        self.note(&[now, u64::from(to.0)]);
         self.note(&words);
-    }
-
-    /// Whether a core has something to take now.
-    fn is_ready(&self, shard: ShardId) -> bool {
-        !self.cores[usize::from(shard.0)].inbox.is_empty() || self.network_ready(shard)
+        self.cores[usize::from(to.0)].inbox.push_back(event);
     }
 }
 
@@ -201,7 +191,8 @@ impl<M> Sim<M> {
             queue: BTreeMap::new(),
             cores: (0..config.shards).map(|_| Core::new()).collect(),
             mail_at: BTreeMap::new(),
-            network: Network::new(config.network),
+            net: net::Network::new(config.network),
+            stepped: config.stepped,
         };
         Sim { inner: Rc::new(RefCell::new(inner)), disk }
     }
@@ -253,7 +244,7 @@ impl<M> Sim<M> {
     /// False when nothing was left to happen until `limit`.
     pub fn step(&self, limit: Ticks) -> bool {
         let mut inner = self.inner.borrow_mut();
-        if (0..inner.cores.len()).any(|core| inner.is_ready(ShardId(core as u16))) {
+        if inner.cores.iter().any(|c| !c.inbox.is_empty()) {
             return true;
         }
         let wake = inner.cores.iter().map(|c| c.wake_at).min().unwrap_or(u64::MAX);
@@ -287,6 +278,7 @@ impl<M> Sim<M> {
     fn happen(&self, what: Pending<M>) {
         let disk = &self.disk;
         let (to, event) = match what {
+            Pending::Net(arrival) => return self.inner.borrow_mut().arrive(arrival),
             Pending::Read { shard, file, offset, len, token } => {
                 let bytes = disk.read_at(&file, offset, len).map(Bytes::from);
                 (shard, Event::Disk(token, DiskOutcome::Read(bytes)))
@@ -303,7 +295,6 @@ impl<M> Sim<M> {
                 (shard, Event::Disk(token, DiskOutcome::Job(done)))
             }
             Pending::Mail { from, to, mail } => (to, Event::Mail(from, mail)),
-            Pending::Network(step) => return self.inner.borrow_mut().network_step(step),
             Pending::Stop => (ShardId(0), Event::Stop),
         };
         self.inner.borrow_mut().deliver(to, event);
@@ -316,7 +307,7 @@ impl<M> Sim<M> {
             let mut inner = self.inner.borrow_mut();
             inner.life += 1;
             inner.mail_at.clear();
-            inner.network_killed();
+            inner.net.kill();
             let fresh = inner.cores.iter().map(|_| Core::new()).collect();
             (std::mem::take(&mut inner.queue), std::mem::replace(&mut inner.cores, fresh))
         };
@@ -327,6 +318,18 @@ impl<M> Sim<M> {
         }
         drop(cores);
         self.disk.kill();
+    }
+
+    /// The next process has so many cores. To be called between [`Sim::kill`] and the next process's first world.
+    pub fn set_shards(&self, shards: usize) {
+        assert!(shards > 0, "a machine has cores");
+        self.inner.borrow_mut().cores = (0..shards).map(|_| Core::new()).collect();
+    }
+
+    /// Whether a core has something to do now.
+    pub fn is_due(&self, shard: ShardId) -> bool {
+        let inner = self.inner.borrow();
+        inner.cores.get(usize::from(shard.0)).is_some_and(|c| !c.inbox.is_empty() || c.wake_at <= inner.now)
     }
 
     /// The power fails: as [`Sim::kill`], and the disk forgets some of what was not flushed.
@@ -345,25 +348,17 @@ impl<M> SimWorld<M> {
     /// Takes what is ready and reads the clock. False if this core has to wait and may move the clock.
     fn take(&mut self, until: Ticks, events: &mut Vec<Event<M>>) -> bool {
         let mut inner = self.sim.inner.borrow_mut();
-        let (alone, now, life) = (inner.cores.len() == 1, inner.now, inner.life);
+        let (alone, now, life) = (inner.cores.len() == 1 && !inner.stepped, inner.now, inner.life);
         if life != self.life {
             return true; // dead
         }
         let stuck = until == Ticks::NEVER && inner.next_at() == u64::MAX;
-        let before = events.len();
-        inner.take_network(self.shard, events);
         let core = &mut inner.cores[usize::from(self.shard.0)];
+        let got = !core.inbox.is_empty();
         events.extend(core.inbox.drain(..));
-        let got = events.len() > before;
         core.wake_at = if got { now } else { until.0 };
         (self.now, self.wall) = (Ticks(now), inner.wall_ms());
         got || !alone || stuck || now >= until.0
-    }
-
-    /// Does something to the machine unless this core's process was killed.
-    fn alive<R>(&mut self, act: impl FnOnce(&mut Inner<M>, ShardId) -> R) -> Option<R> {
-        let mut inner = self.sim.inner.borrow_mut();
-        (inner.life == self.life).then(|| act(&mut inner, self.shard))
     }
 
     fn schedule_disk(&mut self, what: Pending<M>) {
@@ -418,40 +413,29 @@ impl<M> Disk for SimWorld<M> {
 
 impl<M> Sockets for SimWorld<M> {
     fn listen(&mut self, address: SocketAddr) -> io::Result<(ListenerId, SocketAddr)> {
-        self.alive(|inner, shard| inner.listen(shard, address)).unwrap_or_else(|| Err(dead()))
+        self.net_listen(address)
     }
-
     fn unlisten(&mut self, listener: ListenerId) {
-        self.alive(|inner, _| inner.unlisten(listener));
+        self.net_unlisten(listener);
     }
-
     fn adopt(&mut self, socket: Socket) -> io::Result<ConnId> {
-        self.alive(|inner, shard| inner.adopt(shard, socket)).unwrap_or_else(|| Err(dead()))
+        self.net_adopt(socket)
     }
-
     fn pause(&mut self, conn: ConnId) {
-        self.alive(|inner, _| inner.set_reading(conn, false));
+        self.net_read(conn, false);
     }
-
     fn resume(&mut self, conn: ConnId) {
-        self.alive(|inner, _| inner.set_reading(conn, true));
+        self.net_read(conn, true);
     }
-
     fn recv_into(&mut self, conn: ConnId, buffer: Vec<u8>) {
-        self.alive(|inner, _| inner.recv_into(conn, buffer));
+        self.net_recv_into(conn, buffer);
     }
-
     fn send(&mut self, conn: ConnId, parts: Vec<Bytes>) {
-        self.alive(|inner, _| inner.send(conn, parts));
+        self.net_send(conn, parts);
     }
-
     fn close(&mut self, conn: ConnId) {
-        self.alive(|inner, shard| inner.close(shard, conn));
+        self.net_close(conn);
     }
-}
-
-fn dead() -> io::Error {
-    io::Error::other("this process was killed")
 }
 
 impl<M> World<M> for SimWorld<M> {
