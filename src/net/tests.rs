@@ -88,6 +88,7 @@ impl Bench {
 
     fn bytes(&mut self, conn: ConnId, bytes: &[u8]) {
         self.event(SocketEvent::Received(conn, Bytes::copy_from_slice(bytes)));
+        self.flush();
     }
 
     fn requests(&mut self) -> Vec<(Slot, Bytes)> {
@@ -120,6 +121,7 @@ impl Bench {
         let n = bytes.len().min(buffer.capacity() - buffer.len());
         buffer.extend_from_slice(&bytes[..n]);
         self.event(SocketEvent::Filled(conn, buffer));
+        self.flush();
         n
     }
 
@@ -217,6 +219,26 @@ fn large_requests_go_straight_into_their_buffer() {
     let requests = b.requests();
     assert_eq!((requests[0].1.len(), requests[1].1.len()), (500_000, 10));
     assert!(requests[0].1.iter().all(|x| *x == 7));
+}
+
+#[test]
+fn a_large_request_may_be_completed_by_what_its_turn_still_brings() {
+    let mut b = Bench::new(NetConfig::default());
+    let conn = b.connect();
+    let stream = [frame(7, 100_000), frame(8, 200_000)].concat();
+    // All of it lies among the events of one turn: nothing may be lent in between.
+    for chunk in stream[..150_000].chunks(16_384) {
+        b.event(SocketEvent::Received(conn, Bytes::copy_from_slice(chunk)));
+        assert!(b.io.into.is_empty());
+    }
+    b.flush();
+    assert_eq!(b.requests()[0].1.len(), 100_000);
+    let mut at = 150_000;
+    while at < stream.len() {
+        at += b.fill(conn, &stream[at..]);
+    }
+    assert_eq!(b.requests()[0].1.len(), 200_000);
+    assert!(b.io.reading[&conn]);
 }
 
 #[test]
