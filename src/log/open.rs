@@ -67,7 +67,14 @@ impl Partition {
         config: LogConfig,
         options: &OpenOptions,
     ) -> Result<(Partition, RecoveryReport), LogError> {
-        let mut loader = Loader { files, dir, config: &config, options, report: RecoveryReport::default() };
+        let mut loader = Loader {
+            files,
+            dir,
+            config: &config,
+            options,
+            report: RecoveryReport::default(),
+            names_changed: false,
+        };
         let start = loader.load()?;
         let report = loader.report;
         Ok((Partition::start(dir, config, options.slot, options.seed, start), report))
@@ -150,6 +157,8 @@ pub(super) struct Loader<'a> {
     pub(super) config: &'a LogConfig,
     pub(super) options: &'a OpenOptions,
     pub(super) report: RecoveryReport,
+    /// Something was removed: a power failure must not bring it back.
+    pub(super) names_changed: bool,
 }
 
 impl Loader<'_> {
@@ -181,6 +190,9 @@ impl Loader<'_> {
         carried.producers.expire(self.options.now_ms, self.config.producer_id_expiration_ms);
         carried.producers.forget_ended(Offset::MAX);
         self.remove_snapshots(&snapshots, &logs, log_end);
+        if self.names_changed {
+            self.files.sync_dir(self.dir).map_err(storage("flushing", self.dir))?;
+        }
         let tail = self.tail(&loaded.active)?;
         let mut flushed_end = log_end;
         if loaded.scanned {
@@ -286,7 +298,7 @@ impl Loader<'_> {
             Some(_) => self.options.recovery_point.unwrap_or(0),
         };
         let unflushed = logs.range(..=unflushed).next_back().map_or(first, |(base, _)| *base);
-        self.remove_empty_tail(logs, unflushed)?;
+        let empty_last = self.remove_empty_tail(logs, unflushed)?;
         // Snapshots stand at the bases of segments; later ones may know batches that were lost.
         let known = logs
             .range(..=unflushed)
@@ -310,10 +322,14 @@ impl Loader<'_> {
                 continue;
             }
             let next = logs.range(base + 1..).next().map(|(next, _)| *next);
-            let end_before = carried.next;
-            let scanned = self.recover(base, base == first, next, &mut carried)?;
-            if next.is_none() && scanned.segment.size == 0 && base > unflushed && active.is_some() {
-                // All of it was torn, so nothing after its base was acknowledged; before, neither.
+            let (end_before, is_last) = (carried.next, next.is_none());
+            // What is empty says nothing about what comes before.
+            let next = next.filter(|next| Some(*next) != empty_last);
+            let scanned = self.recover(base, base == first, next, is_last, &mut carried)?;
+            let stale = end_before > base || base > unflushed;
+            if is_last && scanned.segment.size == 0 && stale && active.is_some() {
+                // All of it was torn, so nothing from its base on was acknowledged; or it was removed before, and a
+                // power failure brought its name back.
                 self.remove_segment(base)?;
                 logs.remove(&base);
                 carried.next = end_before;
@@ -332,33 +348,36 @@ impl Loader<'_> {
     }
 
     /// Removes segments at the end that hold nothing: rolled just before a crash, when the segment before may still
-    /// have been written to. The base of one at or below `flushed` is known to be right.
+    /// have been written to. One whose base is at or below `flushed` stays, and is told.
     fn remove_empty_tail(
         &mut self,
         logs: &mut BTreeMap<Offset, u64>,
         flushed: Offset,
-    ) -> Result<(), LogError> {
-        while let Some((base, _)) = logs.last_key_value().filter(|(base, _)| **base > flushed) {
+    ) -> Result<Option<Offset>, LogError> {
+        while let Some((base, _)) = logs.last_key_value() {
             let base = *base;
             let path = self.path(base, FileKind::Log);
             let file = self.files.open(&path, OpenMode::Read).map_err(storage("opening", &path))?;
             if recover::holds_a_batch(self.files, &file, base).map_err(storage("reading", &path))? {
-                return Ok(());
+                return Ok(None);
+            }
+            if base <= flushed {
+                return Ok(Some(base));
             }
             self.remove_segment(base)?;
             logs.remove(&base);
         }
-        Ok(())
+        Ok(None)
     }
 
-    fn remove_segment(&self, base: Offset) -> Result<(), LogError> {
+    fn remove_segment(&mut self, base: Offset) -> Result<(), LogError> {
         let kinds = [FileKind::Log, FileKind::OffsetIndex, FileKind::TimeIndex, FileKind::TransactionIndex];
         kinds.iter().try_for_each(|kind| self.remove(&self.path(base, *kind)))
     }
 
     /// Reports offsets that are missing between the end of a segment and the next one.
     fn report_gap(&mut self, from: Offset, to: Offset) {
-        if from < to {
+        if from < to && to > self.options.log_start_offset.unwrap_or(0) {
             let last = to - 1;
             self.report.lost_offsets.push((from, last));
             self.warn(&format!("the segment before {to} ends too early: offsets {from} to {last} are lost"));
@@ -430,7 +449,8 @@ impl Loader<'_> {
         self.files.sync_dir(self.dir).map_err(storage("flushing", self.dir))
     }
 
-    fn remove(&self, path: &Path) -> Result<(), LogError> {
+    fn remove(&mut self, path: &Path) -> Result<(), LogError> {
+        self.names_changed = true;
         self.files.remove_file(path).map_err(storage("removing", path))
     }
 
@@ -530,6 +550,7 @@ impl Loader<'_> {
         base: Offset,
         is_first: bool,
         segment_end: Option<Offset>,
+        is_last: bool,
         carried: &mut Carried,
     ) -> Result<Scanned, LogError> {
         let path = self.path(base, FileKind::Log);
@@ -561,7 +582,7 @@ impl Loader<'_> {
                 continue;
             }
             self.repair(&file, &path, &scanned)?;
-            self.finish(&file, &path, &mut scanned, segment_end.is_none())?;
+            self.finish(&file, &path, &mut scanned, is_last)?;
             return Ok(scanned);
         }
     }
@@ -585,10 +606,13 @@ impl Loader<'_> {
                 scanned.segment.base
             ));
         }
+        // What was cut off must not come back after a power failure, in the place of what is written then.
+        if !is_last || scanned.end == Decision::CutDamaged || !scanned.repairs.is_empty() {
+            self.files.sync(file).map_err(storage("flushing", path))?;
+        }
         if is_last {
             return Ok(());
         }
-        self.files.sync(file).map_err(storage("flushing", path))?;
         let base = scanned.segment.base;
         let aborted = txn_index::format(&scanned.segment.aborted);
         let aborted_path = self.path(base, FileKind::TransactionIndex);

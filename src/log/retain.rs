@@ -119,9 +119,12 @@ impl Partition {
     /// Removes a segment's files in the background, the log first: an index without a log is removed at start-up.
     fn remove_files(&mut self, env: &mut Env, segment: &Segment) {
         let paths = FileKind::ALL.map(|kind| self.dir.join(file_name(segment.base, kind)));
+        let dir = self.dir.clone();
         let token = self.token(Op::Note("removing a segment"));
         let work = move |files: &dyn crate::io::Files| {
             paths.iter().try_for_each(|path| files.remove_file(path))?;
+            // Otherwise a power failure may bring some of them back.
+            files.sync_dir(&dir)?;
             Ok(Box::new(()) as Box<dyn std::any::Any + Send>)
         };
         env.disk.background(FileJob::Run(Box::new(work)), token);

@@ -400,3 +400,57 @@ fn connections_are_spread_and_counted() {
     b.connect();
     assert!(matches!(b.events[..], [NetEvent::Handover { to: ShardId(1), .. }]));
 }
+
+/// Requests of all sizes through a real ring, echoed by their length and first byte.
+#[test]
+fn over_a_real_ring() {
+    use crate::io::{Event, Remote, Ring, World};
+    use std::io::{Read, Write};
+
+    let remote: Remote<()> = Remote::new(1).unwrap();
+    let mut ring = Ring::new(&remote, ShardId(0)).unwrap();
+    let mut net = Net::new(NetConfig::default());
+    let address = net.listen(0, "127.0.0.1:0".parse().unwrap(), &mut ring).unwrap();
+    let sizes = [8, 100, 16_380, 16_384, 40_000, 70_000, 900_000, 9, 5_000_000, 300_000, 12];
+    let client = std::thread::spawn(move || {
+        let mut stream = std::net::TcpStream::connect(address).unwrap();
+        stream.set_read_timeout(Some(std::time::Duration::from_secs(30))).unwrap();
+        for alone in [true, false, true, false] {
+            for (i, size) in sizes.iter().enumerate() {
+                stream.write_all(&frame(i as u8, *size)).unwrap();
+                if alone {
+                    let mut reply = [0; 9];
+                    stream.read_exact(&mut reply).unwrap();
+                    assert_eq!((reply[3], reply[4]), (5, i as u8));
+                }
+            }
+            if alone {
+                continue;
+            }
+            let mut replies = vec![0; sizes.len() * 9];
+            stream.read_exact(&mut replies).unwrap();
+            for (i, reply) in replies.chunks(9).enumerate() {
+                let len = u32::from_be_bytes(reply[5..].try_into().unwrap());
+                assert_eq!((reply[3], reply[4], len as usize), (5, i as u8, sizes[i]));
+            }
+        }
+    });
+    let (mut events, mut out) = (Vec::new(), Vec::new());
+    while !client.is_finished() {
+        ring.turn(ring.now().plus_ms(100), &mut events);
+        let now = ring.now();
+        for event in events.drain(..) {
+            let Event::Socket(event) = event else { panic!("no socket's event") };
+            net.on_event(now, event, &mut ring, &mut out);
+        }
+        for event in out.drain(..) {
+            if let NetEvent::Frame { slot, frame, .. } = event {
+                assert!(frame.iter().all(|b| *b == frame[0]));
+                let len = Bytes::copy_from_slice(&(frame.len() as u32).to_be_bytes());
+                net.reply(slot, vec![frame.slice(..1), len]);
+            }
+        }
+        net.flush(&mut ring);
+    }
+    client.join().unwrap();
+}
