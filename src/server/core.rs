@@ -128,6 +128,15 @@ impl Core {
         &mut self.net
     }
 
+    /// What is in flight and who waits, by name: all zero when no client is connected and nothing is to be done.
+    pub fn load(&self) -> Vec<(&'static str, usize)> {
+        let mut load = self.shard.load();
+        load.push(("parked requests", self.parked.len()));
+        load.push(("connections", self.net.len()));
+        load.push(("bytes held for connections", self.net.held_bytes()));
+        load
+    }
+
     /// One turn of the loop: waits for events, handles them, sends what came of them.
     pub fn turn(&mut self, world: &mut dyn World<Mail>) -> Turned {
         let until = self

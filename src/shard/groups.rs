@@ -111,6 +111,11 @@ impl Groups {
         self.coordinators.values().filter_map(GroupCoordinator::deadline).min().unwrap_or(Ticks::NEVER)
     }
 
+    /// Requests that wait for a coordinator.
+    pub(super) fn waiting(&self) -> usize {
+        self.tickets.len() + self.lists.len()
+    }
+
     fn ticket(&mut self, waiting: Waiting) -> Ticket {
         self.last_ticket += 1;
         let ticket = Ticket(self.last_ticket);

@@ -153,6 +153,20 @@ impl Shard {
             && self.controller.as_ref().is_none_or(|c| c.is_idle())
     }
 
+    /// What is in flight and who waits, by name: all zero when nothing is to be done.
+    pub fn load(&self) -> Vec<(&'static str, usize)> {
+        vec![
+            ("append jobs", self.append_jobs.len()),
+            ("read jobs", self.read_jobs.len()),
+            ("lookup jobs", self.lookup_jobs.len()),
+            ("disk reads", self.tickets.len()),
+            ("watches", self.watches.len()),
+            ("deferred jobs", self.deferred.len()),
+            ("group requests", self.groups.waiting()),
+            ("appends that are not durable", self.partitions.pending()),
+        ]
+    }
+
     /// Does a job, or puts it off until what it needs is there.
     pub fn run(&mut self, disk: &mut dyn Disk, reply_to: ReplyTo, image: Offset, job: Job) {
         self.do_or_defer(disk, reply_to, image, job);

@@ -165,6 +165,11 @@ impl Partitions {
         self.slots.values().any(|h| matches!(h.state, State::Opening))
     }
 
+    /// Appends that are not durable.
+    pub fn pending(&self) -> usize {
+        self.slots.values().map(|h| h.pending.len()).sum()
+    }
+
     /// Whether no log has work in flight.
     pub fn all_idle(&self) -> bool {
         self.slots.values().all(|h| match &h.state {
