@@ -131,6 +131,9 @@ pub fn join_group(cx: &mut Cx<'_>, request: &Request) -> Result<Outcome, DecodeE
 /// Serves a SyncGroup request, versions 0 to 5.
 pub fn sync_group(cx: &mut Cx<'_>, request: &Request) -> Result<Outcome, DecodeError> {
     let message: SyncGroupRequest<'_> = decode(&request.body, request.api_version)?;
+    if lacks_protocol(&message, request.api_version) {
+        return Ok(encode::sync(Err(ErrorCode::INCONSISTENT_GROUP_PROTOCOL), request.api_version));
+    }
     let sync = SyncRequest {
         group_id: message.group_id.to_owned(),
         generation_id: message.generation_id,
@@ -145,6 +148,11 @@ pub fn sync_group(cx: &mut Cx<'_>, request: &Request) -> Result<Outcome, DecodeE
             .collect(),
     };
     Ok(single(cx, request, message.group_id, GroupRequest::Sync(sync), encode::sync))
+}
+
+/// From version 5 a member names the protocol type and the protocol that it assigns by (KIP-559).
+fn lacks_protocol(message: &SyncGroupRequest<'_>, version: i16) -> bool {
+    version >= 5 && (message.protocol_type.is_none() || message.protocol_name.is_none())
 }
 
 /// Serves a Heartbeat request, versions 0 to 4.
@@ -318,5 +326,25 @@ fn listed(reply: &GroupReply) -> Option<&ListReply> {
     match reply {
         GroupReply::List(reply) => Some(reply),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sync_names_its_protocol_from_version_5() {
+        let cases = [
+            (4, None, None, false),
+            (5, None, None, true),
+            (5, Some("consumer"), None, true),
+            (5, None, Some("range"), true),
+            (5, Some("consumer"), Some("range"), false),
+        ];
+        for (version, protocol_type, protocol_name, lacks) in cases {
+            let message = SyncGroupRequest { protocol_type, protocol_name, ..Default::default() };
+            assert_eq!(lacks_protocol(&message, version), lacks, "{version} {message:?}");
+        }
     }
 }

@@ -248,7 +248,19 @@ impl Shard {
     /// Coordinators whose partitions have been opened begin to serve.
     pub(super) fn groups_loaded(&mut self, disk: &mut dyn Disk) {
         for slot in std::mem::take(&mut self.groups.fresh) {
-            self.with_coordinator(disk, slot, |coordinator, now, effects| coordinator.loaded(now, effects));
+            let image = self.image.clone();
+            self.with_coordinator(disk, slot, |coordinator, now, effects| {
+                coordinator.loaded(now, effects);
+                // A topic may have gone while nobody was there to forget its offsets.
+                let mut gone: Vec<(Arc<str>, TopicId)> = coordinator.topics().into_iter().collect();
+                gone.retain(|(name, id)| match id.is_zero() {
+                    true => image.topics().get(name).is_none(),
+                    false => image.topics().get_by_id(*id).is_none(),
+                });
+                if !gone.is_empty() {
+                    coordinator.topics_deleted(now, &gone, effects);
+                }
+            });
         }
     }
 
