@@ -21,7 +21,7 @@ impl Shard {
         &mut self,
         disk: &mut dyn Disk,
         reply_to: ReplyTo,
-        parts: Vec<AppendPart>,
+        parts: &[AppendPart],
         durable: bool,
     ) {
         let number = self.number();

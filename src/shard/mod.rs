@@ -182,7 +182,7 @@ impl Shard {
             return;
         }
         match job {
-            Job::Append { parts, durable } => self.append(disk, reply_to, parts, durable),
+            Job::Append { parts, durable } => self.append(disk, reply_to, &parts, durable),
             Job::Read(read) => self.read(disk, reply_to, read),
             Job::Offsets(parts) => self.offsets(disk, reply_to, &parts),
             Job::Epochs(parts) => self.epochs(reply_to, &parts),
