@@ -29,8 +29,9 @@ pub fn handle(cx: &mut Cx<'_>, request: &Request) -> Result<Outcome, DecodeError
         .iter()
         .map(|(resource, found)| {
             let (error_code, error_message, entries): (i16, Option<&str>, &[Entry]) = match found {
-                Ok(entries) => (0, None, entries),
-                Err((code, text)) => (code.code(), text.as_deref(), &[]),
+                // Kafka leaves the text empty, not null, where it has none.
+                Ok(entries) => (0, Some(""), entries),
+                Err((code, text)) => (code.code(), Some(text.as_deref().unwrap_or_default()), &[]),
             };
             DescribeConfigsResult {
                 error_code,
