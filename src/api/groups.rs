@@ -15,7 +15,7 @@ use crate::coord::group::request::{
 use crate::coord::group::{ClientInfo, GroupReply, GroupRequest, partition_for};
 use crate::meta::image::Image;
 use crate::shard::{Done, GroupJob, Job, OFFSETS_TOPIC, PartitionKey};
-use crate::wire::codec::{DecodeError, decode};
+use crate::wire::codec::{DecodeError, decode_request};
 use crate::wire::errors::ErrorCode;
 use crate::wire::messages::delete_groups_request::DeleteGroupsRequest;
 use crate::wire::messages::describe_groups_request::DescribeGroupsRequest;
@@ -109,7 +109,7 @@ fn owned(text: Option<&str>) -> Option<String> {
 /// Serves a JoinGroup request, versions 0 to 9.
 pub fn join_group(cx: &mut Cx<'_>, request: &Request) -> Result<Outcome, DecodeError> {
     let version = request.api_version;
-    let message: JoinGroupRequest<'_> = decode(&request.body, version)?;
+    let message: JoinGroupRequest<'_> = decode_request(&request.body, version)?;
     let join = JoinRequest {
         group_id: message.group_id.to_owned(),
         member_id: message.member_id.to_owned(),
@@ -130,7 +130,7 @@ pub fn join_group(cx: &mut Cx<'_>, request: &Request) -> Result<Outcome, DecodeE
 
 /// Serves a SyncGroup request, versions 0 to 5.
 pub fn sync_group(cx: &mut Cx<'_>, request: &Request) -> Result<Outcome, DecodeError> {
-    let message: SyncGroupRequest<'_> = decode(&request.body, request.api_version)?;
+    let message: SyncGroupRequest<'_> = decode_request(&request.body, request.api_version)?;
     if lacks_protocol(&message, request.api_version) {
         return Ok(encode::sync(Err(ErrorCode::INCONSISTENT_GROUP_PROTOCOL), request.api_version));
     }
@@ -157,7 +157,7 @@ fn lacks_protocol(message: &SyncGroupRequest<'_>, version: i16) -> bool {
 
 /// Serves a Heartbeat request, versions 0 to 4.
 pub fn heartbeat(cx: &mut Cx<'_>, request: &Request) -> Result<Outcome, DecodeError> {
-    let message: HeartbeatRequest<'_> = decode(&request.body, request.api_version)?;
+    let message: HeartbeatRequest<'_> = decode_request(&request.body, request.api_version)?;
     let heartbeat = Heartbeat {
         group_id: message.group_id.to_owned(),
         generation_id: message.generation_id,
@@ -170,7 +170,7 @@ pub fn heartbeat(cx: &mut Cx<'_>, request: &Request) -> Result<Outcome, DecodeEr
 /// Serves a LeaveGroup request, versions 0 to 5.
 pub fn leave_group(cx: &mut Cx<'_>, request: &Request) -> Result<Outcome, DecodeError> {
     let version = request.api_version;
-    let message: LeaveGroupRequest<'_> = decode(&request.body, version)?;
+    let message: LeaveGroupRequest<'_> = decode_request(&request.body, version)?;
     let members = match version {
         0..=2 => vec![LeavingMember { member_id: message.member_id.to_owned(), group_instance_id: None }],
         _ => message
@@ -265,7 +265,7 @@ fn several(
 
 /// Serves a DescribeGroups request, versions 0 to 6.
 pub fn describe_groups(cx: &mut Cx<'_>, request: &Request) -> Result<Outcome, DecodeError> {
-    let message: DescribeGroupsRequest<'_> = decode(&request.body, request.api_version)?;
+    let message: DescribeGroupsRequest<'_> = decode_request(&request.body, request.api_version)?;
     let groups = message.groups.iter().map(|g| (*g).to_owned()).collect();
     let operations = message.include_authorized_operations;
     let wanted = |group: &str| GroupRequest::Describe { group_id: group.to_owned() };
@@ -274,7 +274,7 @@ pub fn describe_groups(cx: &mut Cx<'_>, request: &Request) -> Result<Outcome, De
 
 /// Serves a DeleteGroups request, versions 0 to 2.
 pub fn delete_groups(cx: &mut Cx<'_>, request: &Request) -> Result<Outcome, DecodeError> {
-    let message: DeleteGroupsRequest<'_> = decode(&request.body, request.api_version)?;
+    let message: DeleteGroupsRequest<'_> = decode_request(&request.body, request.api_version)?;
     let groups = message.groups_names.iter().map(|g| (*g).to_owned()).collect();
     let wanted = |group: &str| GroupRequest::Delete { group_id: group.to_owned() };
     Ok(several(cx, request, groups, false, wanted, encode::delete))
@@ -282,7 +282,7 @@ pub fn delete_groups(cx: &mut Cx<'_>, request: &Request) -> Result<Outcome, Deco
 
 /// Serves a ListGroups request, versions 0 to 5.
 pub fn list_groups(cx: &mut Cx<'_>, request: &Request) -> Result<Outcome, DecodeError> {
-    let message: ListGroupsRequest<'_> = decode(&request.body, request.api_version)?;
+    let message: ListGroupsRequest<'_> = decode_request(&request.body, request.api_version)?;
     let wanted = ListRequest {
         states: message.states_filter.iter().map(|s| (*s).to_owned()).collect(),
         types: message.types_filter.iter().map(|s| (*s).to_owned()).collect(),

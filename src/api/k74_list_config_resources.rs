@@ -1,7 +1,7 @@
 //! ListConfigResources (key 74), versions 0 and 1 (KIP-1142; version 0 lists client metrics subscriptions, KIP-714).
 
 use crate::meta::image::ResourceType;
-use crate::wire::codec::{DecodeError, decode};
+use crate::wire::codec::{DecodeError, decode_request};
 use crate::wire::errors::ErrorCode;
 use crate::wire::messages::list_config_resources_request::ListConfigResourcesRequest;
 use crate::wire::messages::list_config_resources_response::{ConfigResource, ListConfigResourcesResponse};
@@ -12,7 +12,7 @@ use super::reply;
 /// Serves a ListConfigResources request.
 pub fn handle(cx: &mut Cx<'_>, request: &Request) -> Result<Outcome, DecodeError> {
     let version = request.api_version;
-    let message: ListConfigResourcesRequest = decode(&request.body, version)?;
+    let message: ListConfigResourcesRequest = decode_request(&request.body, version)?;
     let kinds = match (version, message.resource_types.is_empty()) {
         (0, _) => vec![ResourceType::ClientMetrics],
         (_, true) => ResourceType::ALL.to_vec(),

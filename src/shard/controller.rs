@@ -17,7 +17,7 @@ use crate::meta::image::Loader;
 use crate::meta::record::MetadataRecord;
 use crate::raft::{Effect, Input, Raft, SnapshotId, SnapshotPolicy, VoterSet, write_snapshot};
 use crate::wire::api::ApiKey;
-use crate::wire::codec::{DecodeError, Message, decode, encode};
+use crate::wire::codec::{DecodeError, Message, decode_request, encode};
 use crate::wire::errors::ErrorCode;
 use crate::wire::messages::allocate_producer_ids_request::AllocateProducerIdsRequest;
 use crate::wire::messages::allocate_producer_ids_response::AllocateProducerIdsResponse;
@@ -231,7 +231,7 @@ impl Shard {
         let env = &mut Env { disk, cache: &mut self.cache };
         let body = match job.api_key {
             ApiKey::CreateTopics => {
-                let request: CreateTopicsRequest<'_> = decode(&job.body, version)?;
+                let request: CreateTopicsRequest<'_> = decode_request(&job.body, version)?;
                 let decided = host.controller.create_topics(&mut context, &request);
                 let decided =
                     decided.map(|d| if request.validate_only { Decision::reply(d.reply) } else { d });
@@ -241,7 +241,7 @@ impl Shard {
                 })
             }
             ApiKey::DeleteTopics => {
-                let request: DeleteTopicsRequest<'_> = decode(&job.body, version)?;
+                let request: DeleteTopicsRequest<'_> = decode_request(&job.body, version)?;
                 let decided = host.controller.delete_topics(&context, &request, version);
                 answer(host, env, decided, |outcome| match outcome {
                     Ok(reply) => body(&DeleteTopicsReply::to_wire(reply, version), version),
@@ -249,7 +249,7 @@ impl Shard {
                 })
             }
             ApiKey::CreatePartitions => {
-                let request: CreatePartitionsRequest<'_> = decode(&job.body, version)?;
+                let request: CreatePartitionsRequest<'_> = decode_request(&job.body, version)?;
                 let decided = host.controller.create_partitions(&mut context, &request);
                 let decided = if request.validate_only { Decision::reply(decided.reply) } else { decided };
                 answer(host, env, Ok(decided), |outcome| {
@@ -257,7 +257,7 @@ impl Shard {
                 })
             }
             ApiKey::IncrementalAlterConfigs => {
-                let request: IncrementalAlterConfigsRequest<'_> = decode(&job.body, version)?;
+                let request: IncrementalAlterConfigsRequest<'_> = decode_request(&job.body, version)?;
                 let decided = host.controller.incremental_alter_configs(&context, &request);
                 let decided = if request.validate_only { Decision::reply(decided.reply) } else { decided };
                 answer(host, env, Ok(decided), |outcome| {
@@ -266,7 +266,7 @@ impl Shard {
                 })
             }
             ApiKey::AlterConfigs => {
-                let request: AlterConfigsRequest<'_> = decode(&job.body, version)?;
+                let request: AlterConfigsRequest<'_> = decode_request(&job.body, version)?;
                 let decided = host.controller.alter_configs(&context, &request);
                 let decided = if request.validate_only { Decision::reply(decided.reply) } else { decided };
                 answer(host, env, Ok(decided), |outcome| {
@@ -274,7 +274,7 @@ impl Shard {
                 })
             }
             ApiKey::AllocateProducerIds => {
-                let request: AllocateProducerIdsRequest = decode(&job.body, version)?;
+                let request: AllocateProducerIdsRequest = decode_request(&job.body, version)?;
                 let decided = host.controller.allocate_producer_ids(request.broker_id, request.broker_epoch);
                 answer(host, env, decided, |outcome| match outcome {
                     Ok(block) => body(
@@ -292,7 +292,7 @@ impl Shard {
                 })
             }
             ApiKey::DescribeQuorum => {
-                let request = decode(&job.body, version)?;
+                let request = decode_request(&job.body, version)?;
                 body(&host.raft.describe(&request, env.disk.wall_ms()), version)
             }
             _ => Vec::new(),

@@ -6,7 +6,7 @@ use crate::coord::group::request::{
     CommitPartition, CommitRequest, CommitTopic, DeleteOffsetsRequest, FetchRequest, FetchTopic,
 };
 use crate::coord::group::{GroupReply, GroupRequest, error_code};
-use crate::wire::codec::{DecodeError, decode};
+use crate::wire::codec::{DecodeError, decode_request};
 use crate::wire::errors::ErrorCode;
 use crate::wire::messages::offset_commit_request::OffsetCommitRequest;
 use crate::wire::messages::offset_commit_response::{
@@ -37,7 +37,7 @@ struct Checked {
 /// Serves an OffsetCommit request, versions 2 to 10.
 pub fn offset_commit(cx: &mut Cx<'_>, request: &Request) -> Result<Outcome, DecodeError> {
     let version = request.api_version;
-    let message: OffsetCommitRequest<'_> = decode(&request.body, version)?;
+    let message: OffsetCommitRequest<'_> = decode_request(&request.body, version)?;
     let by_id = version >= 10;
     let mut checked = Vec::with_capacity(message.topics.len());
     let mut accepted = Vec::new();
@@ -130,7 +130,7 @@ fn commit_response(
 /// Serves an OffsetFetch request, versions 1 to 10.
 pub fn offset_fetch(cx: &mut Cx<'_>, request: &Request) -> Result<Outcome, DecodeError> {
     let version = request.api_version;
-    let message: OffsetFetchRequest<'_> = decode(&request.body, version)?;
+    let message: OffsetFetchRequest<'_> = decode_request(&request.body, version)?;
     let require_stable = message.require_stable;
     if version < 8 {
         let topics = message.topics.as_ref().map(|topics| {
@@ -317,7 +317,7 @@ fn fetched_group<'a>(
 
 /// Serves an OffsetDelete request, version 0.
 pub fn offset_delete(cx: &mut Cx<'_>, request: &Request) -> Result<Outcome, DecodeError> {
-    let message: OffsetDeleteRequest<'_> = decode(&request.body, request.api_version)?;
+    let message: OffsetDeleteRequest<'_> = decode_request(&request.body, request.api_version)?;
     let mut asked = Vec::new();
     let mut accepted: Vec<(String, Vec<i32>)> = Vec::new();
     for topic in &message.topics {
