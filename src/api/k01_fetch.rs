@@ -159,12 +159,16 @@ impl Fetch {
         if self.outstanding > 0 || !(self.last_round || self.bytes() >= self.min_bytes || self.has_error()) {
             return Step::Wait;
         }
-        for part in 0..self.owners.len() {
-            if self.owners[part].watching {
-                cx.forget(self.owners[part].shard, id, part as u32);
+        self.forget_watches(cx, id);
+        Step::Finish(self.finish(cx))
+    }
+
+    fn forget_watches(&mut self, cx: &mut Cx<'_>, id: u64) {
+        for (part, owner) in self.owners.iter_mut().enumerate() {
+            if std::mem::take(&mut owner.watching) {
+                cx.forget(owner.shard, id, part as u32);
             }
         }
-        Step::Finish(self.finish(cx))
     }
 }
 
@@ -192,14 +196,20 @@ impl Waiting for Fetch {
         self.last_round = true;
         if self.min_bytes > 1 && self.outstanding == 0 {
             // Less than was asked for may have arrived without a wake-up: look once more.
+            self.forget_watches(cx, id);
             for part in 0..self.owners.len() {
-                if self.owners[part].watching {
-                    cx.forget(self.owners[part].shard, id, part as u32);
-                }
                 self.read(cx, id, part);
             }
         }
         self.step(cx, id)
+    }
+
+    fn hurry(&mut self, cx: &mut Cx<'_>, id: u64) -> Step {
+        self.expired(cx, id)
+    }
+
+    fn abandoned(&mut self, cx: &mut Cx<'_>, id: u64) {
+        self.forget_watches(cx, id);
     }
 }
 

@@ -108,24 +108,18 @@ fn broker_id(name: &str) -> Result<i32, Refusal> {
 }
 
 fn result(entry: &Entry, synonyms: bool, documentation: bool) -> DescribeConfigsResourceResult<'_> {
+    let synonyms = entry.synonyms.iter().filter(|_| synonyms).map(|s| DescribeConfigsSynonym {
+        name: &s.name,
+        value: s.value.as_deref(),
+        source: s.source.code(),
+    });
     DescribeConfigsResourceResult {
         name: &entry.name,
         value: entry.value.as_deref(),
         read_only: entry.read_only,
         config_source: entry.source.code(),
         is_sensitive: entry.sensitive,
-        synonyms: match synonyms {
-            true => entry
-                .synonyms
-                .iter()
-                .map(|s| DescribeConfigsSynonym {
-                    name: &s.name,
-                    value: s.value.as_deref(),
-                    source: s.source.code(),
-                })
-                .collect(),
-            false => Vec::new(),
-        },
+        synonyms: synonyms.collect(),
         config_type: entry.kind_code,
         documentation: entry.documentation.filter(|_| documentation),
     }

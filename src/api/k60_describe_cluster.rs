@@ -40,9 +40,10 @@ pub fn handle(cx: &mut Cx<'_>, request: &Request) -> Result<Outcome, DecodeError
                 Some(DescribeClusterBroker { broker_id, host, port: port.into(), rack, is_fenced: b.fenced })
             })
             .collect(),
-        cluster_authorized_operations: match message.include_cluster_authorized_operations {
-            true => CLUSTER_OPERATIONS,
-            false => i32::MIN,
+        cluster_authorized_operations: if message.include_cluster_authorized_operations {
+            CLUSTER_OPERATIONS
+        } else {
+            i32::MIN
         },
         ..Default::default()
     };

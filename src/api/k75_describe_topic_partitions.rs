@@ -25,9 +25,10 @@ pub fn handle(cx: &mut Cx<'_>, request: &Request) -> Result<Outcome, DecodeError
         return Ok(Outcome::Close("a cursor with a negative partition"));
     }
     let all = message.topics.is_empty();
-    let mut names: Vec<&str> = match all {
-        true => cx.image.topics().iter_from(from_topic).map(|t| &*t.name).collect(),
-        false => message.topics.iter().map(|t| t.name).filter(|n| *n >= from_topic).collect(),
+    let mut names: Vec<&str> = if all {
+        cx.image.topics().iter_from(from_topic).map(|t| &*t.name).collect()
+    } else {
+        message.topics.iter().map(|t| t.name).filter(|n| *n >= from_topic).collect()
     };
     names.sort_unstable();
     names.dedup();

@@ -115,9 +115,14 @@ impl Boot {
             dirs: self.dirs.clone(),
             cache_bytes: self.config.core_cache_bytes.max(0) as usize,
             book: self.book.clone(),
+            seed: self.core_seed(id),
         });
         shard.open_all(files, self.now_ms);
         shard
+    }
+
+    fn core_seed(&self, id: ShardId) -> u64 {
+        self.seed ^ (u64::from(id.0) + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15)
     }
 
     /// A core about to turn; core 0 is given the host. `volume` asks for a volume's total and usable bytes.
@@ -145,7 +150,7 @@ impl Boot {
             shards: self.shards,
             node: Node { log_dirs: absolute(&self.dirs.paths) },
             session_slots: sessions.div_ceil(self.shards),
-            seed: self.seed ^ (u64::from(id.0) + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15),
+            seed: !self.core_seed(id),
             volume,
         });
         core.begin(world);

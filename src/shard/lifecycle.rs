@@ -41,8 +41,8 @@ impl Shard {
         let name = TopicPartition::new(&*topic.name, partition);
         let config = self.log_config(topic.id, &topic.name);
         let checkpoint = self.book.initial(&name);
-        let coordinator = (*topic.name == *OFFSETS_TOPIC)
-            .then(|| Box::new(self.groups.new_coordinator(partition, now_ms as u64)));
+        let coordinator =
+            (*topic.name == *OFFSETS_TOPIC).then(|| Box::new(self.groups.new_coordinator(partition)));
         let new_dir = key.owner(self.dirs.paths.len()).0 as usize;
         Some(OpenSpec {
             slot: self.partitions.insert(key, name.clone()),

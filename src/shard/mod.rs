@@ -16,6 +16,7 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use crate::base::prng::Prng;
 use crate::base::{Offset, ShardId, Ticks};
 use crate::config::BrokerConfig;
 use crate::io::{Disk, DiskOutcome, Token};
@@ -84,6 +85,8 @@ pub struct ShardParts {
     pub cache_bytes: usize,
     /// The checkpoints of all cores.
     pub book: Arc<CheckpointBook>,
+    /// From a random source: what the ids of group members are made from.
+    pub seed: u64,
 }
 
 impl Shard {
@@ -92,7 +95,7 @@ impl Shard {
         Shard {
             id: parts.id,
             shards: parts.shards,
-            groups: Groups::new(&parts.config),
+            groups: Groups::new(&parts.config, Prng::new(parts.seed)),
             effective: Effective::new(parts.config, &parts.image),
             image: parts.image,
             dirs: parts.dirs,
@@ -179,7 +182,7 @@ impl Shard {
             return;
         }
         match job {
-            Job::Append { parts, durable } => self.append(disk, reply_to, parts, durable),
+            Job::Append { parts, durable } => self.append(disk, reply_to, &parts, durable),
             Job::Read(read) => self.read(disk, reply_to, read),
             Job::Offsets(parts) => self.offsets(disk, reply_to, &parts),
             Job::Epochs(parts) => self.epochs(reply_to, &parts),
@@ -187,7 +190,7 @@ impl Shard {
             Job::Producers(keys) => self.producers(reply_to, &keys),
             Job::Sizes(keys) => self.sizes(reply_to, keys.as_deref()),
             Job::Group(group) => self.group(disk, reply_to, group),
-            Job::Control(control) => self.control(disk, reply_to, control),
+            Job::Control(control) => self.control(disk, reply_to, &control),
         }
     }
 
@@ -229,15 +232,15 @@ impl Shard {
         self.settle(disk);
     }
 
-    /// A home has lost interest in a watch.
+    /// A home has lost interest in a read: in its watch, or in all of it if it has not begun.
     pub fn forget(&mut self, reply_to: ReplyTo) {
+        self.deferred.retain(|(of, _, _)| *of != reply_to);
         self.drop_watch(reply_to);
     }
 
     /// When [`Shard::expire`] wants to be called.
     pub fn deadline(&self) -> Ticks {
-        let controller = self.controller.as_ref().map_or(Ticks::NEVER, |c| c.deadline());
-        self.next_maintenance.min(self.groups.deadline()).min(controller)
+        self.next_maintenance.min(self.groups.deadline())
     }
 
     /// Everything that hangs on time.
@@ -282,12 +285,13 @@ impl Shard {
             for (slot, effect) in std::mem::take(&mut self.effects) {
                 self.on_effect(disk, slot, effect);
             }
+            let refused = self.groups_refused(disk);
             if std::mem::take(&mut self.retry_deferred) {
                 for (reply_to, image, job) in std::mem::take(&mut self.deferred) {
                     self.do_or_defer(disk, reply_to, image, job);
                 }
             }
-            if self.effects.is_empty() && !self.retry_deferred {
+            if self.effects.is_empty() && !refused && !self.retry_deferred {
                 return;
             }
         }

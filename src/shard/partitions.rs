@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::base::{Offset, TopicPartition, WallMs};
+use crate::coord::AppendId;
 use crate::coord::group::GroupCoordinator;
 use crate::io::{Disk, FileJob, Files, Token};
 use crate::log::{CreateOptions, LogConfig, OpenOptions, Partition, RecoveryReport};
@@ -25,7 +26,7 @@ pub enum Waiter {
     /// A part of an append job.
     Job(u64, usize),
     /// The coordinator of this partition: the append's number.
-    Coordinator(u64),
+    Coordinator(AppendId),
     /// The controller.
     Controller,
 }
