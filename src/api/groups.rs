@@ -13,7 +13,7 @@ use crate::coord::group::request as ask;
 use crate::coord::group::{ClientInfo, GroupError, GroupReply, GroupRequest, error_code, partition_for};
 use crate::meta::image::Image;
 use crate::shard::{Done, GroupJob, Job, OFFSETS_TOPIC, PartitionKey};
-use crate::wire::codec::{DecodeError, decode};
+use crate::wire::codec::{DecodeError, decode_request};
 use crate::wire::messages::delete_groups_request::DeleteGroupsRequest;
 use crate::wire::messages::delete_groups_response::DeleteGroupsResponse;
 use crate::wire::messages::describe_groups_request::DescribeGroupsRequest;
@@ -142,7 +142,7 @@ fn unexpected() -> Outcome {
 /// Serves a JoinGroup request, versions 0 to 9.
 pub fn join_group(cx: &mut Cx<'_>, request: &Request) -> Result<Outcome, DecodeError> {
     let version = request.api_version;
-    let message: JoinGroupRequest<'_> = decode(&request.body, version)?;
+    let message: JoinGroupRequest<'_> = decode_request(&request.body, version)?;
     let wanted = GroupRequest::Join(ask::JoinRequest::from_wire(&message, version));
     Ok(coordinate(cx, request, vec![wanted], move |replies| match &*replies {
         [GroupReply::Join(joined)] => reply(&joined.to_wire(version), version),
@@ -153,7 +153,7 @@ pub fn join_group(cx: &mut Cx<'_>, request: &Request) -> Result<Outcome, DecodeE
 /// Serves a SyncGroup request, versions 0 to 5.
 pub fn sync_group(cx: &mut Cx<'_>, request: &Request) -> Result<Outcome, DecodeError> {
     let version = request.api_version;
-    let message: SyncGroupRequest<'_> = decode(&request.body, version)?;
+    let message: SyncGroupRequest<'_> = decode_request(&request.body, version)?;
     if lacks_protocol(&message, version) {
         let refused = SyncReply::refused(GroupError::InconsistentGroupProtocol);
         return Ok(reply(&refused.to_wire(), version));
@@ -173,7 +173,7 @@ fn lacks_protocol(message: &SyncGroupRequest<'_>, version: i16) -> bool {
 /// Serves a Heartbeat request, versions 0 to 4.
 pub fn heartbeat(cx: &mut Cx<'_>, request: &Request) -> Result<Outcome, DecodeError> {
     let version = request.api_version;
-    let message: HeartbeatRequest<'_> = decode(&request.body, version)?;
+    let message: HeartbeatRequest<'_> = decode_request(&request.body, version)?;
     let wanted = GroupRequest::Heartbeat(ask::HeartbeatRequest::from_wire(&message));
     Ok(coordinate(cx, request, vec![wanted], move |replies| match &*replies {
         [GroupReply::Heartbeat(error)] => {
@@ -187,7 +187,7 @@ pub fn heartbeat(cx: &mut Cx<'_>, request: &Request) -> Result<Outcome, DecodeEr
 /// Serves a LeaveGroup request, versions 0 to 5.
 pub fn leave_group(cx: &mut Cx<'_>, request: &Request) -> Result<Outcome, DecodeError> {
     let version = request.api_version;
-    let message: LeaveGroupRequest<'_> = decode(&request.body, version)?;
+    let message: LeaveGroupRequest<'_> = decode_request(&request.body, version)?;
     let wanted = GroupRequest::Leave(ask::LeaveRequest::from_wire(&message, version));
     Ok(coordinate(cx, request, vec![wanted], move |replies| match &*replies {
         [GroupReply::Leave(left)] => reply(&left.to_wire(version), version),
@@ -198,7 +198,7 @@ pub fn leave_group(cx: &mut Cx<'_>, request: &Request) -> Result<Outcome, Decode
 /// Serves a DescribeGroups request, versions 0 to 6.
 pub fn describe_groups(cx: &mut Cx<'_>, request: &Request) -> Result<Outcome, DecodeError> {
     let version = request.api_version;
-    let message: DescribeGroupsRequest<'_> = decode(&request.body, version)?;
+    let message: DescribeGroupsRequest<'_> = decode_request(&request.body, version)?;
     let wanted = message.groups.iter().map(|id| GroupRequest::Describe { group_id: (*id).to_owned() });
     let operations = message.include_authorized_operations;
     Ok(coordinate(cx, request, wanted.collect(), move |replies| {
@@ -218,7 +218,7 @@ pub fn describe_groups(cx: &mut Cx<'_>, request: &Request) -> Result<Outcome, De
 /// Serves a DeleteGroups request, versions 0 to 2. A group that is named twice is deleted once.
 pub fn delete_groups(cx: &mut Cx<'_>, request: &Request) -> Result<Outcome, DecodeError> {
     let version = request.api_version;
-    let message: DeleteGroupsRequest<'_> = decode(&request.body, version)?;
+    let message: DeleteGroupsRequest<'_> = decode_request(&request.body, version)?;
     let mut seen = BTreeSet::new();
     let once = message.groups_names.iter().filter(|id| seen.insert(**id));
     let wanted = once.map(|id| GroupRequest::Delete { group_id: (*id).to_owned() }).collect();
@@ -235,7 +235,7 @@ pub fn delete_groups(cx: &mut Cx<'_>, request: &Request) -> Result<Outcome, Deco
 /// Serves a ListGroups request, versions 0 to 5: every core has a share of the groups.
 pub fn list_groups(cx: &mut Cx<'_>, request: &Request) -> Result<Outcome, DecodeError> {
     let version = request.api_version;
-    let message: ListGroupsRequest<'_> = decode(&request.body, version)?;
+    let message: ListGroupsRequest<'_> = decode_request(&request.body, version)?;
     let wanted = ask::ListRequest::from_wire(&message);
     let id = cx.open();
     let mut gather = Gather::new(move |replies| {

@@ -12,7 +12,7 @@ use crate::base::limits::RECORDS_UNCOMPRESSED_BYTES_MAX;
 use crate::config::{self, TopicConfig};
 use crate::meta::image::Topic;
 use crate::shard::{AppendDone, AppendPart, Done, Job, PartitionKey};
-use crate::wire::codec::{DecodeError, decode};
+use crate::wire::codec::{DecodeError, decode_request};
 use crate::wire::errors::ErrorCode;
 use crate::wire::messages::produce_request::ProduceRequest;
 use crate::wire::messages::produce_response::{
@@ -51,7 +51,7 @@ struct Produce {
 /// Serves a Produce request.
 pub fn handle(cx: &mut Cx<'_>, request: &Request) -> Result<Outcome, DecodeError> {
     let version = request.api_version;
-    let message: ProduceRequest<'_> = decode(&request.body, version)?;
+    let message: ProduceRequest<'_> = decode_request(&request.body, version)?;
     let mut produce = Produce {
         version,
         acks: message.acks,

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use crate::base::limits::FETCH_RESPONSE_BYTES_MAX;
 use crate::base::{ShardId, Ticks};
 use crate::shard::{Done, Job, PartitionKey, ReadDone, ReadJob, ReadPart};
-use crate::wire::codec::{DecodeError, Writer, decode};
+use crate::wire::codec::{DecodeError, Writer, decode_request};
 use crate::wire::errors::ErrorCode;
 use crate::wire::messages::fetch_request::FetchRequest;
 
@@ -43,7 +43,7 @@ struct Owner {
 /// Serves a Fetch request.
 pub fn handle(cx: &mut Cx<'_>, request: &Request) -> Result<Outcome, DecodeError> {
     let version = request.api_version;
-    let message: FetchRequest<'_> = decode(&request.body, version)?;
+    let message: FetchRequest<'_> = decode_request(&request.body, version)?;
     let by_id = version >= 13;
     let topic_ref = |name: &str, id| if by_id { TopicRef::Id(id) } else { TopicRef::Name(Arc::from(name)) };
     let mut wants = Vec::new();

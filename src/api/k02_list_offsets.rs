@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use crate::log::OffsetAndTimestamp;
 use crate::shard::{Done, Job, OffsetsPart};
-use crate::wire::codec::{DecodeError, decode};
+use crate::wire::codec::{DecodeError, decode_request};
 use crate::wire::errors::ErrorCode;
 use crate::wire::messages::list_offsets_request::ListOffsetsRequest;
 use crate::wire::messages::list_offsets_response::{
@@ -30,7 +30,7 @@ struct ListOffsets {
 /// Serves a ListOffsets request.
 pub fn handle(cx: &mut Cx<'_>, request: &Request) -> Result<Outcome, DecodeError> {
     let version = request.api_version;
-    let message: ListOffsetsRequest<'_> = decode(&request.body, version)?;
+    let message: ListOffsetsRequest<'_> = decode_request(&request.body, version)?;
     let mut gathered = ListOffsets { version, topics: Vec::new() };
     let mut items = Vec::new();
     for topic in &message.topics {

@@ -8,7 +8,7 @@ use crate::base::{ShardId, TopicId};
 use crate::meta::image::{Partition, Topic};
 use crate::shard::{ControlJob, Done, Job};
 use crate::wire::api::ApiKey;
-use crate::wire::codec::{DecodeError, decode, encode};
+use crate::wire::codec::{DecodeError, decode, decode_request, encode};
 use crate::wire::errors::ErrorCode;
 use crate::wire::messages::create_topics_request::CreateTopicsRequest;
 use crate::wire::messages::create_topics_response::CreateTopicsResponse;
@@ -62,7 +62,7 @@ struct Metadata {
 /// Serves a Metadata request.
 pub fn handle(cx: &mut Cx<'_>, request: &Request) -> Result<Outcome, DecodeError> {
     let version = request.api_version;
-    let message: MetadataRequest<'_> = decode(&request.body, version)?;
+    let message: MetadataRequest<'_> = decode_request(&request.body, version)?;
     let wanted: Option<Vec<Wanted>> = match &message.topics {
         // Version 0 has no null: there, none means all.
         Some(topics) if version == 0 && topics.is_empty() => None,

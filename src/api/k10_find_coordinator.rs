@@ -4,7 +4,7 @@
 use crate::base::ShardId;
 use crate::shard::{ControlJob, Done, Job, OFFSETS_TOPIC, PartitionKey};
 use crate::wire::api::ApiKey;
-use crate::wire::codec::{DecodeError, decode};
+use crate::wire::codec::{DecodeError, decode_request};
 use crate::wire::errors::ErrorCode;
 use crate::wire::messages::find_coordinator_request::FindCoordinatorRequest;
 use crate::wire::messages::find_coordinator_response::{Coordinator, FindCoordinatorResponse};
@@ -28,7 +28,7 @@ struct Find {
 /// Serves a FindCoordinator request.
 pub fn handle(cx: &mut Cx<'_>, request: &Request) -> Result<Outcome, DecodeError> {
     let version = request.api_version;
-    let message: FindCoordinatorRequest<'_> = decode(&request.body, version)?;
+    let message: FindCoordinatorRequest<'_> = decode_request(&request.body, version)?;
     let keys = if version >= KEYS_FROM { message.coordinator_keys } else { vec![message.key] };
     let find = Find {
         version,

@@ -17,7 +17,7 @@ use crate::meta::image::Loader;
 use crate::meta::record::MetadataRecord;
 use crate::raft::{Effect, Input, Raft, SnapshotId, SnapshotPolicy, VoterSet, write_snapshot};
 use crate::wire::api::ApiKey;
-use crate::wire::codec::{Message, decode, encode};
+use crate::wire::codec::{Message, decode_request, encode};
 use crate::wire::errors::ErrorCode;
 use crate::wire::messages::allocate_producer_ids_request::AllocateProducerIdsRequest;
 use crate::wire::messages::allocate_producer_ids_response::AllocateProducerIdsResponse;
@@ -453,7 +453,7 @@ impl Shard {
 }
 
 fn read<'a, M: Message<'a>>(job: &'a ControlJob) -> Result<M, ErrorCode> {
-    decode(&job.body, job.api_version).map_err(|error| {
+    decode_request(&job.body, job.api_version).map_err(|error| {
         tracing::warn!(%error, api = ?job.api_key, "a request for the controller could not be read");
         ErrorCode::INVALID_REQUEST
     })

@@ -11,7 +11,7 @@ use crate::coord::group::reply::{
 use crate::coord::group::request::{CommitRequest, DeleteOffsetsRequest, FetchRequest, FetchTopic};
 use crate::coord::group::{GroupError, GroupReply, GroupRequest};
 use crate::meta::image::Image;
-use crate::wire::codec::{DecodeError, decode};
+use crate::wire::codec::{DecodeError, decode_request};
 use crate::wire::messages::offset_commit_request::OffsetCommitRequest;
 use crate::wire::messages::offset_delete_request::OffsetDeleteRequest;
 use crate::wire::messages::offset_fetch_request::OffsetFetchRequest;
@@ -29,7 +29,7 @@ type Outcomes = Vec<(i32, Option<GroupError>)>;
 /// Serves an OffsetCommit request, versions 2 to 10.
 pub fn offset_commit(cx: &mut Cx<'_>, request: &Request) -> Result<Outcome, DecodeError> {
     let version = request.api_version;
-    let message: OffsetCommitRequest<'_> = decode(&request.body, version)?;
+    let message: OffsetCommitRequest<'_> = decode_request(&request.body, version)?;
     let by_id = version >= TOPIC_IDS_FROM;
     let mut commit = CommitRequest::from_wire(&message);
     let mut refused: Vec<CommittedTopic> = Vec::new();
@@ -94,7 +94,7 @@ fn merged<T, K: Ord>(
 /// Serves an OffsetFetch request, versions 1 to 10.
 pub fn offset_fetch(cx: &mut Cx<'_>, request: &Request) -> Result<Outcome, DecodeError> {
     let version = request.api_version;
-    let message: OffsetFetchRequest<'_> = decode(&request.body, version)?;
+    let message: OffsetFetchRequest<'_> = decode_request(&request.body, version)?;
     let by_id = version >= TOPIC_IDS_FROM;
     let mut unknown: Vec<Vec<FetchedTopic>> = Vec::new();
     let mut wanted = Vec::new();
@@ -153,7 +153,7 @@ fn fill_in_id(image: &Image, topic: &mut FetchedTopic) -> bool {
 /// Serves an OffsetDelete request, version 0.
 pub fn offset_delete(cx: &mut Cx<'_>, request: &Request) -> Result<Outcome, DecodeError> {
     let version = request.api_version;
-    let message: OffsetDeleteRequest<'_> = decode(&request.body, version)?;
+    let message: OffsetDeleteRequest<'_> = decode_request(&request.body, version)?;
     let mut delete = DeleteOffsetsRequest::from_wire(&message);
     let mut refused: Vec<DeletedTopic> = Vec::new();
     delete.topics.retain_mut(|(name, partitions)| {
