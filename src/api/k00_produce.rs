@@ -3,6 +3,7 @@
 //!
 //! Batches are validated here, on the connection's core, and appended by their partitions' owners.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -19,7 +20,10 @@ use crate::wire::messages::produce_response::{
     BatchIndexAndErrorMessage, LeaderIdAndEpoch, NodeEndpoint, PartitionProduceResponse, ProduceResponse,
     TopicProduceResponse,
 };
-use crate::wire::record::{Accepted, Codec, Compression, Origin, TimestampType, ValidationRules, validate};
+use crate::wire::record::{
+    Accepted, BatchHeader, Codec, Compression, Origin, RecordError, TimestampType, ValidationError,
+    ValidationRules, validate,
+};
 
 use super::cx::{ByOwner, Cx, Outcome, Parked, Request, Step, Waiting};
 use super::{deadline, reply, topics};
@@ -34,8 +38,11 @@ struct TopicPlaces {
 /// What became of one partition.
 struct PartOutcome {
     done: AppendDone,
-    record_errors: Vec<(i32, String)>,
+    record_errors: RecordErrors,
 }
+
+/// Records that were refused: their places in the batch, and why.
+type RecordErrors = Vec<(i32, String)>;
 
 struct Produce {
     version: i16,
@@ -43,6 +50,8 @@ struct Produce {
     listener: u32,
     topics: Vec<TopicPlaces>,
     outcomes: Vec<Option<PartOutcome>>,
+    /// By place.
+    record_errors: BTreeMap<usize, RecordErrors>,
     /// The places of each part's items.
     parts: Vec<Vec<usize>>,
     outstanding: usize,
@@ -58,12 +67,13 @@ pub fn handle(cx: &mut Cx<'_>, request: &Request) -> Result<Outcome, DecodeError
         listener: request.listener,
         topics: Vec::with_capacity(message.topic_data.len()),
         outcomes: Vec::new(),
+        record_errors: BTreeMap::new(),
         parts: Vec::new(),
         outstanding: 0,
     };
     let refusal = match message.acks {
-        // Transactions are not built: InitProducerId refuses them, so a client that comes here is out of order.
-        _ if message.transactional_id.is_some() => Some(ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED),
+        // Transactions are not built and InitProducerId refuses them. A transactional id alone does no harm, as in Kafka.
+        _ if has_transactional_batch(&message) => Some(ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED),
         -1..=1 => None,
         _ => Some(ErrorCode::INVALID_REQUIRED_ACKS),
     };
@@ -85,7 +95,10 @@ pub fn handle(cx: &mut Cx<'_>, request: &Request) -> Result<Outcome, DecodeError
                 check(cx, version, message.acks, internal_allowed, known, partition.index, records)
             };
             match checked {
-                Ok(part) => {
+                Ok((part, record_errors)) => {
+                    if !record_errors.is_empty() {
+                        produce.record_errors.insert(place, record_errors);
+                    }
                     by_owner.push(part.key.owner(cx.shards), place, part);
                     produce.outcomes.push(None);
                 }
@@ -107,6 +120,12 @@ pub fn handle(cx: &mut Cx<'_>, request: &Request) -> Result<Outcome, DecodeError
     Ok(Outcome::Parked(Parked { id, deadline: deadline(cx, message.timeout_ms), waiting: Box::new(produce) }))
 }
 
+/// Whether any batch says that it belongs to a transaction (`RequestUtils.hasTransactionalRecords`).
+fn has_transactional_batch(message: &ProduceRequest<'_>) -> bool {
+    let mut records = message.topic_data.iter().flat_map(|t| &t.partition_data).filter_map(|p| p.records);
+    records.any(|r| BatchHeader::parse(r).is_ok_and(|h| h.attributes.is_transactional()))
+}
+
 /// Everything that can be checked without the partition's state.
 fn check(
     cx: &mut Cx<'_>,
@@ -116,7 +135,7 @@ fn check(
     topic: Option<&Arc<Topic>>,
     index: i32,
     records: Option<Bytes>,
-) -> Result<AppendPart, PartOutcome> {
+) -> Result<(AppendPart, RecordErrors), PartOutcome> {
     let Some(topic) = topic else {
         let code =
             if version >= 13 { ErrorCode::UNKNOWN_TOPIC_ID } else { ErrorCode::UNKNOWN_TOPIC_OR_PARTITION };
@@ -142,10 +161,11 @@ fn check(
         now_ms: cx.wall_ms,
     };
     let records = records.unwrap_or_default();
-    let validated = validate(&records, &rules, cx.scratch).map_err(|e| PartOutcome {
-        done: AppendDone::error(e.code(), (!e.record_issues().is_empty()).then(|| e.to_string())),
-        record_errors: e.record_issues().iter().map(|i| (i.batch_index, i.message.clone())).collect(),
-    })?;
+    let key = PartitionKey { topic_id: topic.id, partition: index };
+    let validated = match validate(&records, &rules, cx.scratch) {
+        Ok(validated) => validated,
+        Err(error) => return refused(key, &error),
+    };
     let (batches, timestamp) = match validated.accepted {
         Accepted::AsIs { batch_bytes, patches_timestamp } => {
             let timestamp = patches_timestamp.then_some((rules.timestamp_type, validated.max_timestamp));
@@ -156,12 +176,43 @@ fn check(
             (Bytes::from(bytes), stamped.then_some((rules.timestamp_type, validated.max_timestamp)))
         }
     };
-    Ok(AppendPart {
-        key: PartitionKey { topic_id: topic.id, partition: index },
+    let part = AppendPart {
+        key,
         batches,
         timestamp,
+        refused: None,
         min_insync: if acks == -1 { topic_config.min_insync_replicas } else { 0 },
-    })
+    };
+    Ok((part, Vec::new()))
+}
+
+/// What a batch that did not pass becomes. As in Kafka, a header that cannot be one is answered with words, what is wrong
+/// with the request, damage and size without, and what breaks the topic's rules with the log's start, which its owner
+/// fills in.
+fn refused(key: PartitionKey, error: &ValidationError) -> Result<(AppendPart, RecordErrors), PartOutcome> {
+    use ValidationError as E;
+    let code = error.code();
+    match error {
+        E::Batch(RecordError::Magic(_) | RecordError::BatchLength(_)) => {
+            Err(PartOutcome::error(code, Some(error.to_string())))
+        }
+        E::NoBatch
+        | E::MoreThanOneBatch
+        | E::OldFormat(_)
+        | E::ZstdNotAllowed
+        | E::TooLarge { .. }
+        | E::Batch(RecordError::Crc { .. } | RecordError::Truncated { .. }) => {
+            Err(PartOutcome::error(code, None))
+        }
+        _ => {
+            let record_errors: RecordErrors =
+                error.record_issues().iter().map(|i| (i.batch_index, i.message.clone())).collect();
+            let message = (!record_errors.is_empty()).then(|| error.to_string());
+            let refused = Some((code, message));
+            let part = AppendPart { key, batches: Bytes::new(), timestamp: None, min_insync: 0, refused };
+            Ok((part, record_errors))
+        }
+    }
 }
 
 fn timestamp_type(config: &TopicConfig) -> TimestampType {
@@ -194,7 +245,8 @@ impl Waiting for Produce {
     fn done(&mut self, cx: &mut Cx<'_>, _id: u64, part: u32, done: Done) -> Step {
         let Done::Append(outcomes) = done else { return Step::Wait };
         for (place, done) in self.parts[part as usize].iter().zip(outcomes) {
-            self.outcomes[*place] = Some(PartOutcome { done, record_errors: Vec::new() });
+            let record_errors = self.record_errors.remove(place).unwrap_or_default();
+            self.outcomes[*place] = Some(PartOutcome { done, record_errors });
         }
         self.outstanding -= 1;
         if self.outstanding > 0 { Step::Wait } else { Step::Finish(self.finish(cx)) }

@@ -3,6 +3,8 @@
 //!
 //! The response is written by hand: records leave as slices of the log's own buffers, never copied.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -46,7 +48,8 @@ pub fn handle(cx: &mut Cx<'_>, request: &Request) -> Result<Outcome, DecodeError
     let message: FetchRequest<'_> = decode_request(&request.body, version)?;
     let by_id = version >= 13;
     let topic_ref = |name: &str, id| if by_id { TopicRef::Id(id) } else { TopicRef::Name(Arc::from(name)) };
-    let mut wants = Vec::new();
+    let mut wants: Vec<(FetchKey, FetchWant)> = Vec::new();
+    let mut places = HashMap::new();
     for topic in &message.topics {
         for p in &topic.partitions {
             let key = FetchKey { topic: topic_ref(topic.topic, topic.topic_id), partition: p.partition };
@@ -56,7 +59,14 @@ pub fn handle(cx: &mut Cx<'_>, request: &Request) -> Result<Outcome, DecodeError
                 current_leader_epoch: p.current_leader_epoch,
                 last_fetched_epoch: p.last_fetched_epoch,
             };
-            wants.push((key, want));
+            // One that is named twice is fetched once, as it was named last.
+            match places.entry(key.clone()) {
+                Entry::Occupied(place) => wants[*place.get()] = (key, want),
+                Entry::Vacant(place) => {
+                    place.insert(wants.len());
+                    wants.push((key, want));
+                }
+            }
         }
     }
     let forgotten: Vec<FetchKey> = message
@@ -332,7 +342,10 @@ impl Fetch {
         if version >= 5 {
             w.i64(result.log_start_offset);
         }
-        if self.committed {
+        // Kafka leaves this list empty, not null, where it never asked a log.
+        let unasked =
+            matches!(result.error, ErrorCode::UNKNOWN_TOPIC_OR_PARTITION | ErrorCode::UNKNOWN_TOPIC_ID);
+        if self.committed || unasked {
             w.count(flex, result.aborted.len());
             for (producer_id, first_offset) in &result.aborted {
                 w.i64(*producer_id);

@@ -37,11 +37,17 @@ pub fn handle(cx: &mut Cx<'_>, request: &Request) -> Result<Outcome, DecodeError
         let mut seen = Vec::new();
         let (mut once, mut twice) = (BTreeSet::new(), BTreeSet::new());
         twice.extend(topic.partitions.iter().map(|p| p.partition_index).filter(|p| !once.insert(*p)));
+        let mut told = BTreeSet::new();
         for p in &topic.partitions {
+            // One asked about twice is told of once.
+            if twice.contains(&p.partition_index) && !told.insert(p.partition_index) {
+                continue;
+            }
             let known =
                 p.timestamp >= 0 || SENTINELS.iter().any(|(t, since)| *t == p.timestamp && *since <= version);
             let item = match topics::find_partition(cx.image, topic.name, p.partition_index) {
                 _ if twice.contains(&p.partition_index) => Err(ErrorCode::INVALID_REQUEST),
+                Ok(_) if !(0..=1).contains(&message.isolation_level) => Err(ErrorCode::UNKNOWN_SERVER_ERROR),
                 Ok(_) if !known => Err(ErrorCode::UNSUPPORTED_VERSION),
                 Ok(key) => Ok((
                     key,
@@ -59,8 +65,8 @@ pub fn handle(cx: &mut Cx<'_>, request: &Request) -> Result<Outcome, DecodeError
         }
         gathered.topics.push((topic.name.to_owned(), seen));
     }
-    let timeout_ms = if version >= 10 { message.timeout_ms } else { TIMEOUT_MS };
-    let until = deadline(cx, timeout_ms.max(1));
+    // The client's timeout is meant for remote storage; a local log is waited for.
+    let until = deadline(cx, message.timeout_ms.max(TIMEOUT_MS));
     Ok(scatter(cx, gathered, items, until))
 }
 

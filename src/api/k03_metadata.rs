@@ -12,7 +12,7 @@ use crate::wire::codec::{DecodeError, decode, decode_request, encode};
 use crate::wire::errors::ErrorCode;
 use crate::wire::messages::create_topics_request::CreateTopicsRequest;
 use crate::wire::messages::create_topics_response::CreateTopicsResponse;
-use crate::wire::messages::metadata_request::MetadataRequest;
+use crate::wire::messages::metadata_request::{MetadataRequest, MetadataRequestTopic};
 use crate::wire::messages::metadata_response::{
     MetadataResponse, MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic,
 };
@@ -42,7 +42,7 @@ const CREATE_VERSION: i16 = 7;
 /// How long a client waits for that.
 const CREATE_TIMEOUT_MS: i32 = 30_000;
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 struct Wanted {
     name: Option<String>,
     id: TopicId,
@@ -66,7 +66,19 @@ pub fn handle(cx: &mut Cx<'_>, request: &Request) -> Result<Outcome, DecodeError
     let wanted: Option<Vec<Wanted>> = match &message.topics {
         // Version 0 has no null: there, none means all.
         Some(topics) if version == 0 && topics.is_empty() => None,
-        Some(topics) => Some(topics.iter().map(wanted).collect()),
+        // Ids came with version 10, but asking by them with version 12.
+        Some(topics) if version < 12 && topics.iter().any(|t| t.name.is_none() || !t.topic_id.is_zero()) => {
+            return Ok(refused(topics, version));
+        }
+        Some(topics) => {
+            let mut all: Vec<Wanted> = Vec::new();
+            for topic in topics.iter().map(wanted) {
+                if !all.contains(&topic) {
+                    all.push(topic);
+                }
+            }
+            Some(all)
+        }
         None => None,
     };
     let metadata = Metadata {
@@ -90,7 +102,22 @@ pub fn handle(cx: &mut Cx<'_>, request: &Request) -> Result<Outcome, DecodeError
     Ok(Outcome::Parked(Parked { id, deadline: deadline(cx, CREATE_TIMEOUT_MS), waiting: Box::new(metadata) }))
 }
 
-fn wanted(topic: &crate::wire::messages::metadata_request::MetadataRequestTopic<'_>) -> Wanted {
+/// The answer to a request that asks in a way its version does not have.
+fn refused(topics: &[MetadataRequestTopic<'_>], version: i16) -> Outcome {
+    let topics = topics.iter().map(refused_topic).collect();
+    reply(&MetadataResponse { topics, ..Default::default() }, version)
+}
+
+fn refused_topic<'a>(topic: &MetadataRequestTopic<'a>) -> MetadataResponseTopic<'a> {
+    MetadataResponseTopic {
+        error_code: ErrorCode::INVALID_REQUEST.code(),
+        name: Some(topic.name.unwrap_or_default()),
+        topic_id: topic.topic_id,
+        ..Default::default()
+    }
+}
+
+fn wanted(topic: &MetadataRequestTopic<'_>) -> Wanted {
     Wanted { name: topic.name.map(str::to_owned), id: topic.topic_id }
 }
 

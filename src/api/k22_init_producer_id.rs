@@ -26,6 +26,9 @@ pub fn handle(cx: &mut Cx<'_>, request: &Request) -> Result<Outcome, DecodeError
     let version = request.api_version;
     let message: InitProducerIdRequest<'_> = decode_request(&request.body, version)?;
     let init = InitProducerId { version };
+    if message.transactional_id == Some("") {
+        return Ok(init.refused(ErrorCode::INVALID_REQUEST));
+    }
     if message.transactional_id.is_some() {
         return Ok(init.refused(ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED));
     }

@@ -53,14 +53,17 @@ impl Scatter for Producers {
         Err(code)
     }
 
-    fn finish(&self, _cx: &mut Cx<'_>, answers: Vec<Self::Answer>) -> Outcome {
+    fn finish(&self, cx: &mut Cx<'_>, answers: Vec<Self::Answer>) -> Outcome {
         let mut answers = answers.into_iter();
         let topics = self
             .topics
             .iter()
             .map(|(name, indexes)| TopicResponse {
                 name,
-                partitions: indexes.iter().zip(&mut answers).map(|(i, a)| partition(*i, a)).collect(),
+                partitions: {
+                    let known = cx.image.topics().get(name).is_some();
+                    indexes.iter().zip(&mut answers).map(|(i, a)| partition(*i, known, a)).collect()
+                },
             })
             .collect();
         reply(&DescribeProducersResponse { topics, ..Default::default() }, 0)
@@ -69,6 +72,7 @@ impl Scatter for Producers {
 
 fn partition(
     partition_index: i32,
+    topic_known: bool,
     answer: Result<Vec<ProducerDescription>, ErrorCode>,
 ) -> PartitionResponse<'static> {
     match answer {
@@ -80,7 +84,7 @@ fn partition(
         Err(code) => PartitionResponse {
             partition_index,
             error_code: code.code(),
-            error_message: Some(code.message()),
+            error_message: topic_known.then(|| code.message()),
             ..Default::default()
         },
     }

@@ -21,10 +21,17 @@ pub fn handle(cx: &mut Cx<'_>, request: &Request) -> Result<Outcome, DecodeError
         Some(cursor) => (cursor.topic_name, cursor.partition_index),
         None => ("", 0),
     };
-    if from_partition < 0 {
-        return Ok(Outcome::Close("a cursor with a negative partition"));
-    }
     let all = message.topics.is_empty();
+    let astray = message.cursor.is_some() && !all && message.topics.iter().all(|t| t.name != from_topic);
+    if from_partition < 0 || astray {
+        let refused = message.topics.iter().map(|t| DescribeTopicPartitionsResponseTopic {
+            error_code: ErrorCode::INVALID_REQUEST.code(),
+            name: Some(t.name),
+            ..Default::default()
+        });
+        let response = DescribeTopicPartitionsResponse { topics: refused.collect(), ..Default::default() };
+        return Ok(reply(&response, request.api_version));
+    }
     let mut names: Vec<&str> = if all {
         cx.image.topics().iter_from(from_topic).map(|t| &*t.name).collect()
     } else {
@@ -67,7 +74,12 @@ fn unknown(name: &str) -> DescribeTopicPartitionsResponseTopic<'_> {
         Ok(()) => ErrorCode::UNKNOWN_TOPIC_OR_PARTITION,
         Err(_) => ErrorCode::INVALID_TOPIC_EXCEPTION,
     };
-    DescribeTopicPartitionsResponseTopic { error_code: error.code(), name: Some(name), ..Default::default() }
+    DescribeTopicPartitionsResponseTopic {
+        error_code: error.code(),
+        name: Some(name),
+        topic_authorized_operations: TOPIC_OPERATIONS,
+        ..Default::default()
+    }
 }
 
 fn partition(

@@ -249,7 +249,13 @@ impl Partition {
         }
     }
 
-    /// Notes that this broker leads with a new epoch, from the log's end on.
+    /// Notes that this broker leads with an epoch, from the log's end on. It is written down with the next append: until
+    /// then no record has it.
+    pub fn note_leader_epoch(&mut self, epoch: LeaderEpoch) {
+        self.note_epoch(epoch, self.log_end);
+    }
+
+    /// As [`Partition::note_leader_epoch`], written down at once.
     pub fn assign_leader_epoch(&mut self, env: &mut Env, epoch: LeaderEpoch) {
         self.note_epoch(epoch, self.log_end);
         self.save_epochs(env);

@@ -58,10 +58,15 @@ impl Shard {
         now_ms: WallMs,
         waiter: Waiter,
     ) -> Result<(AppendDone, bool), AppendDone> {
-        let in_sync = self.in_sync(part);
+        let (in_sync, replicas) = self.in_sync(part);
         let leader_epoch = self.leader_epoch(part.key);
-        let (slot, _) = self.open_partition(part.key).map_err(|code| AppendDone::error(code, None))?;
-        if in_sync < part.min_insync {
+        let (slot, hosted) = self.open_partition(part.key).map_err(|code| AppendDone::error(code, None))?;
+        let log_start_offset = hosted.log().map_or(-1, |log| log.log_start_offset());
+        if let Some((code, message)) = &part.refused {
+            return Err(AppendDone { log_start_offset, ..AppendDone::error(*code, message.clone()) });
+        }
+        // No more can be asked for than there are (KIP-966).
+        if in_sync < part.min_insync.min(replicas) {
             return Err(AppendDone::error(ErrorCode::NOT_ENOUGH_REPLICAS, None));
         }
         let info = AppendInfo {
@@ -77,7 +82,10 @@ impl Shard {
         let Some((appended, durable_end)) = appended else {
             return Err(AppendDone::error(ErrorCode::NOT_LEADER_OR_FOLLOWER, None));
         };
-        let appended = appended.map_err(|e| AppendDone::error(append_error_code(&e), Some(e.to_string())))?;
+        let appended = appended.map_err(|e| {
+            let log_start_offset = if matches!(e, AppendError::Log(_)) { -1 } else { log_start_offset };
+            AppendDone { log_start_offset, ..AppendDone::error(append_error_code(&e), None) }
+        })?;
         let end = appended.last_offset + 1;
         let waits = end > durable_end;
         if let Some(hosted) = self.partitions.get(slot).filter(|_| waits) {
@@ -94,9 +102,11 @@ impl Shard {
         Ok((done, waits && waiter != Waiter::Nobody))
     }
 
-    fn in_sync(&self, part: &AppendPart) -> i32 {
+    /// How many replicas are in sync, and how many there are.
+    fn in_sync(&self, part: &AppendPart) -> (i32, i32) {
         let topic = self.image.topics().get_by_id(part.key.topic_id);
-        topic.and_then(|t| t.partitions.get(&part.key.partition)).map_or(0, |p| p.isr.len() as i32)
+        let partition = topic.and_then(|t| t.partitions.get(&part.key.partition));
+        partition.map_or((0, 0), |p| (p.isr.len() as i32, p.replicas.len() as i32))
     }
 
     /// Everything below `end` is on the device: it becomes visible, and who waited is told.

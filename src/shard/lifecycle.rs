@@ -69,7 +69,9 @@ impl Shard {
         }
         hosted.high_watermark = opened.log.log_end_offset();
         let (topic_id, partition) = (hosted.key.topic_id, hosted.key.partition);
+        let key = hosted.key;
         hosted.state = State::Open(opened.log);
+        self.note_leader_epoch(key);
         if let Some(coordinator) = opened.coordinator {
             self.groups.install(partition, slot, *coordinator);
         }
@@ -124,7 +126,20 @@ impl Shard {
                 }
             }
         }
+        for (id, change) in delta.topics_changed() {
+            for partition in &change.partitions_changed {
+                self.note_leader_epoch(PartitionKey { topic_id: id, partition: *partition });
+            }
+        }
         self.update_configs(delta);
+    }
+
+    /// Tells a log which epoch its records get from now on.
+    fn note_leader_epoch(&mut self, key: PartitionKey) {
+        let epoch = self.leader_epoch(key);
+        if let Some(log) = self.partitions.find(key).and_then(|(_, hosted)| hosted.log()) {
+            log.note_leader_epoch(epoch);
+        }
     }
 
     fn update_configs(&mut self, delta: &Delta) {

@@ -114,6 +114,8 @@ pub struct AppendPart {
     pub batches: Bytes,
     /// What to write into the batches under their checksum: the append time, or the right maximum timestamp.
     pub timestamp: Option<(TimestampType, WallMs)>,
+    /// Set if validation has refused the batches already: the owner only adds what it knows.
+    pub refused: Option<(ErrorCode, Option<String>)>,
     /// Replicas that must be in sync (acks=all), else zero.
     pub min_insync: i32,
 }

@@ -116,8 +116,8 @@ impl Shard {
             }
             let upper = if limits.committed { stable } else { high_watermark };
             if part.offset < log.log_start_offset() || part.offset > log.log_end_offset() {
-                done.error = ErrorCode::OFFSET_OUT_OF_RANGE;
-                return (done, Some(Ok(ReadData::default())));
+                let refused = ReadDone::error(ErrorCode::OFFSET_OUT_OF_RANGE);
+                return (refused, Some(Ok(ReadData::default())));
             }
             if part.offset >= upper || (limits.bytes == 0 && !limits.min_one_message) {
                 return (done, Some(Ok(ReadData::default())));

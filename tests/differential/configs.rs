@@ -183,10 +183,19 @@ fn altering_badly(session: &mut Session) {
     ];
     for (kind, name, configs) in cases {
         let body = incremental(*kind, name, configs);
-        session.run(step("IncrementalAlterConfigs, bad", api::INCREMENTAL_ALTER_CONFIGS, body.clone()));
-        let mut dry = body;
+        let mut dry = body.clone();
         dry["validateOnly"] = json!(true);
-        session.run(step("IncrementalAlterConfigs, bad and dry", api::INCREMENTAL_ALTER_CONFIGS, dry));
+        for (name, body) in
+            [("IncrementalAlterConfigs, bad", body), ("IncrementalAlterConfigs, bad and dry", dry)]
+        {
+            let mut step = step(name, api::INCREMENTAL_ALTER_CONFIGS, body);
+            if configs.iter().any(|(_, operation, _)| *operation == 9) {
+                let reason =
+                    "Apache Kafka trips over an unknown operation; here it is an invalid request with words";
+                step = step.ignore("errorCode", reason).ignore("errorMessage", reason);
+            }
+            session.run(step);
+        }
     }
     let good = incremental(TOPIC, "configured", &[("retention.ms", SET, json!("77"))]);
     let mut twice = good.clone();

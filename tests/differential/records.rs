@@ -154,12 +154,21 @@ fn bad_batches(session: &mut Session) {
         let mut bytes = Batch::plain(&["one", "two", "three"]).encode();
         damage(&mut bytes);
         // Some of these are accepted and stored as they are: the next step sees the end offset.
-        session.run(step(name, api::PRODUCE, producing("plain", 1, -1, hex(&bytes))));
+        let mut produce = step(name, api::PRODUCE, producing("plain", 1, -1, hex(&bytes)));
+        if name.contains("codec") || name.ends_with("and is not") {
+            // Both refuse and store nothing.
+            produce =
+                produce.ignore("errorCode", "Apache Kafka fails with -1; here the code says what is wrong");
+        }
+        session.run(produce);
         let offsets =
             json!({"topics": [{"name": "plain", "partitions": [{"partitionIndex": 1, "timestamp": -1}]}]});
         session.run(step(name, api::LIST_OFFSETS, offsets).latest());
     }
 }
+
+/// Why the records of a fetch with small bounds differ.
+const CUT: &str = "Apache Kafka cuts the last batch at the bound; here only whole batches are sent";
 
 fn sealed(batch: &mut Vec<u8>, change: fn(&mut Vec<u8>)) {
     change(batch);
@@ -215,7 +224,7 @@ fn fetch(session: &mut Session) {
     ] {
         let mut body = fetching(&[("plain", 0, 1), ("compacted", 0, 0)]);
         body[key] = value;
-        session.run(step("Fetch, other bounds", api::FETCH, body));
+        session.run(step("Fetch, other bounds", api::FETCH, body).ignore("records", CUT));
     }
     for (key, value) in [
         ("partitionMaxBytes", json!(1)),
@@ -230,7 +239,7 @@ fn fetch(session: &mut Session) {
     ] {
         let mut body = fetching(&[("plain", 0, 2)]);
         body["topics"][0]["partitions"][0][key] = value;
-        session.run(step("Fetch, other partition fields", api::FETCH, body));
+        session.run(step("Fetch, other partition fields", api::FETCH, body).ignore("records", CUT));
     }
     let long = fetching(&[("plain", 0, 0), ("plain", 0, 3)]);
     session.run(step("Fetch, the same partition twice", api::FETCH, long));

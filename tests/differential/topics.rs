@@ -267,7 +267,9 @@ fn partitions(session: &mut Session) {
         json!({"name": "plain-2", "count": 5, "assignments": [{"brokerIds": [0]}]}),
         json!({"name": "plain-2", "count": 4, "assignments": [{"brokerIds": [0, 0]}]}),
     ] {
-        session.run(step("CreatePartitions, bad", api::CREATE_PARTITIONS, request(json!([one]), false)));
+        let reason = "Apache Kafka has no words for some of them; here each has";
+        let step = step("CreatePartitions, bad", api::CREATE_PARTITIONS, request(json!([one]), false));
+        session.run(step.ignore("errorMessage", reason));
     }
     let twice = json!([
         {"name": "plain-2", "count": 5, "assignments": null}, {"name": "plain-2", "count": 6, "assignments": null},
