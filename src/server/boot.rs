@@ -16,6 +16,7 @@ use crate::net::{Net, NetConfig};
 use crate::raft::{Identity, SnapshotPolicy, VoterEndpoint};
 use crate::shard::checkpoints::CheckpointBook;
 use crate::shard::controller::{ControllerHost, metadata_dir};
+use crate::shard::strays;
 use crate::shard::{LogDirs, Mail, Shard, ShardParts};
 
 use super::core::{Core, CoreParts};
@@ -48,6 +49,7 @@ pub struct Boot {
     shards: usize,
     now_ms: WallMs,
     seed: u64,
+    unfinished: Vec<PathBuf>,
 }
 
 impl Boot {
@@ -84,10 +86,12 @@ impl Boot {
             previous_broker_epoch: previous_epoch,
         };
         let image = Arc::new(loaded.controller.image().clone());
+        let unfinished = strays::sort_out(files, &paths, &image, config.node_id, &book)
+            .map_err(|e| ServeError::environment("the log directories", &e))?;
         let host =
             ControllerHost::new(loaded.controller, loaded.raft, policy, registration, loaded.log, seed);
         let dirs = LogDirs { paths: Arc::new(paths) };
-        Ok((Boot { config: Arc::new(config), dirs, book, image, shards, now_ms, seed }, host))
+        Ok((Boot { config: Arc::new(config), dirs, book, image, shards, now_ms, seed, unfinished }, host))
     }
 
     /// The configuration.
@@ -116,6 +120,7 @@ impl Boot {
             cache_bytes: self.config.core_cache_bytes.max(0) as usize,
             book: self.book.clone(),
             seed: self.core_seed(id),
+            unfinished: if id.0 == 0 { self.unfinished.clone() } else { Vec::new() },
         });
         shard.open_all(files, self.now_ms);
         shard

@@ -42,7 +42,8 @@ impl Shard {
             let result = match self.offset(disk, part, ticket) {
                 Ok(Some(found)) => found.map_err(|e| log_error_code(&e)),
                 Ok(None) => {
-                    self.tickets.insert(ticket, (number, place));
+                    let slot = self.partitions.slot(part.key).unwrap_or_default();
+                    self.tickets.insert(ticket, (slot, number, place));
                     state.outstanding += 1;
                     Ok(None)
                 }
@@ -89,7 +90,7 @@ impl Shard {
     }
 
     pub(super) fn lookup_done(&mut self, ticket: u64, result: Result<Option<OffsetAndTimestamp>, LogError>) {
-        let Some((number, place)) = self.tickets.remove(&ticket) else { return };
+        let Some((_, number, place)) = self.tickets.remove(&ticket) else { return };
         let Some(mut state) = self.lookup_jobs.remove(&number) else { return };
         state.results[place] = result.map_err(|e| log_error_code(&e));
         state.outstanding -= 1;

@@ -11,8 +11,9 @@ mod lookup;
 pub mod mail;
 pub mod partitions;
 mod read;
+pub mod strays;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -20,7 +21,7 @@ use crate::base::prng::Prng;
 use crate::base::{Offset, ShardId, Ticks};
 use crate::config::BrokerConfig;
 use crate::io::{Disk, DiskOutcome, Token};
-use crate::log::{Cache, Env, LogEffect, Partition};
+use crate::log::{Cache, Env, LogEffect, LogError, Partition};
 use crate::meta::image::{Delta, Image};
 use crate::wire::errors::ErrorCode;
 
@@ -55,8 +56,8 @@ pub struct Shard {
     read_jobs: HashMap<u64, read::ReadState>,
     lookup_jobs: HashMap<u64, lookup::LookupState>,
     watches: HashMap<ReplyTo, read::Watch>,
-    /// Disk reads and lookups in flight: which job's which part.
-    tickets: HashMap<u64, (u64, usize)>,
+    /// Disk reads and lookups in flight: of which partition's place, for which job's which part.
+    tickets: BTreeMap<u64, (u32, u64, usize)>,
     last_number: u64,
     groups: Groups,
     controller: Option<Box<ControllerHost>>,
@@ -65,6 +66,7 @@ pub struct Shard {
     deferred: Vec<(ReplyTo, Offset, Job)>,
     retry_deferred: bool,
     next_maintenance: Ticks,
+    unfinished: Vec<PathBuf>,
     outbox: Vec<(ShardId, Mail)>,
     effects: Vec<(u32, LogEffect)>,
 }
@@ -87,6 +89,8 @@ pub struct ShardParts {
     pub book: Arc<CheckpointBook>,
     /// From a random source: what the ids of group members are made from.
     pub seed: u64,
+    /// Directories of deletions that the last run did not finish.
+    pub unfinished: Vec<PathBuf>,
 }
 
 impl Shard {
@@ -105,13 +109,14 @@ impl Shard {
             read_jobs: HashMap::new(),
             lookup_jobs: HashMap::new(),
             watches: HashMap::new(),
-            tickets: HashMap::new(),
+            tickets: BTreeMap::new(),
             last_number: 0,
             controller: None,
             book: parts.book,
             deferred: Vec::new(),
             retry_deferred: false,
             next_maintenance: Ticks(0),
+            unfinished: parts.unfinished,
             outbox: Vec::new(),
             effects: Vec::new(),
         }
@@ -124,6 +129,9 @@ impl Shard {
 
     /// Coordinators whose partitions were opened at start begin to serve.
     pub fn begin(&mut self, disk: &mut dyn Disk) {
+        for dir in std::mem::take(&mut self.unfinished) {
+            partitions::remove_later(disk, dir);
+        }
         self.groups_loaded(disk);
         self.settle(disk);
     }
@@ -311,8 +319,22 @@ impl Shard {
                 }
                 self.cache_forget(slot);
                 self.partitions.remove(slot);
+                self.close_tickets(slot);
             }
             LogEffect::Warning(text) => tracing::warn!("{text}"),
+        }
+    }
+
+    /// Ends what still reads in a partition that is gone.
+    fn close_tickets(&mut self, slot: u32) {
+        let open: Vec<(u64, u64)> =
+            self.tickets.iter().filter(|(_, t)| t.0 == slot).map(|(ticket, t)| (*ticket, t.1)).collect();
+        for (ticket, job) in open {
+            if self.read_jobs.contains_key(&job) {
+                self.read_done(ticket, Err(LogError::Closed));
+            } else {
+                self.lookup_done(ticket, Err(LogError::Closed));
+            }
         }
     }
 

@@ -61,7 +61,8 @@ impl Shard {
                     done
                 }
                 Ok((done, None)) => {
-                    self.tickets.insert(ticket, (number, place));
+                    let slot = self.partitions.slot(part.key).unwrap_or_default();
+                    self.tickets.insert(ticket, (slot, number, place));
                     state.outstanding += 1;
                     done
                 }
@@ -151,7 +152,7 @@ impl Shard {
     }
 
     pub(super) fn read_done(&mut self, ticket: u64, result: Result<ReadData, LogError>) {
-        let Some((number, place)) = self.tickets.remove(&ticket) else { return };
+        let Some((_, number, place)) = self.tickets.remove(&ticket) else { return };
         let Some(mut state) = self.read_jobs.remove(&number) else { return };
         match result {
             Ok(data) => {
