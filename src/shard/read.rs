@@ -108,9 +108,12 @@ impl Shard {
             };
             if part.last_fetched_epoch >= 0 {
                 let end = log.epoch_end(part.last_fetched_epoch);
-                if end.end_offset >= 0
-                    && (end.epoch < part.last_fetched_epoch || end.end_offset < part.offset)
-                {
+                if end.end_offset < 0 {
+                    // An epoch that this log never had.
+                    let refused = ReadDone::error(ErrorCode::OFFSET_OUT_OF_RANGE);
+                    return (refused, Some(Ok(ReadData::default())));
+                }
+                if end.epoch < part.last_fetched_epoch || end.end_offset < part.offset {
                     done.diverging = Some((end.epoch, end.end_offset));
                     return (done, Some(Ok(ReadData::default())));
                 }
