@@ -142,7 +142,9 @@ pub trait Sockets: Clock {
     fn pause(&mut self, conn: ConnId);
     /// Reads on.
     fn resume(&mut self, conn: ConnId);
-    /// While paused: reads straight into `buffer` (from its length up to its capacity), for large frames.
+    /// While paused: reads straight into `buffer` (from its length up to its capacity), for large frames. What arrives
+    /// from this call on comes in the buffer; [`SocketEvent::Received`] events that a turn has already handed out do not,
+    /// so they are to be handled first.
     fn recv_into(&mut self, conn: ConnId, buffer: Vec<u8>);
     /// Sends the parts in order. One send in flight per connection.
     fn send(&mut self, conn: ConnId, parts: Vec<Bytes>);

@@ -481,8 +481,9 @@ impl SealWork {
         if !self.aborted.is_empty() || files.exists(&aborted) {
             write_file(files, &aborted, &self.aborted)?;
         }
-        if self.end > self.base {
-            write_file(files, &path(self.end, FileKind::ProducerSnapshot), &self.snapshot)?;
+        let snapshot = path(self.end, FileKind::ProducerSnapshot);
+        if self.end > self.base || (self.end > 0 && !files.exists(&snapshot)) {
+            write_file(files, &snapshot, &self.snapshot)?;
         }
         files.sync_dir(&self.dir)?;
         Ok(Box::new(()))

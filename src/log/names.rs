@@ -86,8 +86,7 @@ pub enum DirKind {
 pub fn parse_dir_name(name: &str) -> DirKind {
     if let Some((_, unique)) = name.rsplit_once('.')
         && let Some((id, suffix)) = unique.rsplit_once('-')
-        && id.len() == 32
-        && id.bytes().all(|b| b.is_ascii_hexdigit())
+        && !id.is_empty()
     {
         match suffix {
             "delete" => return DirKind::Delete,

@@ -303,15 +303,28 @@ impl Loader<'_> {
         carried.epochs.truncate_end(scan_from);
         let mut segments = BTreeMap::new();
         let mut active = None;
-        for (base, len) in logs.iter() {
-            if *base < scan_from {
-                segments.insert(*base, self.believe(*base, *len)?);
+        let mut gap_from = None;
+        for (base, len) in logs.clone() {
+            if base < scan_from {
+                segments.insert(base, self.believe(base, len)?);
                 continue;
             }
             let next = logs.range(base + 1..).next().map(|(next, _)| *next);
-            let scanned = self.recover(*base, *base == first, next, &mut carried)?;
-            self.report_gap(&scanned, carried.next, next);
-            segments.insert(*base, scanned.segment);
+            let end_before = carried.next;
+            let scanned = self.recover(base, base == first, next, &mut carried)?;
+            if next.is_none() && scanned.segment.size == 0 && base > unflushed && active.is_some() {
+                // All of it was torn, so nothing after its base was acknowledged; before, neither.
+                self.remove_segment(base)?;
+                logs.remove(&base);
+                carried.next = end_before;
+                break;
+            }
+            if let Some(from) = gap_from {
+                self.report_gap(from, base);
+            }
+            let compacted = scanned.end == Decision::End && self.config.cleanup_compact;
+            gap_from = (!compacted).then_some(carried.next);
+            segments.insert(base, scanned.segment);
             active = Some(scanned.sink);
         }
         let Some(active) = active else { unreachable!("the last segment is always read") };
@@ -332,27 +345,24 @@ impl Loader<'_> {
             if recover::holds_a_batch(self.files, &file, base).map_err(storage("reading", &path))? {
                 return Ok(());
             }
-            for kind in
-                [FileKind::Log, FileKind::OffsetIndex, FileKind::TimeIndex, FileKind::TransactionIndex]
-            {
-                self.remove(&self.path(base, kind))?;
-            }
+            self.remove_segment(base)?;
             logs.remove(&base);
         }
         Ok(())
     }
 
-    /// Reports offsets that are missing between a segment and the next one. Compaction leaves such gaps.
-    fn report_gap(&mut self, scanned: &Scanned, end: Offset, next: Option<Offset>) {
-        let Some(next) = next.filter(|next| *next > end) else { return };
-        if scanned.end == Decision::End && self.config.cleanup_compact {
-            return;
+    fn remove_segment(&self, base: Offset) -> Result<(), LogError> {
+        let kinds = [FileKind::Log, FileKind::OffsetIndex, FileKind::TimeIndex, FileKind::TransactionIndex];
+        kinds.iter().try_for_each(|kind| self.remove(&self.path(base, *kind)))
+    }
+
+    /// Reports offsets that are missing between the end of a segment and the next one.
+    fn report_gap(&mut self, from: Offset, to: Offset) {
+        if from < to {
+            let last = to - 1;
+            self.report.lost_offsets.push((from, last));
+            self.warn(&format!("the segment before {to} ends too early: offsets {from} to {last} are lost"));
         }
-        self.report.lost_offsets.push((end, next - 1));
-        let (base, last) = (scanned.segment.base, next - 1);
-        self.warn(&format!(
-            "segment {base} ends at offset {end} and the next one begins at {next}: {end} to {last} are lost"
-        ));
     }
 
     fn path(&self, offset: Offset, kind: FileKind) -> PathBuf {

@@ -246,8 +246,10 @@ impl Net {
                 tracing::info!(peer = %conn.peer, "connection closed: {e}");
                 self.close(id, io);
             } else {
+                // Steered at the end of the turn: more of this connection may lie among this turn's events, and must
+                // not come after a buffer was lent for it.
                 self.account(id);
-                self.steer(id, io);
+                self.touch(id);
             }
         }
         self.frames = frames;

@@ -86,7 +86,12 @@ impl Frames {
     fn feed_partial(&mut self, chunk: &mut Bytes, out: &mut Vec<Bytes>) {
         let Some(partial) = &mut self.partial else { return };
         assert!(partial.lent == 0, "bytes outside the buffer that was lent for them");
-        let n = (partial.len - partial.buffer.len()).min(chunk.len());
+        let (len, capacity) = (partial.buffer.len(), partial.buffer.capacity());
+        let n = (partial.len - len).min(chunk.len());
+        if capacity - len < n {
+            // Never more than the request, or a receive into the rest would wait for the next request's bytes.
+            partial.buffer.reserve_exact((2 * capacity).clamp(len + n, partial.len) - len);
+        }
         partial.buffer.extend_from_slice(&chunk[..n]);
         chunk.advance(n);
         self.finish_partial(out);
@@ -107,7 +112,8 @@ impl Frames {
     pub(super) fn growth(&self) -> usize {
         self.partial.as_ref().map_or(0, |p| {
             let wanted = (3 * p.buffer.len()).clamp(FRAME_FIRST_BYTES, FRAME_GROWTH_BYTES_MAX);
-            wanted.min(p.len - p.buffer.len())
+            let missing = p.len - p.buffer.len();
+            if missing < wanted + FRAME_LARGE_BYTES_MIN { missing } else { wanted } // no small rest
         })
     }
 
@@ -117,6 +123,7 @@ impl Frames {
         let partial = self.partial.as_mut().filter(|p| p.lent == 0)?;
         let mut buffer = std::mem::take(&mut partial.buffer);
         buffer.reserve_exact(growth);
+        debug_assert!(buffer.capacity() <= partial.len, "room beyond the request");
         partial.lent = buffer.capacity();
         Some(buffer)
     }
@@ -207,13 +214,29 @@ mod tests {
         while out.is_empty() {
             let mut buffer = frames.lend().unwrap();
             assert!(frames.lend().is_none(), "lent once");
-            assert!(buffer.capacity() <= (4 * got).max(got + FRAME_FIRST_BYTES), "at {got}");
+            let most = (4 * got).max(got + FRAME_FIRST_BYTES) + FRAME_LARGE_BYTES_MIN;
+            assert!(buffer.capacity() <= most, "at {got}");
             buffer.resize(buffer.capacity(), b'y');
             got = buffer.len();
             frames.filled(buffer, &mut out).unwrap();
         }
         assert_eq!((out[0].len(), frames.held()), (100 << 20, 0));
         assert!(out[0][0] == b'x' && out[0][1] == b'y');
+    }
+
+    /// Or the receive would wait for bytes that the client only sends after it has its reply.
+    #[test]
+    fn a_lent_buffer_ends_where_the_request_ends() {
+        for first in [1000, 30_000, 33_000, 50_000, 65_000, 100_000, 140_000, 199_000] {
+            for piece in [1000, 5000, 16_384] {
+                let stream = framed(&[vec![1; 200_000]]);
+                let mut frames = Frames::new(1 << 20);
+                for chunk in stream[..first].chunks(piece) {
+                    frames.feed(Bytes::copy_from_slice(chunk), &mut Vec::new()).unwrap();
+                }
+                assert!(frames.lend().unwrap().capacity() <= 200_000, "after {first} bytes by {piece}");
+            }
+        }
     }
 
     #[test]

@@ -88,6 +88,7 @@ impl Bench {
 
     fn bytes(&mut self, conn: ConnId, bytes: &[u8]) {
         self.event(SocketEvent::Received(conn, Bytes::copy_from_slice(bytes)));
+        self.flush();
     }
 
     fn requests(&mut self) -> Vec<(Slot, Bytes)> {
@@ -120,6 +121,7 @@ impl Bench {
         let n = bytes.len().min(buffer.capacity() - buffer.len());
         buffer.extend_from_slice(&bytes[..n]);
         self.event(SocketEvent::Filled(conn, buffer));
+        self.flush();
         n
     }
 
@@ -217,6 +219,26 @@ fn large_requests_go_straight_into_their_buffer() {
     let requests = b.requests();
     assert_eq!((requests[0].1.len(), requests[1].1.len()), (500_000, 10));
     assert!(requests[0].1.iter().all(|x| *x == 7));
+}
+
+#[test]
+fn a_large_request_may_be_completed_by_what_its_turn_still_brings() {
+    let mut b = Bench::new(NetConfig::default());
+    let conn = b.connect();
+    let stream = [frame(7, 100_000), frame(8, 200_000)].concat();
+    // All of it lies among the events of one turn: nothing may be lent in between.
+    for chunk in stream[..150_000].chunks(16_384) {
+        b.event(SocketEvent::Received(conn, Bytes::copy_from_slice(chunk)));
+        assert!(b.io.into.is_empty());
+    }
+    b.flush();
+    assert_eq!(b.requests()[0].1.len(), 100_000);
+    let mut at = 150_000;
+    while at < stream.len() {
+        at += b.fill(conn, &stream[at..]);
+    }
+    assert_eq!(b.requests()[0].1.len(), 200_000);
+    assert!(b.io.reading[&conn]);
 }
 
 #[test]
@@ -377,4 +399,58 @@ fn connections_are_spread_and_counted() {
     b.net.released(ShardId(1), "10.0.0.1".parse().unwrap());
     b.connect();
     assert!(matches!(b.events[..], [NetEvent::Handover { to: ShardId(1), .. }]));
+}
+
+/// Requests of all sizes through a real ring, echoed by their length and first byte.
+#[test]
+fn over_a_real_ring() {
+    use crate::io::{Event, Remote, Ring, World};
+    use std::io::{Read, Write};
+
+    let remote: Remote<()> = Remote::new(1).unwrap();
+    let mut ring = Ring::new(&remote, ShardId(0)).unwrap();
+    let mut net = Net::new(NetConfig::default());
+    let address = net.listen(0, "127.0.0.1:0".parse().unwrap(), &mut ring).unwrap();
+    let sizes = [8, 100, 16_380, 16_384, 40_000, 70_000, 900_000, 9, 5_000_000, 300_000, 12];
+    let client = std::thread::spawn(move || {
+        let mut stream = std::net::TcpStream::connect(address).unwrap();
+        stream.set_read_timeout(Some(std::time::Duration::from_secs(30))).unwrap();
+        for alone in [true, false, true, false] {
+            for (i, size) in sizes.iter().enumerate() {
+                stream.write_all(&frame(i as u8, *size)).unwrap();
+                if alone {
+                    let mut reply = [0; 9];
+                    stream.read_exact(&mut reply).unwrap();
+                    assert_eq!((reply[3], reply[4]), (5, i as u8));
+                }
+            }
+            if alone {
+                continue;
+            }
+            let mut replies = vec![0; sizes.len() * 9];
+            stream.read_exact(&mut replies).unwrap();
+            for (i, reply) in replies.chunks(9).enumerate() {
+                let len = u32::from_be_bytes(reply[5..].try_into().unwrap());
+                assert_eq!((reply[3], reply[4], len as usize), (5, i as u8, sizes[i]));
+            }
+        }
+    });
+    let (mut events, mut out) = (Vec::new(), Vec::new());
+    while !client.is_finished() {
+        ring.turn(ring.now().plus_ms(100), &mut events);
+        let now = ring.now();
+        for event in events.drain(..) {
+            let Event::Socket(event) = event else { panic!("no socket's event") };
+            net.on_event(now, event, &mut ring, &mut out);
+        }
+        for event in out.drain(..) {
+            if let NetEvent::Frame { slot, frame, .. } = event {
+                assert!(frame.iter().all(|b| *b == frame[0]));
+                let len = Bytes::copy_from_slice(&(frame.len() as u32).to_be_bytes());
+                net.reply(slot, vec![frame.slice(..1), len]);
+            }
+        }
+        net.flush(&mut ring);
+    }
+    client.join().unwrap();
 }

@@ -7,7 +7,7 @@ use crate::log::{AppendError, AppendInfo, AppendOrigin, LogError};
 use crate::wire::errors::ErrorCode;
 
 use super::partitions::Waiter;
-use super::{AppendDone, AppendPart, Done, Job, ReplyTo, Shard};
+use super::{AppendDone, AppendPart, Done, ReplyTo, Shard};
 
 /// An append whose parts are not all durable.
 pub(super) struct AppendJob {
@@ -24,11 +24,6 @@ impl Shard {
         parts: Vec<AppendPart>,
         durable: bool,
     ) {
-        if parts.iter().any(|p| self.is_backlogged(p)) {
-            // The disk is behind: the job waits, its frame stays in the connection's budget, and the client slows.
-            self.deferred.push((reply_to, -1, Job::Append { parts, durable }));
-            return;
-        }
         let number = self.number();
         let now_ms = disk.wall_ms();
         let mut job = AppendJob { reply_to, outcomes: Vec::with_capacity(parts.len()), outstanding: 0 };
@@ -50,7 +45,7 @@ impl Shard {
         }
     }
 
-    fn is_backlogged(&mut self, part: &AppendPart) -> bool {
+    pub(super) fn is_backlogged(&mut self, part: &AppendPart) -> bool {
         let log = self.partitions.find(part.key).and_then(|(_, hosted)| hosted.log());
         log.is_some_and(|log| log.pending_bytes() > PARTITION_PENDING_BYTES_MAX)
     }

@@ -155,7 +155,12 @@ impl Shard {
 
     /// Does a job, or puts it off until what it needs is there.
     pub fn run(&mut self, disk: &mut dyn Disk, reply_to: ReplyTo, image: Offset, job: Job) {
-        if image > self.image.offset() || self.needs_opening(&job) {
+        self.do_or_defer(disk, reply_to, image, job);
+        self.settle(disk);
+    }
+
+    fn do_or_defer(&mut self, disk: &mut dyn Disk, reply_to: ReplyTo, image: Offset, job: Job) {
+        if image > self.image.offset() || self.needs_opening(&job) || self.must_queue(&job) {
             self.deferred.push((reply_to, image, job));
             return;
         }
@@ -170,7 +175,19 @@ impl Shard {
             Job::Group(group) => self.group(disk, reply_to, group),
             Job::Control(control) => self.control(disk, reply_to, control),
         }
-        self.settle(disk);
+    }
+
+    /// Appends wait while the disk is behind (their frames stay in the connections' budgets, so that clients slow down)
+    /// and behind an earlier append to the same partition that waits: a producer's batches keep their order.
+    fn must_queue(&mut self, job: &Job) -> bool {
+        let Job::Append { parts, .. } = job else { return false };
+        let waits_for = |key| {
+            self.deferred.iter().any(|(_, _, earlier)| match earlier {
+                Job::Append { parts, .. } => parts.iter().any(|p| p.key == key),
+                _ => false,
+            })
+        };
+        parts.iter().any(|p| waits_for(p.key)) || parts.iter().any(|p| self.is_backlogged(p))
     }
 
     /// A disk operation ended.
@@ -253,17 +270,13 @@ impl Shard {
             }
             if std::mem::take(&mut self.retry_deferred) {
                 for (reply_to, image, job) in std::mem::take(&mut self.deferred) {
-                    self.run_deferred(disk, reply_to, image, job);
+                    self.do_or_defer(disk, reply_to, image, job);
                 }
             }
             if self.effects.is_empty() && !self.retry_deferred {
                 return;
             }
         }
-    }
-
-    fn run_deferred(&mut self, disk: &mut dyn Disk, reply_to: ReplyTo, image: Offset, job: Job) {
-        self.run(disk, reply_to, image, job);
     }
 
     fn on_effect(&mut self, disk: &mut dyn Disk, slot: u32, effect: LogEffect) {

@@ -155,7 +155,8 @@ fn altering(session: &mut Session) {
 }
 
 fn altering_badly(session: &mut Session) {
-    let cases: &[(i8, &str, &[(&str, i8, Value)])] = &[
+    type Change = (&'static str, i8, Value);
+    let cases: &[(i8, &str, &[Change])] = &[
         (TOPIC, "configured", &[("no.such.key", SET, json!("1"))]),
         (TOPIC, "configured", &[("no.such.key", DELETE, Value::Null)]),
         (TOPIC, "configured", &[("retention.ms", SET, json!("soon"))]),

@@ -4,6 +4,8 @@
 //! that no code of ours stands between. What may differ is the list in `compare.rs` and the reasons given at single
 //! steps; with `OTTLA_TEST_BROKER=apache` two Apache brokers are compared, which shows that the list suffices.
 
+#![allow(clippy::needless_pass_by_value, reason = "json!(..) values are written where they are passed")]
+
 #[path = "../support/mod.rs"]
 mod support;
 

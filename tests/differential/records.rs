@@ -139,15 +139,15 @@ fn bad_batches(session: &mut Session) {
                 // The second record's offset delta: after the first record and the second's length, attributes, time.
                 let second = 61 + 1 + usize::from(b[61] >> 1);
                 b[second + 3] = 0;
-            })
+            });
         }),
         ("Produce, wrong max timestamp", |b| sealed(b, |b| b[42] ^= 1)),
         ("Produce, negative timestamp", |b| sealed(b, |b| b[27..43].fill(0xff))),
         ("Produce, far future", |b| {
             sealed(b, |b| {
                 b[28] = 0x10;
-                b[36] = 0x10
-            })
+                b[36] = 0x10;
+            });
         }),
     ];
     for (name, damage) in damages {

@@ -2,6 +2,7 @@
 
 #![allow(clippy::case_sensitive_file_extension_comparisons, clippy::large_stack_arrays)]
 
+mod apache;
 mod basics;
 mod model;
 mod reads;

@@ -47,7 +47,8 @@ fn check_reads(m: &mut Machine, model: &Model, prng: &mut Prng) {
     assert!(!found.is_empty(), "{from} {durable} {max_bytes} {data:?}");
     assert!(data.next_offset <= m.partition.durable_end_offset() && data.next_offset > from);
     let first = found[0].0;
-    assert!(first <= from && found.last().unwrap().0 + 1 == data.next_offset);
+    assert!(first <= from || !model.values.contains_key(&from), "{from} is skipped");
+    assert!(found.last().unwrap().0 + 1 == data.next_offset);
     for (offset, value) in found.iter().filter(|(o, _)| *o >= start) {
         assert_eq!(model.values.get(offset), Some(value), "offset {offset}");
     }
@@ -155,7 +156,8 @@ fn reopened(m: &mut Machine, model: &mut Model, point: Offset, acknowledged: Off
         assert_eq!(model.values.get(offset), Some(value), "seed {seed}: offset {offset}");
     }
     let missing = |o: &Offset| found.binary_search_by_key(o, |(o, _)| *o).is_err();
-    for offset in model.log_start..acknowledged {
+    // Holes that an earlier power cut has torn into what was not acknowledged stay.
+    for offset in model.values.range(model.log_start..acknowledged).map(|(offset, _)| *offset) {
         assert!(
             !missing(&offset),
             "seed {seed}: offset {offset} of {acknowledged} was acknowledged: {report:?}"
@@ -166,23 +168,29 @@ fn reopened(m: &mut Machine, model: &mut Model, point: Offset, acknowledged: Off
     (model.durable, model.flushed) = (end, m.partition.recovery_point());
 }
 
+/// Thirty seeds; more with `OTTLA_SEEDS`.
+fn seeds(from: u64) -> std::ops::Range<u64> {
+    let count = std::env::var("OTTLA_SEEDS").ok().and_then(|text| text.parse().ok()).unwrap_or(30);
+    from * 100_000..from * 100_000 + count
+}
+
 #[test]
 fn random_operations_with_kills() {
-    for seed in 0..60 {
+    for seed in seeds(0) {
         run(seed, i64::MAX, false);
     }
 }
 
 #[test]
 fn random_operations_with_power_cuts_and_flushes() {
-    for seed in 100..160 {
+    for seed in seeds(1) {
         run(seed, 1, true);
     }
 }
 
 #[test]
 fn random_operations_with_power_cuts_and_few_flushes() {
-    for seed in 200..260 {
+    for seed in seeds(2) {
         run(seed, 10, true);
     }
 }
