@@ -1,6 +1,6 @@
 //! The wire protocol over one blocking socket.
 
-use ottla::wire::api::APIS;
+use ottla::wire::api::ApiKey;
 use ottla::wire::codec::Message;
 use ottla::wire::frame;
 use ottla::wire::messages::create_topics_request::{CreatableTopic, CreateTopicsRequest};
@@ -65,12 +65,19 @@ impl Client {
         Ok(&self.reply[..len])
     }
 
-    fn call<'a, 's, Q: Message<'a>, A: Message<'s>>(&'s mut self, request: &Q, version: i16) -> io::Result<A> {
+    fn call<'a, 's, Q: Message<'a>, A: Message<'s>>(
+        &'s mut self,
+        request: &Q,
+        version: i16,
+    ) -> io::Result<A> {
         self.correlation_id += 1;
         let id = self.correlation_id;
         let bytes = frame::request(request, version, id, CLIENT_ID).map_err(|e| wrong(e.to_string()))?;
         self.send(&bytes)?;
-        let key = APIS.iter().find(|a| a.key.code() == Q::KEY).ok_or_else(|| wrong("a message without an API"))?.key;
+        self.answer(key_of(Q::KEY)?, version, id)
+    }
+
+    fn answer<'s, A: Message<'s>>(&'s mut self, key: ApiKey, version: i16, id: i32) -> io::Result<A> {
         let reply = self.receive()?;
         let mut r = frame::read_response(reply, key, version, id).map_err(|e| wrong(e.to_string()))?;
         A::read(&mut r, version).map_err(|e| wrong(e.to_string()))
@@ -117,30 +124,51 @@ impl Client {
         offset: i64,
         max_bytes: i32,
     ) -> io::Result<(&[u8], i64)> {
-        let part = FetchPartition {
-            partition,
-            current_leader_epoch: -1,
-            fetch_offset: offset,
-            last_fetched_epoch: -1,
-            log_start_offset: -1,
-            partition_max_bytes: max_bytes,
-            ..Default::default()
-        };
-        let request = FetchRequest {
-            replica_id: -1,
-            max_wait_ms: 0,
-            min_bytes: 1,
-            max_bytes,
-            session_epoch: -1,
-            topics: vec![FetchTopic { topic, partitions: vec![part], ..Default::default() }],
-            ..Default::default()
-        };
-        let reply: FetchResponse<'_> = self.call(&request, FETCH_VERSION)?;
+        self.correlation_id += 1;
+        let id = self.correlation_id;
+        let request = fetch_frame(topic, partition, offset, max_bytes, id)?;
+        self.send(&request)?;
+        let reply: FetchResponse<'_> = self.answer(ApiKey::Fetch, FETCH_VERSION, id)?;
         let found = reply.responses.first().and_then(|t| t.partitions.first());
         match found {
             Some(part) if part.error_code == 0 => Ok((part.records.unwrap_or_default(), part.high_watermark)),
             Some(part) => Err(wrong(format!("fetch of {topic}-{partition}: error {}", part.error_code))),
-            None => Err(wrong(format!("fetch of {topic}-{partition}: no answer, error {}", reply.error_code))),
+            None => {
+                Err(wrong(format!("fetch of {topic}-{partition}: no answer, error {}", reply.error_code)))
+            }
         }
     }
+}
+
+fn key_of(code: i16) -> io::Result<ApiKey> {
+    ApiKey::from_code(code).ok_or_else(|| wrong("a message without an API"))
+}
+
+/// A fetch of one partition, its length in front.
+pub fn fetch_frame(
+    topic: &str,
+    partition: i32,
+    offset: i64,
+    max_bytes: i32,
+    correlation_id: i32,
+) -> io::Result<Vec<u8>> {
+    let part = FetchPartition {
+        partition,
+        current_leader_epoch: -1,
+        fetch_offset: offset,
+        last_fetched_epoch: -1,
+        log_start_offset: -1,
+        partition_max_bytes: max_bytes,
+        ..Default::default()
+    };
+    let request = FetchRequest {
+        replica_id: -1,
+        max_wait_ms: 0,
+        min_bytes: 1,
+        max_bytes,
+        session_epoch: -1,
+        topics: vec![FetchTopic { topic, partitions: vec![part], ..Default::default() }],
+        ..Default::default()
+    };
+    frame::request(&request, FETCH_VERSION, correlation_id, CLIENT_ID).map_err(|e| wrong(e.to_string()))
 }

@@ -140,13 +140,7 @@ pub fn run(options: &LoadOptions) -> io::Result<bool> {
     Ok(true)
 }
 
-fn one(
-    case: &Case,
-    number: usize,
-    address: SocketAddr,
-    pid: Option<u32>,
-    time: Duration,
-) -> io::Result<()> {
+fn one(case: &Case, number: usize, address: SocketAddr, pid: Option<u32>, time: Duration) -> io::Result<()> {
     let topic = format!("load-{}-{number}", std::process::id());
     let mut client = Client::connect(address)?;
     client.create_topic(&topic, case.partitions as i32)?;

@@ -6,6 +6,8 @@ use ottla::wire::frame;
 use ottla::wire::messages::produce_request::{PartitionProduceData, ProduceRequest, TopicProduceData};
 use ottla::wire::record::{BatchBuilder, BatchView, Batches, HEADER_BYTES};
 use std::io;
+use std::sync::LazyLock;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 /// The last version that names topics by name.
 pub const PRODUCE_VERSION: i16 = 12;
@@ -13,6 +15,12 @@ const MARK: &[u8; 16] = b"<connection,seq>";
 const CORRELATION_AT: usize = 4 + 2 + 2;
 /// Where a batch has its checksum, and where what it covers begins.
 const CRC: std::ops::Range<usize> = 17..21;
+
+/// One timestamp for all records, so that every connection's batches are alike.
+static NOW_MS: LazyLock<i64> = LazyLock::new(|| {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |since| since.as_millis() as i64)
+});
 
 /// A produce request for one partition, made once and stamped for each send.
 pub struct Template {
@@ -65,9 +73,7 @@ fn batch(records: usize, value_bytes: usize) -> Vec<u8> {
     // Not compressible, and the same for every connection.
     let mut seed = 0x9E37_79B9_7F4A_7C15u64;
     let mut builder = BatchBuilder::new(0);
-    let now_ms = std::time::SystemTime::now()
-        .duration_since(std::time::UNIX_EPOCH)
-        .map_or(0, |since| since.as_millis() as i64);
+    let now_ms = *NOW_MS;
     for record in 0..records {
         let mut value: Vec<u8> = (0..value_bytes)
             .map(|_| {
