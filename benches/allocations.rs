@@ -11,6 +11,7 @@ mod client;
 #[path = "../perf/payload.rs"]
 #[allow(dead_code)]
 mod payload;
+#[allow(dead_code)]
 mod support;
 
 use client::Client;
@@ -62,11 +63,7 @@ fn measure(address: SocketAddr, requests: u64) -> io::Result<()> {
     client.create_topic(TOPIC, 2)?;
     println!("{:<52}{:>14}{:>14}", "request", "allocations", "bytes");
 
-    let hello = ApiVersionsRequest {
-        client_software_name: "perf",
-        client_software_version: "1",
-        ..Default::default()
-    };
+    let hello = ApiVersionsRequest { client_software_name: "perf", client_software_version: "1" };
     let hello = frame::request(&hello, 3, 1, Some("perf")).map_err(io::Error::other)?;
     line("ApiVersions", requests, |_| {
         client.send(&hello)?;

@@ -37,7 +37,7 @@ fn main() {
         both(&rounds, &fetch_response(partitions), 17, partitions);
         both(&rounds, &metadata_response(partitions), 13, partitions);
     }
-    let topic = MetadataRequestTopic { topic_id: ID, name: Some("activity"), ..Default::default() };
+    let topic = MetadataRequestTopic { topic_id: ID, name: Some("activity") };
     both(&rounds, &MetadataRequest { topics: Some(vec![topic]), ..Default::default() }, 13, 0);
     let heartbeat = HeartbeatRequest {
         group_id: "dashboards",
@@ -46,11 +46,8 @@ fn main() {
         ..Default::default()
     };
     both(&rounds, &heartbeat, 4, 0);
-    let hello = ApiVersionsRequest {
-        client_software_name: "apache-kafka-java",
-        client_software_version: "4.3.1",
-        ..Default::default()
-    };
+    let hello =
+        ApiVersionsRequest { client_software_name: "apache-kafka-java", client_software_version: "4.3.1" };
     both(&rounds, &hello, 4, 0);
 }
 
@@ -73,7 +70,7 @@ fn header(rounds: &Rounds) {
 /// Measures reading and writing, after a check that both agree.
 fn both<'a, M: Message<'a>>(rounds: &Rounds, message: &M, version: i16, partitions: usize) {
     let bytes: &'a [u8] = encode(message, version).expect("a message of ours").leak();
-    let again = decode::<M>(bytes, version).and_then(|read| Ok(encode(&read, version).unwrap_or_default()));
+    let again = decode::<M>(bytes, version).map(|read| encode(&read, version).unwrap_or_default());
     assert!(again.is_ok_and(|again| again == bytes), "{} is read back as it was written", M::NAME);
     let decode_ns = rounds.measure(|| decode::<M>(black_box(bytes), version).is_ok());
     let encode_ns = rounds.measure(|| encode(black_box(message), version).map(|bytes| bytes.len()));
@@ -83,7 +80,7 @@ fn both<'a, M: Message<'a>>(rounds: &Rounds, message: &M, version: i16, partitio
 }
 
 fn produce_request(partitions: usize) -> ProduceRequest<'static> {
-    let data = |index| PartitionProduceData { index, records: Some(&RECORDS), ..Default::default() };
+    let data = |index| PartitionProduceData { index, records: Some(&RECORDS) };
     ProduceRequest {
         acks: -1,
         timeout_ms: 30_000,

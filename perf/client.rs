@@ -41,7 +41,7 @@ impl Client {
     pub fn connect(address: SocketAddr) -> io::Result<Client> {
         let stream = TcpStream::connect(address)?;
         stream.set_nodelay(true)?;
-        stream.set_read_timeout(Some(Duration::from_secs(60)))?;
+        stream.set_read_timeout(Some(Duration::from_mins(1)))?;
         Ok(Client { stream, correlation_id: 0, reply: Vec::new() })
     }
 
@@ -83,7 +83,7 @@ impl Client {
         A::read(&mut r, version).map_err(|e| wrong(e.to_string()))
     }
 
-    /// Makes a topic with one replica, and waits until every partition has a leader.
+    /// Makes a topic with one replica, and waits until every partition is served.
     pub fn create_topic(&mut self, name: &str, partitions: i32) -> io::Result<()> {
         let topic =
             CreatableTopic { name, num_partitions: partitions, replication_factor: 1, ..Default::default() };
@@ -96,6 +96,15 @@ impl Client {
         }
         while !self.has_leaders(name, partitions)? {
             sleep(Duration::from_millis(1));
+        }
+        for partition in 0..partitions {
+            // The metadata may run ahead of what the leader knows.
+            for _ in 0..1000 {
+                if self.fetch(name, partition, 0, 1).is_ok() {
+                    break;
+                }
+                sleep(Duration::from_millis(5));
+            }
         }
         Ok(())
     }

@@ -34,6 +34,8 @@ pub struct LoadOptions {
     pub pin: bool,
     /// How long each case produces.
     pub seconds: f64,
+    /// How long before that it produces uncounted.
+    pub warm_seconds: f64,
     /// Cases whose line contains this.
     pub only: Option<String>,
     /// A few short cases.
@@ -42,7 +44,15 @@ pub struct LoadOptions {
 
 impl Default for LoadOptions {
     fn default() -> Self {
-        LoadOptions { against: None, pid: None, pin: false, seconds: 4.0, only: None, quick: false }
+        LoadOptions {
+            against: None,
+            pid: None,
+            pin: false,
+            seconds: 4.0,
+            warm_seconds: 1.0,
+            only: None,
+            quick: false,
+        }
     }
 }
 
@@ -125,10 +135,11 @@ pub fn run(options: &LoadOptions) -> io::Result<bool> {
         "fetch MB/s",
         "cpu s/GB"
     );
-    let seconds = if options.quick { 0.5 } else { options.seconds };
+    let seconds = if options.quick { [0.1, 0.5] } else { [options.warm_seconds, options.seconds] };
+    let [warm, time] = seconds.map(Duration::from_secs_f64);
     for (number, case) in cases(options.quick).iter().enumerate() {
         if options.only.as_ref().is_none_or(|only| case.name().contains(only.as_str())) {
-            one(case, number, address, pid, Duration::from_secs_f64(seconds))?;
+            one(case, number, address, pid, warm, time)?;
         }
     }
     if let Some(pid) = pid {
@@ -140,15 +151,22 @@ pub fn run(options: &LoadOptions) -> io::Result<bool> {
     Ok(true)
 }
 
-fn one(case: &Case, number: usize, address: SocketAddr, pid: Option<u32>, time: Duration) -> io::Result<()> {
+fn one(
+    case: &Case,
+    number: usize,
+    address: SocketAddr,
+    pid: Option<u32>,
+    warm: Duration,
+    time: Duration,
+) -> io::Result<()> {
     let topic = format!("load-{}-{number}", std::process::id());
     let mut client = Client::connect(address)?;
     client.create_topic(&topic, case.partitions as i32)?;
     // Caches and branch predictors, and a JIT, see the load before it counts.
-    let warm = format!("{topic}-warm");
-    client.create_topic(&warm, case.partitions as i32)?;
-    produce(case, &warm, address, time / 4)?;
-    client.delete_topic(&warm)?;
+    let warm_topic = format!("{topic}-warm");
+    client.create_topic(&warm_topic, case.partitions as i32)?;
+    produce(case, &warm_topic, address, warm)?;
+    client.delete_topic(&warm_topic)?;
 
     let cpu = || pid.map_or(Ok(CpuTime::default()), CpuTime::of);
     let (began, before) = (Instant::now(), cpu()?);

@@ -23,6 +23,7 @@ options of load:
   --against HOST:PORT   a broker that runs already, with --pid PID for its CPU time
   --pin                 broker on core 0, this program on core 1
   --seconds N           how long each case produces (4)
+  --warm N              how long before that it produces uncounted (1)
   --only TEXT           cases whose line contains TEXT
 options of both:
   --quick               shorter, to see that it works";
@@ -74,6 +75,9 @@ fn options(arguments: impl Iterator<Item = String>) -> Result<Options, String> {
             "--pid" => options.load.pid = Some(value()?.parse().map_err(|_| "--pid needs a number")?),
             "--seconds" => {
                 options.load.seconds = value()?.parse().map_err(|_| "--seconds needs a number")?;
+            }
+            "--warm" => {
+                options.load.warm_seconds = value()?.parse().map_err(|_| "--warm needs a number")?;
             }
             "--only" => options.load.only = Some(value()?),
             other if other.starts_with('-') => return Err(format!("there is no option {other}")),

@@ -12,9 +12,10 @@ pub struct Rounds {
 impl Rounds {
     /// From the command line: with `--quick` just enough to see that everything works.
     pub fn from_arguments() -> Rounds {
-        match is_quick() {
-            true => Rounds { count: 1, time: Duration::from_micros(100) },
-            false => Rounds { count: 15, time: Duration::from_millis(10) },
+        if is_quick() {
+            Rounds { count: 1, time: Duration::from_micros(100) }
+        } else {
+            Rounds { count: 15, time: Duration::from_millis(10) }
         }
     }
 
