@@ -17,7 +17,10 @@ const FRAME_BYTES_MAX: usize = 1 << 20;
 const GROWTH_BYTES_MAX: u64 = 192 << 20;
 
 fn start(name: &str) -> (Broker, Good) {
-    let broker = Broker::start(name, &[("socket.request.max.bytes", &FRAME_BYTES_MAX.to_string())]);
+    // The records have fixed timestamps of long ago, which retention must not see.
+    let properties =
+        [("socket.request.max.bytes", &*FRAME_BYTES_MAX.to_string()), ("log.retention.ms", "-1")];
+    let broker = Broker::start(name, &properties);
     let good = Good::new(&broker);
     (broker, good)
 }

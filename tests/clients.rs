@@ -1,6 +1,6 @@
 //! Clients that are not Java, installed by name and pinned: kafka-python, confluent-kafka (librdkafka), aiokafka,
-//! kafkajs, @platformatic/kafka, franz-go, kcat. Each compares the content of what it produced and consumed; what one
-//! wrote with each codec, kcat reads once more.
+//! kafkajs, @platformatic/kafka, franz-go, kcat. Each compares the content of what it produced and consumed; what
+//! the Node and Go clients wrote with each codec, kcat reads once more.
 
 mod support;
 

@@ -14,6 +14,7 @@ const TIMEOUT_MS: i32 = 60_000;
 struct Forwarded;
 
 /// Sends a request to the controller.
+#[allow(clippy::unnecessary_wraps)] // the form of a handler
 pub fn forward(cx: &mut Cx<'_>, request: &Request) -> Result<Outcome, DecodeError> {
     let id = cx.open();
     let job =
@@ -26,7 +27,7 @@ impl Waiting for Forwarded {
     fn done(&mut self, _cx: &mut Cx<'_>, _id: u64, _part: u32, done: Done) -> Step {
         Step::Finish(match done {
             Done::Body(Ok(body)) => Outcome::body(body),
-            _ => Outcome::Close("the controller could not read the request"),
+            _ => Outcome::Close("the controller could not answer"),
         })
     }
 

@@ -74,6 +74,13 @@ pub trait Waiting {
     fn done(&mut self, cx: &mut Cx<'_>, id: u64, part: u32, done: Done) -> Step;
     /// The deadline has come.
     fn expired(&mut self, cx: &mut Cx<'_>, id: u64) -> Step;
+    /// The broker is about to stop. What is being done is done to its end; what only waits for something to happen ends
+    /// now.
+    fn hurry(&mut self, _cx: &mut Cx<'_>, _id: u64) -> Step {
+        Step::Wait
+    }
+    /// The connection is gone: no answer is wanted any more. What other cores keep for this request is let go.
+    fn abandoned(&mut self, _cx: &mut Cx<'_>, _id: u64) {}
 }
 
 /// What a parked request does next.
@@ -165,13 +172,11 @@ impl<T> Default for ByOwner<T> {
 impl<T> ByOwner<T> {
     /// Adds an item, the `place`-th of the request.
     pub fn push(&mut self, owner: ShardId, place: usize, item: T) {
-        let group = match self.groups.iter_mut().position(|g| g.0 == owner) {
-            Some(i) => &mut self.groups[i],
-            None => {
-                self.groups.push((owner, Vec::new(), Vec::new()));
-                self.groups.last_mut().expect("just pushed")
-            }
-        };
+        let at = self.groups.iter().position(|g| g.0 == owner).unwrap_or_else(|| {
+            self.groups.push((owner, Vec::new(), Vec::new()));
+            self.groups.len() - 1
+        });
+        let group = &mut self.groups[at];
         group.1.push(place);
         group.2.push(item);
     }
@@ -205,8 +210,7 @@ impl ParkedTable {
 
     /// Takes a request out; put it back with [`ParkedTable::put_back`] if it waits on.
     pub fn take(&mut self, id: u64) -> Option<Entry> {
-        let entry = self.entries.remove(&id)?;
-        Some(entry)
+        self.entries.remove(&id)
     }
 
     /// Puts a request back that waits on.

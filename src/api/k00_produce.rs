@@ -12,7 +12,7 @@ use crate::base::limits::RECORDS_UNCOMPRESSED_BYTES_MAX;
 use crate::config::{self, TopicConfig};
 use crate::meta::image::Topic;
 use crate::shard::{AppendDone, AppendPart, Done, Job, PartitionKey};
-use crate::wire::codec::{DecodeError, decode};
+use crate::wire::codec::{DecodeError, decode_request};
 use crate::wire::errors::ErrorCode;
 use crate::wire::messages::produce_request::ProduceRequest;
 use crate::wire::messages::produce_response::{
@@ -32,7 +32,7 @@ struct TopicPlaces {
 }
 
 /// What became of one partition.
-struct Outcome1 {
+struct PartOutcome {
     done: AppendDone,
     record_errors: Vec<(i32, String)>,
 }
@@ -42,7 +42,7 @@ struct Produce {
     acks: i16,
     listener: u32,
     topics: Vec<TopicPlaces>,
-    outcomes: Vec<Option<Outcome1>>,
+    outcomes: Vec<Option<PartOutcome>>,
     /// The places of each part's items.
     parts: Vec<Vec<usize>>,
     outstanding: usize,
@@ -51,7 +51,7 @@ struct Produce {
 /// Serves a Produce request.
 pub fn handle(cx: &mut Cx<'_>, request: &Request) -> Result<Outcome, DecodeError> {
     let version = request.api_version;
-    let message: ProduceRequest<'_> = decode(&request.body, version)?;
+    let message: ProduceRequest<'_> = decode_request(&request.body, version)?;
     let mut produce = Produce {
         version,
         acks: message.acks,
@@ -67,6 +67,8 @@ pub fn handle(cx: &mut Cx<'_>, request: &Request) -> Result<Outcome, DecodeError
         -1..=1 => None,
         _ => Some(ErrorCode::INVALID_REQUIRED_ACKS),
     };
+    // Only Kafka's own tools write to internal topics, and say so by this name (`KafkaApis.handleProduceRequest`).
+    let internal_allowed = request.client_id.as_deref() == Some("__admin_client");
     let mut by_owner = ByOwner::default();
     for topic in &message.topic_data {
         let known = topics::find_topic(cx.image, version >= 13, topic.name, topic.topic_id).cloned();
@@ -75,12 +77,12 @@ pub fn handle(cx: &mut Cx<'_>, request: &Request) -> Result<Outcome, DecodeError
         for partition in &topic.partition_data {
             let place = produce.outcomes.len();
             places.partitions.push((partition.index, place));
-            let checked = match refusal {
-                Some(code) => Err(Outcome1::error(code, None)),
-                None => {
-                    let records = partition.records.map(|r| request.body.slice_ref(r));
-                    check(cx, version, message.acks, known.as_ref(), partition.index, records)
-                }
+            let checked = if let Some(code) = refusal {
+                Err(PartOutcome::error(code, None))
+            } else {
+                let records = partition.records.map(|r| request.body.slice_ref(r));
+                let known = known.as_ref();
+                check(cx, version, message.acks, internal_allowed, known, partition.index, records)
             };
             match checked {
                 Ok(part) => {
@@ -110,20 +112,21 @@ fn check(
     cx: &mut Cx<'_>,
     version: i16,
     acks: i16,
+    internal_allowed: bool,
     topic: Option<&Arc<Topic>>,
     index: i32,
     records: Option<Bytes>,
-) -> Result<AppendPart, Outcome1> {
+) -> Result<AppendPart, PartOutcome> {
     let Some(topic) = topic else {
         let code =
             if version >= 13 { ErrorCode::UNKNOWN_TOPIC_ID } else { ErrorCode::UNKNOWN_TOPIC_OR_PARTITION };
-        return Err(Outcome1::error(code, None));
+        return Err(PartOutcome::error(code, None));
     };
     if !topic.partitions.contains_key(&index) {
-        return Err(Outcome1::error(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, None));
+        return Err(PartOutcome::error(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, None));
     }
-    if topics::is_internal(&topic.name) {
-        return Err(Outcome1::error(ErrorCode::INVALID_TOPIC_EXCEPTION, None));
+    if topics::is_internal(&topic.name) && !internal_allowed {
+        return Err(PartOutcome::error(ErrorCode::INVALID_TOPIC_EXCEPTION, None));
     }
     let topic_config = cx.topic_config(topic);
     let rules = ValidationRules {
@@ -139,7 +142,7 @@ fn check(
         now_ms: cx.wall_ms,
     };
     let records = records.unwrap_or_default();
-    let validated = validate(&records, &rules, cx.scratch).map_err(|e| Outcome1 {
+    let validated = validate(&records, &rules, cx.scratch).map_err(|e| PartOutcome {
         done: AppendDone::error(e.code(), (!e.record_issues().is_empty()).then(|| e.to_string())),
         record_errors: e.record_issues().iter().map(|i| (i.batch_index, i.message.clone())).collect(),
     })?;
@@ -181,9 +184,9 @@ fn compression(config: &TopicConfig) -> Option<Compression> {
     }
 }
 
-impl Outcome1 {
-    fn error(code: ErrorCode, message: Option<String>) -> Outcome1 {
-        Outcome1 { done: AppendDone::error(code, message), record_errors: Vec::new() }
+impl PartOutcome {
+    fn error(code: ErrorCode, message: Option<String>) -> PartOutcome {
+        PartOutcome { done: AppendDone::error(code, message), record_errors: Vec::new() }
     }
 }
 
@@ -191,7 +194,7 @@ impl Waiting for Produce {
     fn done(&mut self, cx: &mut Cx<'_>, _id: u64, part: u32, done: Done) -> Step {
         let Done::Append(outcomes) = done else { return Step::Wait };
         for (place, done) in self.parts[part as usize].iter().zip(outcomes) {
-            self.outcomes[*place] = Some(Outcome1 { done, record_errors: Vec::new() });
+            self.outcomes[*place] = Some(PartOutcome { done, record_errors: Vec::new() });
         }
         self.outstanding -= 1;
         if self.outstanding > 0 { Step::Wait } else { Step::Finish(self.finish(cx)) }
@@ -223,7 +226,6 @@ impl Produce {
                 name: &topic.name,
                 topic_id: topic.id,
                 partition_responses: partitions,
-                ..Default::default()
             });
         }
         if moved && self.version >= 10 {
@@ -253,18 +255,15 @@ impl Produce {
                     continue;
                 }
                 if let Some(state) = known.partitions.get(&partition.index) {
-                    partition.current_leader = LeaderIdAndEpoch {
-                        leader_id: state.leader,
-                        leader_epoch: state.leader_epoch,
-                        ..Default::default()
-                    };
+                    partition.current_leader =
+                        LeaderIdAndEpoch { leader_id: state.leader, leader_epoch: state.leader_epoch };
                 }
             }
         }
     }
 }
 
-fn partition_response(index: i32, outcome: Option<&Outcome1>) -> PartitionProduceResponse<'_> {
+fn partition_response(index: i32, outcome: Option<&PartOutcome>) -> PartitionProduceResponse<'_> {
     let Some(outcome) = outcome else {
         return PartitionProduceResponse {
             index,

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use crate::base::limits::FETCH_RESPONSE_BYTES_MAX;
 use crate::base::{ShardId, Ticks};
 use crate::shard::{Done, Job, PartitionKey, ReadDone, ReadJob, ReadPart};
-use crate::wire::codec::{DecodeError, Writer, decode};
+use crate::wire::codec::{DecodeError, Writer, decode_request};
 use crate::wire::errors::ErrorCode;
 use crate::wire::messages::fetch_request::FetchRequest;
 
@@ -43,7 +43,7 @@ struct Owner {
 /// Serves a Fetch request.
 pub fn handle(cx: &mut Cx<'_>, request: &Request) -> Result<Outcome, DecodeError> {
     let version = request.api_version;
-    let message: FetchRequest<'_> = decode(&request.body, version)?;
+    let message: FetchRequest<'_> = decode_request(&request.body, version)?;
     let by_id = version >= 13;
     let topic_ref = |name: &str, id| if by_id { TopicRef::Id(id) } else { TopicRef::Name(Arc::from(name)) };
     let mut wants = Vec::new();
@@ -159,12 +159,16 @@ impl Fetch {
         if self.outstanding > 0 || !(self.last_round || self.bytes() >= self.min_bytes || self.has_error()) {
             return Step::Wait;
         }
-        for part in 0..self.owners.len() {
-            if self.owners[part].watching {
-                cx.forget(self.owners[part].shard, id, part as u32);
+        self.forget_watches(cx, id);
+        Step::Finish(self.finish(cx))
+    }
+
+    fn forget_watches(&mut self, cx: &mut Cx<'_>, id: u64) {
+        for (part, owner) in self.owners.iter_mut().enumerate() {
+            if std::mem::take(&mut owner.watching) {
+                cx.forget(owner.shard, id, part as u32);
             }
         }
-        Step::Finish(self.finish(cx))
     }
 }
 
@@ -192,14 +196,20 @@ impl Waiting for Fetch {
         self.last_round = true;
         if self.min_bytes > 1 && self.outstanding == 0 {
             // Less than was asked for may have arrived without a wake-up: look once more.
+            self.forget_watches(cx, id);
             for part in 0..self.owners.len() {
-                if self.owners[part].watching {
-                    cx.forget(self.owners[part].shard, id, part as u32);
-                }
                 self.read(cx, id, part);
             }
         }
         self.step(cx, id)
+    }
+
+    fn hurry(&mut self, cx: &mut Cx<'_>, id: u64) -> Step {
+        self.expired(cx, id)
+    }
+
+    fn abandoned(&mut self, cx: &mut Cx<'_>, id: u64) {
+        self.forget_watches(cx, id);
     }
 }
 

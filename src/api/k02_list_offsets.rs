@@ -1,9 +1,11 @@
 //! ListOffsets (key 2), versions 1 to 11: KIP-79 (by time), KIP-734 (largest timestamp), KIP-405, KIP-1005 and
 //! KIP-1023 (tiered storage: there is none, so the local log is all there is).
 
+use std::collections::BTreeSet;
+
 use crate::log::OffsetAndTimestamp;
 use crate::shard::{Done, Job, OffsetsPart};
-use crate::wire::codec::{DecodeError, decode};
+use crate::wire::codec::{DecodeError, decode_request};
 use crate::wire::errors::ErrorCode;
 use crate::wire::messages::list_offsets_request::ListOffsetsRequest;
 use crate::wire::messages::list_offsets_response::{
@@ -28,18 +30,18 @@ struct ListOffsets {
 /// Serves a ListOffsets request.
 pub fn handle(cx: &mut Cx<'_>, request: &Request) -> Result<Outcome, DecodeError> {
     let version = request.api_version;
-    let message: ListOffsetsRequest<'_> = decode(&request.body, version)?;
+    let message: ListOffsetsRequest<'_> = decode_request(&request.body, version)?;
     let mut gathered = ListOffsets { version, topics: Vec::new() };
     let mut items = Vec::new();
     for topic in &message.topics {
         let mut seen = Vec::new();
+        let (mut once, mut twice) = (BTreeSet::new(), BTreeSet::new());
+        twice.extend(topic.partitions.iter().map(|p| p.partition_index).filter(|p| !once.insert(*p)));
         for p in &topic.partitions {
             let known =
                 p.timestamp >= 0 || SENTINELS.iter().any(|(t, since)| *t == p.timestamp && *since <= version);
-            let duplicate =
-                topic.partitions.iter().filter(|o| o.partition_index == p.partition_index).count() > 1;
             let item = match topics::find_partition(cx.image, topic.name, p.partition_index) {
-                _ if duplicate => Err(ErrorCode::INVALID_REQUEST),
+                _ if twice.contains(&p.partition_index) => Err(ErrorCode::INVALID_REQUEST),
                 Ok(_) if !known => Err(ErrorCode::UNSUPPORTED_VERSION),
                 Ok(key) => Ok((
                     key,

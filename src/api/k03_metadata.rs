@@ -1,14 +1,14 @@
 //! Metadata (key 3), versions 0 to 13: KIP-516 (topic ids from 10, by id from 12), KIP-430 (authorized operations),
 //! KIP-1102 (bootstrap hint, 13). Topics that do not exist are created if both sides allow it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::base::{ShardId, TopicId};
 use crate::meta::image::{Partition, Topic};
 use crate::shard::{ControlJob, Done, Job};
 use crate::wire::api::ApiKey;
-use crate::wire::codec::{DecodeError, decode, encode};
+use crate::wire::codec::{DecodeError, decode, decode_request, encode};
 use crate::wire::errors::ErrorCode;
 use crate::wire::messages::create_topics_request::CreateTopicsRequest;
 use crate::wire::messages::create_topics_response::CreateTopicsResponse;
@@ -62,14 +62,11 @@ struct Metadata {
 /// Serves a Metadata request.
 pub fn handle(cx: &mut Cx<'_>, request: &Request) -> Result<Outcome, DecodeError> {
     let version = request.api_version;
-    let message: MetadataRequest<'_> = decode(&request.body, version)?;
+    let message: MetadataRequest<'_> = decode_request(&request.body, version)?;
     let wanted: Option<Vec<Wanted>> = match &message.topics {
         // Version 0 has no null: there, none means all.
         Some(topics) if version == 0 && topics.is_empty() => None,
-        Some(topics) => {
-            let of = |t: &_| wanted(t);
-            Some(topics.iter().map(of).collect())
-        }
+        Some(topics) => Some(topics.iter().map(wanted).collect()),
         None => None,
     };
     let metadata = Metadata {
@@ -109,19 +106,17 @@ pub fn create_request(cx: &Cx<'_>, names: &[String]) -> Option<Vec<u8>> {
 impl Metadata {
     /// Names that could be topics and are not.
     fn missing(&self, cx: &Cx<'_>) -> Vec<String> {
-        let mut names: Vec<String> = Vec::new();
-        for name in self.topics.iter().flatten().filter_map(|t| t.name.as_ref()) {
+        let mut seen = BTreeSet::new();
+        let names = self.topics.iter().flatten().filter_map(|t| t.name.as_ref());
+        let missing = names.filter(|name| {
             let valid = crate::meta::topic_name::validate(name).is_ok();
-            if valid && cx.image.topics().get(name).is_none() && !names.contains(name) {
-                names.push(name.clone());
-            }
-        }
-        names
+            valid && cx.image.topics().get(name).is_none() && seen.insert(name.as_str())
+        });
+        missing.cloned().collect()
     }
 
     fn answer(&self, cx: &Cx<'_>) -> Outcome {
         let listener = cx.listener_name(self.listener);
-        let unreported = i32::MIN;
         let mut response = MetadataResponse {
             brokers: topics::endpoints(cx.image, listener)
                 .map(|(node_id, host, port, rack)| MetadataResponseBroker {
@@ -133,9 +128,10 @@ impl Metadata {
                 .collect(),
             cluster_id: Some(cx.image.cluster_id()),
             controller_id: topics::controller_id(cx.image),
-            cluster_authorized_operations: match self.cluster_operations {
-                true => CLUSTER_OPERATIONS,
-                false => unreported,
+            cluster_authorized_operations: if self.cluster_operations {
+                CLUSTER_OPERATIONS
+            } else {
+                i32::MIN
             },
             ..Default::default()
         };
@@ -172,23 +168,23 @@ impl Metadata {
             name: Some(&topic.name),
             topic_id: topic.id,
             is_internal: topics::is_internal(&topic.name),
-            partitions: topic.partitions.iter().map(|(i, p)| self.partition(cx, *i, p)).collect(),
+            partitions: topic.partitions.iter().map(|(i, p)| partition(cx, *i, p)).collect(),
             topic_authorized_operations: if self.topic_operations { TOPIC_OPERATIONS } else { i32::MIN },
             ..Default::default()
         }
     }
+}
 
-    fn partition(&self, cx: &Cx<'_>, partition_index: i32, state: &Partition) -> MetadataResponsePartition {
-        let led = cx.image.cluster().is_active(state.leader);
-        MetadataResponsePartition {
-            error_code: if led { 0 } else { ErrorCode::LEADER_NOT_AVAILABLE.code() },
-            partition_index,
-            leader_id: if led { state.leader } else { -1 },
-            leader_epoch: state.leader_epoch,
-            replica_nodes: state.replicas.clone(),
-            isr_nodes: state.isr.clone(),
-            offline_replicas: offline(cx, state),
-        }
+fn partition(cx: &Cx<'_>, partition_index: i32, state: &Partition) -> MetadataResponsePartition {
+    let led = cx.image.cluster().is_active(state.leader);
+    MetadataResponsePartition {
+        error_code: if led { 0 } else { ErrorCode::LEADER_NOT_AVAILABLE.code() },
+        partition_index,
+        leader_id: if led { state.leader } else { -1 },
+        leader_epoch: state.leader_epoch,
+        replica_nodes: state.replicas.clone(),
+        isr_nodes: state.isr.clone(),
+        offline_replicas: offline(cx, state),
     }
 }
 
@@ -199,22 +195,17 @@ pub fn offline(cx: &Cx<'_>, state: &Partition) -> Vec<i32> {
 
 impl Waiting for Metadata {
     fn done(&mut self, cx: &mut Cx<'_>, _id: u64, _part: u32, done: Done) -> Step {
-        match &done {
-            Done::Body(Ok(body)) => {
-                if let Ok(created) = decode::<CreateTopicsResponse<'_>>(body, CREATE_VERSION) {
-                    for topic in created.topics {
-                        let code = match ErrorCode(topic.error_code) {
-                            // Somebody else was faster; the next request will find it.
-                            ErrorCode::NONE | ErrorCode::TOPIC_ALREADY_EXISTS => {
-                                ErrorCode::LEADER_NOT_AVAILABLE
-                            }
-                            code => code,
-                        };
-                        self.refused.insert(topic.name.to_owned(), code);
-                    }
-                }
+        if let Done::Body(Ok(body)) = &done
+            && let Ok(created) = decode::<CreateTopicsResponse<'_>>(body, CREATE_VERSION)
+        {
+            for topic in created.topics {
+                let code = match ErrorCode(topic.error_code) {
+                    // Somebody else was faster; the next request will find it.
+                    ErrorCode::NONE | ErrorCode::TOPIC_ALREADY_EXISTS => ErrorCode::LEADER_NOT_AVAILABLE,
+                    code => code,
+                };
+                self.refused.insert(topic.name.to_owned(), code);
             }
-            _ => return Step::Finish(self.answer(cx)),
         }
         Step::Finish(self.answer(cx))
     }

@@ -2,9 +2,9 @@
 //! would do with another kind is not built.
 
 use crate::base::ShardId;
-use crate::shard::{ControlJob, Done, Job};
+use crate::shard::{ControlJob, Done, Job, OFFSETS_TOPIC, PartitionKey};
 use crate::wire::api::ApiKey;
-use crate::wire::codec::{DecodeError, decode};
+use crate::wire::codec::{DecodeError, decode_request};
 use crate::wire::errors::ErrorCode;
 use crate::wire::messages::find_coordinator_request::FindCoordinatorRequest;
 use crate::wire::messages::find_coordinator_response::{Coordinator, FindCoordinatorResponse};
@@ -13,9 +13,9 @@ use super::cx::{Cx, Outcome, Parked, Request, Step, Waiting};
 use super::groups::offsets_partition;
 use super::k03_metadata::create_request;
 use super::{deadline, reply, topics};
-use crate::shard::OFFSETS_TOPIC;
-
 const GROUP: i8 = 0;
+/// From this version a request may name several keys.
+const KEYS_FROM: i16 = 4;
 const CREATE_TIMEOUT_MS: i32 = 30_000;
 
 struct Find {
@@ -28,8 +28,8 @@ struct Find {
 /// Serves a FindCoordinator request.
 pub fn handle(cx: &mut Cx<'_>, request: &Request) -> Result<Outcome, DecodeError> {
     let version = request.api_version;
-    let message: FindCoordinatorRequest<'_> = decode(&request.body, version)?;
-    let keys = if version >= 4 { message.coordinator_keys } else { vec![message.key] };
+    let message: FindCoordinatorRequest<'_> = decode_request(&request.body, version)?;
+    let keys = if version >= KEYS_FROM { message.coordinator_keys } else { vec![message.key] };
     let find = Find {
         version,
         listener: request.listener,
@@ -49,21 +49,20 @@ pub fn handle(cx: &mut Cx<'_>, request: &Request) -> Result<Outcome, DecodeError
 
 impl Find {
     fn answer(&self, cx: &Cx<'_>) -> Outcome {
-        let coordinators: Vec<Coordinator<'_>> = self.keys.iter().map(|k| self.find(cx, k)).collect();
-        let response = match coordinators.into_iter().next() {
-            Some(first) if self.version < 4 => FindCoordinatorResponse {
-                error_code: first.error_code,
-                error_message: first.error_message,
-                node_id: first.node_id,
-                host: first.host,
-                port: first.port,
+        let mut coordinators: Vec<Coordinator<'_>> = self.keys.iter().map(|k| self.find(cx, k)).collect();
+        let response = match coordinators.pop() {
+            Some(only) if self.version < KEYS_FROM => FindCoordinatorResponse {
+                error_code: only.error_code,
+                error_message: only.error_message,
+                node_id: only.node_id,
+                host: only.host,
+                port: only.port,
                 ..Default::default()
             },
-            _ if self.version < 4 => FindCoordinatorResponse::default(),
-            _ => FindCoordinatorResponse {
-                coordinators: self.keys.iter().map(|k| self.find(cx, k)).collect(),
-                ..Default::default()
-            },
+            last => {
+                coordinators.extend(last);
+                FindCoordinatorResponse { coordinators, ..Default::default() }
+            }
         };
         reply(&response, self.version)
     }
@@ -82,7 +81,9 @@ impl Find {
         }
         let unavailable =
             failed(ErrorCode::COORDINATOR_NOT_AVAILABLE, "__consumer_offsets has no leader yet; try again");
-        let Some(partition) = offsets_partition(cx.image, key) else { return unavailable };
+        let Some(PartitionKey { partition, .. }) = offsets_partition(cx.image, key) else {
+            return unavailable;
+        };
         let leader = cx.image.topics().partition(OFFSETS_TOPIC, partition).map_or(-1, |p| p.leader);
         let listener = cx.listener_name(self.listener);
         let node = cx.image.cluster().broker(leader).and_then(|b| topics::endpoint(b, listener));
@@ -90,19 +91,14 @@ impl Find {
             Some((node_id, host, port, _)) => Coordinator {
                 key,
                 node_id,
-                // Borrowed from the image, which outlives the reply.
-                host: host_of(cx, node_id, host),
+                host,
                 port: port.into(),
                 error_code: 0,
-                error_message: if self.version >= 4 { Some("") } else { Some("NONE") },
+                error_message: if self.version >= KEYS_FROM { Some("") } else { Some("NONE") },
             },
             None => unavailable,
         }
     }
-}
-
-fn host_of<'a>(_cx: &Cx<'a>, _node_id: i32, host: &'a str) -> &'a str {
-    host
 }
 
 impl Waiting for Find {

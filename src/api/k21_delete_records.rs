@@ -2,7 +2,7 @@
 
 use crate::base::Offset;
 use crate::shard::{Done, Job, PartitionKey};
-use crate::wire::codec::{DecodeError, decode};
+use crate::wire::codec::{DecodeError, decode_request};
 use crate::wire::errors::ErrorCode;
 use crate::wire::messages::delete_records_request::DeleteRecordsRequest;
 use crate::wire::messages::delete_records_response::{
@@ -20,7 +20,7 @@ struct DeleteRecords {
 
 /// Serves a DeleteRecords request.
 pub fn handle(cx: &mut Cx<'_>, request: &Request) -> Result<Outcome, DecodeError> {
-    let message: DeleteRecordsRequest<'_> = decode(&request.body, request.api_version)?;
+    let message: DeleteRecordsRequest<'_> = decode_request(&request.body, request.api_version)?;
     let mut gathered = DeleteRecords { version: request.api_version, topics: Vec::new() };
     let mut items = Vec::new();
     for topic in &message.topics {

@@ -4,7 +4,7 @@
 use crate::base::ShardId;
 use crate::shard::{ControlJob, Done, Job};
 use crate::wire::api::ApiKey;
-use crate::wire::codec::{DecodeError, decode, encode};
+use crate::wire::codec::{DecodeError, decode, decode_request, encode};
 use crate::wire::errors::ErrorCode;
 use crate::wire::messages::allocate_producer_ids_request::AllocateProducerIdsRequest;
 use crate::wire::messages::allocate_producer_ids_response::AllocateProducerIdsResponse;
@@ -24,7 +24,7 @@ struct InitProducerId {
 /// Serves an InitProducerId request.
 pub fn handle(cx: &mut Cx<'_>, request: &Request) -> Result<Outcome, DecodeError> {
     let version = request.api_version;
-    let message: InitProducerIdRequest<'_> = decode(&request.body, version)?;
+    let message: InitProducerIdRequest<'_> = decode_request(&request.body, version)?;
     let init = InitProducerId { version };
     if message.transactional_id.is_some() {
         return Ok(init.refused(ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED));

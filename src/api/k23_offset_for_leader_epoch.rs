@@ -2,7 +2,7 @@
 
 use crate::base::Offset;
 use crate::shard::{Done, EpochPart, Job};
-use crate::wire::codec::{DecodeError, decode};
+use crate::wire::codec::{DecodeError, decode_request};
 use crate::wire::errors::ErrorCode;
 use crate::wire::messages::offset_for_leader_epoch_request::OffsetForLeaderEpochRequest;
 use crate::wire::messages::offset_for_leader_epoch_response::{
@@ -22,7 +22,7 @@ struct Epochs {
 
 /// Serves an OffsetForLeaderEpoch request.
 pub fn handle(cx: &mut Cx<'_>, request: &Request) -> Result<Outcome, DecodeError> {
-    let message: OffsetForLeaderEpochRequest<'_> = decode(&request.body, request.api_version)?;
+    let message: OffsetForLeaderEpochRequest<'_> = decode_request(&request.body, request.api_version)?;
     let mut gathered = Epochs { version: request.api_version, topics: Vec::new() };
     let mut items = Vec::new();
     for topic in &message.topics {

@@ -3,7 +3,7 @@
 use crate::config::{self, Entry, ResourceKind, topic_name_fault};
 use crate::meta::image::ResourceType;
 use crate::shard::effective::overrides;
-use crate::wire::codec::{DecodeError, decode};
+use crate::wire::codec::{DecodeError, decode_request};
 use crate::wire::errors::ErrorCode;
 use crate::wire::messages::describe_configs_request::{DescribeConfigsRequest, DescribeConfigsResource};
 use crate::wire::messages::describe_configs_response::{
@@ -22,7 +22,7 @@ type Refusal = (ErrorCode, Option<String>);
 /// Serves a DescribeConfigs request.
 pub fn handle(cx: &mut Cx<'_>, request: &Request) -> Result<Outcome, DecodeError> {
     let version = request.api_version;
-    let message: DescribeConfigsRequest<'_> = decode(&request.body, version)?;
+    let message: DescribeConfigsRequest<'_> = decode_request(&request.body, version)?;
     let found: Vec<(&DescribeConfigsResource<'_>, Result<Vec<Entry>, Refusal>)> =
         message.resources.iter().map(|r| (r, describe(cx, r))).collect();
     let results = found
@@ -108,24 +108,18 @@ fn broker_id(name: &str) -> Result<i32, Refusal> {
 }
 
 fn result(entry: &Entry, synonyms: bool, documentation: bool) -> DescribeConfigsResourceResult<'_> {
+    let synonyms = entry.synonyms.iter().filter(|_| synonyms).map(|s| DescribeConfigsSynonym {
+        name: &s.name,
+        value: s.value.as_deref(),
+        source: s.source.code(),
+    });
     DescribeConfigsResourceResult {
         name: &entry.name,
         value: entry.value.as_deref(),
         read_only: entry.read_only,
         config_source: entry.source.code(),
         is_sensitive: entry.sensitive,
-        synonyms: match synonyms {
-            true => entry
-                .synonyms
-                .iter()
-                .map(|s| DescribeConfigsSynonym {
-                    name: &s.name,
-                    value: s.value.as_deref(),
-                    source: s.source.code(),
-                })
-                .collect(),
-            false => Vec::new(),
-        },
+        synonyms: synonyms.collect(),
         config_type: entry.kind_code,
         documentation: entry.documentation.filter(|_| documentation),
     }

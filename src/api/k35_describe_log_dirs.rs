@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::shard::{Done, Job, PartitionKey, PartitionSize};
-use crate::wire::codec::{DecodeError, decode};
+use crate::wire::codec::{DecodeError, decode_request};
 use crate::wire::errors::ErrorCode;
 use crate::wire::messages::describe_log_dirs_request::DescribeLogDirsRequest;
 use crate::wire::messages::describe_log_dirs_response::{
@@ -24,7 +24,7 @@ struct LogDirs {
 
 /// Serves a DescribeLogDirs request.
 pub fn handle(cx: &mut Cx<'_>, request: &Request) -> Result<Outcome, DecodeError> {
-    let message: DescribeLogDirsRequest<'_> = decode(&request.body, request.api_version)?;
+    let message: DescribeLogDirsRequest<'_> = decode_request(&request.body, request.api_version)?;
     let keys: Option<Vec<PartitionKey>> = message.topics.as_ref().map(|asked| {
         let all = asked.iter().flat_map(|t| t.partitions.iter().map(|p| (t.topic, *p)));
         all.filter_map(|(topic, p)| topics::find_partition(cx.image, topic, p).ok()).collect()

@@ -1,6 +1,6 @@
 //! DescribeCluster (key 60), versions 0 to 2: KIP-700, KIP-919 (endpoint type), KIP-1073 (fenced brokers).
 
-use crate::wire::codec::{DecodeError, decode};
+use crate::wire::codec::{DecodeError, decode_request};
 use crate::wire::errors::ErrorCode;
 use crate::wire::messages::describe_cluster_request::DescribeClusterRequest;
 use crate::wire::messages::describe_cluster_response::{DescribeClusterBroker, DescribeClusterResponse};
@@ -14,7 +14,7 @@ const BROKERS: i8 = 1;
 /// Serves a DescribeCluster request.
 pub fn handle(cx: &mut Cx<'_>, request: &Request) -> Result<Outcome, DecodeError> {
     let version = request.api_version;
-    let message: DescribeClusterRequest = decode(&request.body, version)?;
+    let message: DescribeClusterRequest = decode_request(&request.body, version)?;
     let listener = cx.listener_name(request.listener);
     if message.endpoint_type != BROKERS {
         // The controller has no listener of its own here.
@@ -40,9 +40,10 @@ pub fn handle(cx: &mut Cx<'_>, request: &Request) -> Result<Outcome, DecodeError
                 Some(DescribeClusterBroker { broker_id, host, port: port.into(), rack, is_fenced: b.fenced })
             })
             .collect(),
-        cluster_authorized_operations: match message.include_cluster_authorized_operations {
-            true => CLUSTER_OPERATIONS,
-            false => i32::MIN,
+        cluster_authorized_operations: if message.include_cluster_authorized_operations {
+            CLUSTER_OPERATIONS
+        } else {
+            i32::MIN
         },
         ..Default::default()
     };

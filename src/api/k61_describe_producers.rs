@@ -2,7 +2,7 @@
 
 use crate::log::ProducerDescription;
 use crate::shard::{Done, Job, PartitionKey};
-use crate::wire::codec::{DecodeError, decode};
+use crate::wire::codec::{DecodeError, decode_request};
 use crate::wire::errors::ErrorCode;
 use crate::wire::messages::describe_producers_request::DescribeProducersRequest;
 use crate::wire::messages::describe_producers_response::{
@@ -21,7 +21,7 @@ struct Producers {
 
 /// Serves a DescribeProducers request.
 pub fn handle(cx: &mut Cx<'_>, request: &Request) -> Result<Outcome, DecodeError> {
-    let message: DescribeProducersRequest<'_> = decode(&request.body, request.api_version)?;
+    let message: DescribeProducersRequest<'_> = decode_request(&request.body, request.api_version)?;
     let mut gathered = Producers { topics: Vec::new() };
     let mut items = Vec::new();
     for topic in &message.topics {

@@ -1,7 +1,7 @@
 //! ListTransactions (key 66), versions 0 to 2 (KIP-664, KIP-994, KIP-1152). Transactional ids are refused by
 //! InitProducerId, so there are none to list: the answer is empty, and filters that Kafka does not know are named.
 
-use crate::wire::codec::{DecodeError, decode};
+use crate::wire::codec::{DecodeError, decode_request};
 use crate::wire::messages::list_transactions_request::ListTransactionsRequest;
 use crate::wire::messages::list_transactions_response::ListTransactionsResponse;
 
@@ -23,7 +23,7 @@ const STATES: [&str; 8] = [
 /// Serves a ListTransactions request.
 pub fn handle(_cx: &mut Cx<'_>, request: &Request) -> Result<Outcome, DecodeError> {
     let version = request.api_version;
-    let message: ListTransactionsRequest<'_> = decode(&request.body, version)?;
+    let message: ListTransactionsRequest<'_> = decode_request(&request.body, version)?;
     let unknown_state_filters = message.state_filters.into_iter().filter(|s| !STATES.contains(s)).collect();
     Ok(reply(&ListTransactionsResponse { unknown_state_filters, ..Default::default() }, version))
 }

@@ -1,7 +1,9 @@
 //! ListConfigResources (key 74), versions 0 and 1 (KIP-1142; version 0 lists client metrics subscriptions, KIP-714).
 
+use std::collections::BTreeSet;
+
 use crate::meta::image::ResourceType;
-use crate::wire::codec::{DecodeError, decode};
+use crate::wire::codec::{DecodeError, decode_request};
 use crate::wire::errors::ErrorCode;
 use crate::wire::messages::list_config_resources_request::ListConfigResourcesRequest;
 use crate::wire::messages::list_config_resources_response::{ConfigResource, ListConfigResourcesResponse};
@@ -12,22 +14,15 @@ use super::reply;
 /// Serves a ListConfigResources request.
 pub fn handle(cx: &mut Cx<'_>, request: &Request) -> Result<Outcome, DecodeError> {
     let version = request.api_version;
-    let message: ListConfigResourcesRequest = decode(&request.body, version)?;
+    let message: ListConfigResourcesRequest = decode_request(&request.body, version)?;
     let kinds = match (version, message.resource_types.is_empty()) {
-        (0, _) => vec![ResourceType::ClientMetrics],
-        (_, true) => ResourceType::ALL.to_vec(),
-        (_, false) => {
-            let kinds: Option<Vec<_>> =
-                message.resource_types.iter().map(|t| ResourceType::from_id(*t)).collect();
-            match kinds {
-                Some(kinds) => kinds,
-                None => {
-                    let error_code = ErrorCode::UNSUPPORTED_VERSION.code();
-                    let response = ListConfigResourcesResponse { error_code, ..Default::default() };
-                    return Ok(reply(&response, version));
-                }
-            }
-        }
+        (0, _) => Some(BTreeSet::from([ResourceType::ClientMetrics])),
+        (_, true) => Some(BTreeSet::from(ResourceType::ALL)),
+        (_, false) => message.resource_types.iter().map(|t| ResourceType::from_id(*t)).collect(),
+    };
+    let Some(kinds) = kinds else {
+        let error_code = ErrorCode::UNSUPPORTED_VERSION.code();
+        return Ok(reply(&ListConfigResourcesResponse { error_code, ..Default::default() }, version));
     };
     let mut names: Vec<(String, i8)> = Vec::new();
     for kind in kinds {

@@ -1,6 +1,6 @@
 //! DescribeTopicPartitions (key 75), version 0 (KIP-966): topics in pages, with their eligible leader replicas.
 
-use crate::wire::codec::{DecodeError, decode};
+use crate::wire::codec::{DecodeError, decode_request};
 use crate::wire::errors::ErrorCode;
 use crate::wire::messages::describe_topic_partitions_request::DescribeTopicPartitionsRequest;
 use crate::wire::messages::describe_topic_partitions_response::{
@@ -14,7 +14,7 @@ use super::{reply, topics};
 
 /// Serves a DescribeTopicPartitions request.
 pub fn handle(cx: &mut Cx<'_>, request: &Request) -> Result<Outcome, DecodeError> {
-    let message: DescribeTopicPartitionsRequest<'_> = decode(&request.body, request.api_version)?;
+    let message: DescribeTopicPartitionsRequest<'_> = decode_request(&request.body, request.api_version)?;
     let limit = cx.config().network.max_request_partition_size_limit;
     let mut left = message.response_partition_limit.min(limit).max(1) as usize;
     let (from_topic, from_partition) = match &message.cursor {
@@ -25,9 +25,10 @@ pub fn handle(cx: &mut Cx<'_>, request: &Request) -> Result<Outcome, DecodeError
         return Ok(Outcome::Close("a cursor with a negative partition"));
     }
     let all = message.topics.is_empty();
-    let mut names: Vec<&str> = match all {
-        true => cx.image.topics().iter_from(from_topic).map(|t| &*t.name).collect(),
-        false => message.topics.iter().map(|t| t.name).filter(|n| *n >= from_topic).collect(),
+    let mut names: Vec<&str> = if all {
+        cx.image.topics().iter_from(from_topic).map(|t| &*t.name).collect()
+    } else {
+        message.topics.iter().map(|t| t.name).filter(|n| *n >= from_topic).collect()
     };
     names.sort_unstable();
     names.dedup();

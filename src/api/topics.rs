@@ -26,10 +26,10 @@ pub fn find_topic<'a>(image: &'a Image, by_id: bool, name: &str, id: TopicId) ->
 /// A partition by its topic's name.
 pub fn find_partition(image: &Image, name: &str, partition: i32) -> Result<PartitionKey, ErrorCode> {
     let topic = image.topics().get(name).ok_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)?;
-    match topic.partitions.contains_key(&partition) {
-        true => Ok(PartitionKey { topic_id: topic.id, partition }),
-        false => Err(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION),
+    if !topic.partitions.contains_key(&partition) {
+        return Err(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION);
     }
+    Ok(PartitionKey { topic_id: topic.id, partition })
 }
 
 /// A broker as a client sees it: id, host, port, rack.

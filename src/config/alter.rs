@@ -5,7 +5,7 @@ use super::broker::BrokerConfig;
 use super::error::ConfigError;
 use super::key::{DefaultValue, Kind};
 use super::resource::{ResourceKind, check_overrides};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The longest value: Java's `Short.MAX_VALUE`, in UTF-16 units.
 const VALUE_UNITS_MAX: usize = 32767;
@@ -105,7 +105,8 @@ impl Altered<'_> {
                 self.put(&mut outcome, name, next)?;
             }
         }
-        for name in self.before.keys().filter(|name| !pairs.iter().any(|(n, _)| n == name)) {
+        let named: BTreeSet<&str> = pairs.iter().map(|(name, _)| *name).collect();
+        for name in self.before.keys().filter(|name| !named.contains(name.as_str())) {
             self.put(&mut outcome, name, None)?;
         }
         self.check(&outcome)?;
@@ -182,10 +183,9 @@ impl Altered<'_> {
 }
 
 fn check_request(operations: &[Alteration]) -> Result<(), ConfigError> {
-    for (i, operation) in operations.iter().enumerate() {
-        if operations[..i].iter().any(|o| o.name == operation.name) {
-            return Err(ConfigError::Request("Error due to duplicate config keys".to_owned()));
-        }
+    let mut seen = BTreeSet::new();
+    if !operations.iter().all(|operation| seen.insert(operation.name)) {
+        return Err(ConfigError::Request("Error due to duplicate config keys".to_owned()));
     }
     let nulls = operations.iter().filter(|o| o.op != AlterOp::Delete && o.value.is_none());
     let nulls: Vec<&str> = nulls.map(|o| o.name).collect();

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 
 use super::ring::{Remote, Ring};
+use super::sim::{Sim, SimClient, SimConfig, SimWorld};
 use super::*;
 use crate::base::limits::BLOCK_BYTES;
 use crate::base::{ShardId, Ticks};
@@ -82,6 +83,53 @@ impl Client for TcpStream {
     }
     fn close(self: Box<Self>) {
         let _ = self.shutdown(Shutdown::Both);
+    }
+}
+
+struct Simulated {
+    sim: Sim<u64>,
+    shards: usize,
+}
+
+impl Machine for Simulated {
+    type World = SimWorld<u64>;
+    const CATCHES_PANICS: bool = false;
+    fn new(shards: usize) -> Simulated {
+        let sim = Sim::new(SimConfig::new(11, shards));
+        sim.disk().create_dir_all(Path::new("/data")).unwrap();
+        Simulated { sim, shards }
+    }
+    fn worlds(&self) -> Vec<SimWorld<u64>> {
+        (0..self.shards).map(|i| self.sim.world(ShardId(i as u16))).collect()
+    }
+    fn dir(&self) -> PathBuf {
+        "/data".into()
+    }
+    fn idle(&self) {
+        self.sim.step(Ticks::NEVER);
+    }
+    fn connect(&self, to: SocketAddr) -> Box<dyn Client> {
+        let client = self.sim.connect("10.0.0.1:1000".parse().unwrap(), to);
+        Box::new((self.sim.clone(), client))
+    }
+    fn post(&self, to: ShardId, mail: u64) {
+        self.sim.post(to, mail);
+    }
+    fn stop(&self) {
+        self.sim.stop();
+    }
+}
+
+impl Client for (Sim<u64>, SimClient) {
+    fn send(&mut self, bytes: &[u8]) -> usize {
+        self.0.client_send(self.1, Bytes::copy_from_slice(bytes));
+        bytes.len()
+    }
+    fn receive(&mut self) -> Option<Vec<u8>> {
+        self.0.client_receive(self.1)
+    }
+    fn close(self: Box<Self>) {
+        self.0.client_close(self.1);
     }
 }
 
@@ -463,3 +511,4 @@ macro_rules! conform {
 }
 
 conform!(Real, real);
+conform!(Simulated, simulated);

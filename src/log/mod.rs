@@ -34,6 +34,7 @@ pub mod checkpoint;
 mod config;
 mod error;
 pub mod names;
+pub mod retire;
 
 pub use cache::Cache;
 pub use config::LogConfig;

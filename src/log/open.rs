@@ -11,17 +11,18 @@ use super::config::LogConfig;
 use super::epochs::Epochs;
 use super::error::LogError;
 use super::flow::{parse_indexes, write_file};
+use super::index::{OffsetIndex, TimeIndex};
 use super::names::{self, FileKind, file_name, parse_file_name};
 use super::partition::{Partition, State};
 use super::producers::Producers;
 use super::recover::{self, Carried, Decision, ScanContext, Scanned};
 use super::segment::{Segment, Sink, storage};
-use super::types::{CreateOptions, OpenOptions, RecoveryReport};
+use super::types::{AbortedTransaction, CreateOptions, OpenOptions, RecoveryReport};
 use super::writer::Writer;
 use super::{snapshot, txn_index};
 use crate::base::limits::{BLOCK_BYTES, LOG_ALLOCATE_BYTES_MIN, LOG_WRITE_BYTES_MAX};
 use crate::base::prng::Prng;
-use crate::base::{Offset, TopicId};
+use crate::base::{Offset, TopicId, WallMs};
 use crate::io::{File, Files, OpenMode};
 use crate::wire::record::Scratch;
 
@@ -67,7 +68,14 @@ impl Partition {
         config: LogConfig,
         options: &OpenOptions,
     ) -> Result<(Partition, RecoveryReport), LogError> {
-        let mut loader = Loader { files, dir, config: &config, options, report: RecoveryReport::default() };
+        let mut loader = Loader {
+            files,
+            dir,
+            config: &config,
+            options,
+            report: RecoveryReport::default(),
+            names_changed: false,
+        };
         let start = loader.load()?;
         let report = loader.report;
         Ok((Partition::start(dir, config, options.slot, options.seed, start), report))
@@ -150,6 +158,8 @@ pub(super) struct Loader<'a> {
     pub(super) config: &'a LogConfig,
     pub(super) options: &'a OpenOptions,
     pub(super) report: RecoveryReport,
+    /// Something was removed: a power failure must not bring it back.
+    pub(super) names_changed: bool,
 }
 
 impl Loader<'_> {
@@ -181,6 +191,9 @@ impl Loader<'_> {
         carried.producers.expire(self.options.now_ms, self.config.producer_id_expiration_ms);
         carried.producers.forget_ended(Offset::MAX);
         self.remove_snapshots(&snapshots, &logs, log_end);
+        if self.names_changed {
+            self.files.sync_dir(self.dir).map_err(storage("flushing", self.dir))?;
+        }
         let tail = self.tail(&loaded.active)?;
         let mut flushed_end = log_end;
         if loaded.scanned {
@@ -286,7 +299,7 @@ impl Loader<'_> {
             Some(_) => self.options.recovery_point.unwrap_or(0),
         };
         let unflushed = logs.range(..=unflushed).next_back().map_or(first, |(base, _)| *base);
-        self.remove_empty_tail(logs, unflushed)?;
+        let empty_last = self.remove_empty_tail(logs, unflushed)?;
         // Snapshots stand at the bases of segments; later ones may know batches that were lost.
         let known = logs
             .range(..=unflushed)
@@ -310,10 +323,14 @@ impl Loader<'_> {
                 continue;
             }
             let next = logs.range(base + 1..).next().map(|(next, _)| *next);
-            let end_before = carried.next;
-            let scanned = self.recover(base, base == first, next, &mut carried)?;
-            if next.is_none() && scanned.segment.size == 0 && base > unflushed && active.is_some() {
-                // All of it was torn, so nothing after its base was acknowledged; before, neither.
+            let (end_before, is_last) = (carried.next, next.is_none());
+            // What is empty says nothing about what comes before.
+            let next = next.filter(|next| Some(*next) != empty_last);
+            let scanned = self.recover(base, base == first, next, is_last, &mut carried)?;
+            let stale = end_before > base || base > unflushed;
+            if is_last && scanned.segment.size == 0 && stale && active.is_some() {
+                // All of it was torn, so nothing from its base on was acknowledged; or it was removed before, and a
+                // power failure brought its name back.
                 self.remove_segment(base)?;
                 logs.remove(&base);
                 carried.next = end_before;
@@ -332,33 +349,36 @@ impl Loader<'_> {
     }
 
     /// Removes segments at the end that hold nothing: rolled just before a crash, when the segment before may still
-    /// have been written to. The base of one at or below `flushed` is known to be right.
+    /// have been written to. One whose base is at or below `flushed` stays, and is told.
     fn remove_empty_tail(
         &mut self,
         logs: &mut BTreeMap<Offset, u64>,
         flushed: Offset,
-    ) -> Result<(), LogError> {
-        while let Some((base, _)) = logs.last_key_value().filter(|(base, _)| **base > flushed) {
+    ) -> Result<Option<Offset>, LogError> {
+        while let Some((base, _)) = logs.last_key_value() {
             let base = *base;
             let path = self.path(base, FileKind::Log);
             let file = self.files.open(&path, OpenMode::Read).map_err(storage("opening", &path))?;
             if recover::holds_a_batch(self.files, &file, base).map_err(storage("reading", &path))? {
-                return Ok(());
+                return Ok(None);
+            }
+            if base <= flushed {
+                return Ok(Some(base));
             }
             self.remove_segment(base)?;
             logs.remove(&base);
         }
-        Ok(())
+        Ok(None)
     }
 
-    fn remove_segment(&self, base: Offset) -> Result<(), LogError> {
+    fn remove_segment(&mut self, base: Offset) -> Result<(), LogError> {
         let kinds = [FileKind::Log, FileKind::OffsetIndex, FileKind::TimeIndex, FileKind::TransactionIndex];
         kinds.iter().try_for_each(|kind| self.remove(&self.path(base, *kind)))
     }
 
     /// Reports offsets that are missing between the end of a segment and the next one.
     fn report_gap(&mut self, from: Offset, to: Offset) {
-        if from < to {
+        if from < to && to > self.options.log_start_offset.unwrap_or(0) {
             let last = to - 1;
             self.report.lost_offsets.push((from, last));
             self.warn(&format!("the segment before {to} ends too early: offsets {from} to {last} are lost"));
@@ -430,7 +450,8 @@ impl Loader<'_> {
         self.files.sync_dir(self.dir).map_err(storage("flushing", self.dir))
     }
 
-    fn remove(&self, path: &Path) -> Result<(), LogError> {
+    fn remove(&mut self, path: &Path) -> Result<(), LogError> {
+        self.names_changed = true;
         self.files.remove_file(path).map_err(storage("removing", path))
     }
 
@@ -489,25 +510,65 @@ impl Loader<'_> {
     fn believe(&mut self, base: Offset, len: u64) -> Result<Segment, LogError> {
         let mut segment = Segment::new(base, self.options.now_ms);
         segment.size = len;
-        let read = |kind| self.files.read(&self.path(base, kind)).ok();
-        let indexes = parse_indexes(base, read(FileKind::OffsetIndex), read(FileKind::TimeIndex), len);
-        let aborted =
-            read(FileKind::TransactionIndex).map_or(Some(Vec::new()), |bytes| txn_index::parse(&bytes));
-        let times = match indexes {
-            Some((_, times)) => times,
-            None => self.rebuild(base, len)?,
+        segment.max_timestamp = match self.last_time(base, len) {
+            Some(last) => last,
+            None => self.rebuild(base, len)?.last(),
         };
-        segment.max_timestamp = times.last();
-        match aborted {
-            Some(aborted) => segment.aborted = aborted,
-            None => self.warn(&format!(
-                "transaction index of segment {base} is damaged: aborted records may be read"
-            )),
+        let aborted = self.path(base, FileKind::TransactionIndex);
+        if self.files.exists(&aborted) {
+            let parsed = self.files.read(&aborted).ok().and_then(|bytes| txn_index::parse(&bytes));
+            segment.aborted = match parsed {
+                Some(aborted) => aborted,
+                None => self.rebuild_aborted(base)?,
+            };
         }
         Ok(segment)
     }
 
-    fn rebuild(&mut self, base: Offset, len: u64) -> Result<super::index::TimeIndex, LogError> {
+    /// The last entry of a time index, without reading all of it. None if it or the offset index cannot be right.
+    #[allow(clippy::option_option)] // an index without entries is right as well
+    fn last_time(&self, base: Offset, len: u64) -> Option<Option<(WallMs, Offset)>> {
+        let open = |kind| self.files.open(&self.path(base, kind), OpenMode::Read).ok();
+        let offsets = open(FileKind::OffsetIndex)?;
+        let offsets_len = self.files.len(&offsets).ok()?;
+        let last = self.files.read_at(&offsets, offsets_len.saturating_sub(8), 8).ok()?;
+        OffsetIndex::parse(base, last, len).filter(|_| offsets_len.is_multiple_of(8))?;
+        let times = open(FileKind::TimeIndex)?;
+        let times_len = self.files.len(&times).ok()?;
+        let last = self.files.read_at(&times, times_len.saturating_sub(12), 12).ok()?;
+        let zeros = !last.is_empty() && last.iter().all(|b| *b == 0);
+        if zeros || !times_len.is_multiple_of(12) {
+            return None;
+        }
+        Some(TimeIndex::parse(base, last)?.last())
+    }
+
+    /// Finds the aborted transactions of a sealed segment anew.
+    fn rebuild_aborted(&mut self, base: Offset) -> Result<Vec<AbortedTransaction>, LogError> {
+        let path = self.path(base, FileKind::Log);
+        let snapshot = self.files.read(&self.path(base, FileKind::ProducerSnapshot)).ok();
+        let producers = snapshot.and_then(|bytes| snapshot::parse(&bytes)).unwrap_or_default();
+        let epochs = Epochs::default();
+        let mut carried = Carried { producers, producers_from: base, epochs, epoch: -1, next: base };
+        let context = ScanContext {
+            config: self.config,
+            segment_end: None,
+            recovery_point: Offset::MAX,
+            is_first: false,
+            write_bytes_max: 0,
+            created_ms: self.options.now_ms,
+        };
+        let file = self.files.open(&path, OpenMode::Read).map_err(storage("opening", &path))?;
+        let scanned = recover::scan(self.files, &file, base, &context, &mut carried);
+        let aborted = scanned.map_err(storage("reading", &path))?.segment.aborted;
+        let path = self.path(base, FileKind::TransactionIndex);
+        write_file(self.files, &path, &txn_index::format(&aborted)).map_err(storage("writing", &path))?;
+        self.report.rebuilt_indexes += 1;
+        self.warn(&format!("the transaction index of segment {base} was damaged and is built anew"));
+        Ok(aborted)
+    }
+
+    fn rebuild(&mut self, base: Offset, len: u64) -> Result<TimeIndex, LogError> {
         let path = self.path(base, FileKind::Log);
         let file = self.files.open(&path, OpenMode::Read).map_err(storage("opening", &path))?;
         let interval = self.config.index_interval_bytes;
@@ -530,6 +591,7 @@ impl Loader<'_> {
         base: Offset,
         is_first: bool,
         segment_end: Option<Offset>,
+        is_last: bool,
         carried: &mut Carried,
     ) -> Result<Scanned, LogError> {
         let path = self.path(base, FileKind::Log);
@@ -561,7 +623,7 @@ impl Loader<'_> {
                 continue;
             }
             self.repair(&file, &path, &scanned)?;
-            self.finish(&file, &path, &mut scanned, segment_end.is_none())?;
+            self.finish(&file, &path, &mut scanned, is_last)?;
             return Ok(scanned);
         }
     }
@@ -585,10 +647,13 @@ impl Loader<'_> {
                 scanned.segment.base
             ));
         }
+        // What was cut off must not come back after a power failure, in the place of what is written then.
+        if !is_last || scanned.end == Decision::CutDamaged || !scanned.repairs.is_empty() {
+            self.files.sync(file).map_err(storage("flushing", path))?;
+        }
         if is_last {
             return Ok(());
         }
-        self.files.sync(file).map_err(storage("flushing", path))?;
         let base = scanned.segment.base;
         let aborted = txn_index::format(&scanned.segment.aborted);
         let aborted_path = self.path(base, FileKind::TransactionIndex);

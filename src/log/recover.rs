@@ -256,6 +256,7 @@ impl Follows {
         header.last_offset_delta >= 0
             && header.base_offset >= self.next
             && header.base_offset - self.segment <= i64::from(i32::MAX) - i64::from(header.last_offset_delta)
+            && self.segment_end.is_none_or(|end| header.next_offset() <= end)
     }
 }
 

@@ -5,6 +5,7 @@ use super::error::LogError;
 use super::flow::Op;
 use super::names::{FileKind, file_name};
 use super::partition::{Partition, State};
+use super::retire::retire;
 use super::segment::Segment;
 use super::types::{Env, LogEffect};
 use crate::base::{Offset, WallMs};
@@ -119,9 +120,12 @@ impl Partition {
     /// Removes a segment's files in the background, the log first: an index without a log is removed at start-up.
     fn remove_files(&mut self, env: &mut Env, segment: &Segment) {
         let paths = FileKind::ALL.map(|kind| self.dir.join(file_name(segment.base, kind)));
+        let dir = self.dir.clone();
         let token = self.token(Op::Note("removing a segment"));
         let work = move |files: &dyn crate::io::Files| {
             paths.iter().try_for_each(|path| files.remove_file(path))?;
+            // Otherwise a power failure may bring some of them back.
+            files.sync_dir(&dir)?;
             Ok(Box::new(()) as Box<dyn std::any::Any + Send>)
         };
         env.disk.background(FileJob::Run(Box::new(work)), token);
@@ -133,16 +137,13 @@ impl Partition {
         self.state = State::Closed;
         self.writer.drop_pending();
         env.cache.remove_slot(self.slot);
-        let dir = self.dir.clone();
-        let name = dir.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-        let gone = dir.with_file_name(format!("{name}.{unique}-delete"));
+        let (dir, own, suffix) = (self.dir.clone(), self.topic_id, format!("{unique}-delete"));
         let token = self.token(Op::Delete);
         let work = move |files: &dyn crate::io::Files| {
-            files.rename(&dir, &gone)?;
-            if let Some(parent) = dir.parent() {
-                files.sync_dir(parent)?;
+            // A topic made anew under the same name may have put this aside already, and stand here itself.
+            if let Some(gone) = retire(files, &dir, &suffix, |id| id.unwrap_or_default() == own)? {
+                files.remove_dir_all(&gone)?;
             }
-            files.remove_dir_all(&gone)?;
             Ok(Box::new(()) as Box<dyn std::any::Any + Send>)
         };
         env.disk.background(FileJob::Run(Box::new(work)), token);

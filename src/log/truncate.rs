@@ -56,6 +56,7 @@ impl Partition {
                 config: &config,
                 options: &options,
                 report: RecoveryReport::default(),
+                names_changed: false,
             };
             let loaded = done.and_then(|()| loader.load());
             Ok(Box::new(loaded) as Box<dyn std::any::Any + Send>)

@@ -6,7 +6,7 @@
 //! connection.
 //!
 //! A connection stops being read while its requests in flight and unread replies fill its budget, or the core's;
-//! it is read on when they have drained. TLS would stand between the received bytes and [`frames`].
+//! it is read on when they have drained. TLS would stand between the received bytes and `frames`.
 
 mod acceptor;
 mod connections;

@@ -454,3 +454,101 @@ fn over_a_real_ring() {
     }
     client.join().unwrap();
 }
+
+/// The same over many simulated networks; a seed decides every piece, delay and reset.
+#[test]
+fn over_simulated_networks() {
+    let mut ends = 0;
+    for seed in 0..12 {
+        let (trace, ended) = simulated(seed);
+        assert_eq!((trace, ended), simulated(seed), "seed {seed}");
+        ends += usize::from(ended);
+    }
+    assert!(ends > 0 && ends < 12, "{ends} of 12 were reset");
+}
+
+/// Two cores echo the requests of three clients; gives the trace and whether a connection was reset.
+fn simulated(seed: u64) -> (u64, bool) {
+    use crate::base::prng::Prng;
+    use crate::io::sim::{Sim, SimConfig};
+    use crate::io::{Event, World};
+
+    let sim: Sim<(u32, Socket)> = Sim::new(SimConfig::new(seed, 2));
+    let mut worlds = [sim.world(ShardId(0)), sim.world(ShardId(1))];
+    let mut nets =
+        [0, 1].map(|i| Net::new(NetConfig { shard: ShardId(i), shards: 2, ..NetConfig::default() }));
+    let address = nets[0].listen(7, "10.9.9.9:9092".parse().unwrap(), &mut worlds[0]).unwrap();
+    let mut prng = Prng::new(seed);
+    let mut clients: Vec<_> = (0..3)
+        .map(|_| {
+            let sizes: Vec<usize> = (0..20)
+                .map(|_| {
+                    let bits = 4 + prng.below(15);
+                    8 + prng.below(1 << bits) as usize
+                })
+                .collect();
+            let stream: Vec<u8> = sizes.iter().flat_map(|n| frame(*n as u8, *n)).collect();
+            let client = sim.connect("10.0.0.1:1000".parse().unwrap(), address);
+            (client, sizes, stream, 0, Vec::new())
+        })
+        .collect();
+    let (mut events, mut out, mut reset) = (Vec::new(), Vec::new(), false);
+    for _ in 0..100_000 {
+        let mut busy = false;
+        for core in 0..2 {
+            let (world, net) = (&mut worlds[core], &mut nets[core]);
+            world.turn(Ticks::NEVER, &mut events);
+            let now = world.now();
+            busy |= !events.is_empty();
+            for event in events.drain(..) {
+                match event {
+                    Event::Socket(event) => net.on_event(now, event, world, &mut out),
+                    Event::Mail(_, (listener, socket)) => net.adopt(now, listener, socket, world, &mut out),
+                    _ => panic!("something else"),
+                }
+            }
+            for event in out.drain(..) {
+                match event {
+                    NetEvent::Frame { slot, frame, listener: 7, .. } => {
+                        assert!(frame.iter().all(|b| *b == frame.len() as u8));
+                        net.reply(slot, vec![Bytes::copy_from_slice(&(frame.len() as u32).to_be_bytes())]);
+                    }
+                    NetEvent::Handover { socket, listener, to } => world.post(to, (listener, socket)),
+                    NetEvent::Gone { .. } => reset = true,
+                    NetEvent::Frame { .. } => panic!("through another listener"),
+                }
+            }
+            net.flush(world);
+        }
+        let mut waiting = false;
+        for (client, sizes, stream, sent, got) in &mut clients {
+            let n = prng.below((stream.len() - *sent).min(100_000) as u64 + 1) as usize;
+            sim.client_send(*client, Bytes::copy_from_slice(&stream[*sent..*sent + n]));
+            *sent += n;
+            if !seed.is_multiple_of(2) && prng.one_in(200) {
+                sim.client_reset(*client);
+                reset = true;
+            }
+            match sim.client_receive(*client) {
+                Some(bytes) => {
+                    got.extend(bytes);
+                    waiting |= got.len() < 8 * sizes.len();
+                }
+                None => reset = true,
+            }
+        }
+        if !waiting {
+            break;
+        }
+        if !busy {
+            sim.step(Ticks::NEVER);
+        }
+    }
+    for (_, sizes, _, _, got) in &clients {
+        let answered: Vec<usize> =
+            got.chunks_exact(8).map(|r| u32::from_be_bytes(r[4..].try_into().unwrap()) as usize).collect();
+        assert!(sizes.starts_with(&answered), "in order");
+        assert!(reset || answered.len() == sizes.len(), "all of them");
+    }
+    (sim.trace(), reset)
+}

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use crate::api::cx::{Cx, Node, Outcome, ParkedTable, Request, Step};
+use crate::api;
+use crate::api::cx::{Cx, Node, Outcome, ParkedTable, Request, Step, Waiting};
 use crate::api::fetch_session::FetchSessions;
 use crate::api::producer_ids::ProducerIdBlock;
-use crate::api::{self};
 use crate::base::prng::Prng;
 use crate::base::{ShardId, Ticks};
 use crate::io::{ConnId, Disk, Event, Sockets, World};
@@ -128,6 +128,15 @@ impl Core {
         &mut self.net
     }
 
+    /// What is in flight and who waits, by name: all zero when no client is connected and nothing is to be done.
+    pub fn load(&self) -> Vec<(&'static str, usize)> {
+        let mut load = self.shard.load();
+        load.push(("parked requests", self.parked.len()));
+        load.push(("connections", self.net.len()));
+        load.push(("bytes held for connections", self.net.held_bytes()));
+        load
+    }
+
     /// One turn of the loop: waits for events, handles them, sends what came of them.
     pub fn turn(&mut self, world: &mut dyn World<Mail>) -> Turned {
         let until = self
@@ -197,7 +206,7 @@ impl Core {
         for event in events.drain(..) {
             match event {
                 NetEvent::Frame { slot, frame, peer, listener } => {
-                    self.frame(world, slot, frame, peer, listener)
+                    self.frame(world, slot, &frame, peer, listener);
                 }
                 NetEvent::Gone { conn, peer } => {
                     self.gone(world, conn);
@@ -217,11 +226,11 @@ impl Core {
         &mut self,
         world: &mut dyn World<Mail>,
         slot: Slot,
-        frame: bytes::Bytes,
+        frame: &bytes::Bytes,
         peer: std::net::SocketAddr,
         listener: u32,
     ) {
-        let (header, body_at) = match frame::read_request(&frame) {
+        let (header, body_at) = match frame::read_request(frame) {
             Ok((header, rest)) => (header, frame.len() - rest.remaining()),
             Err(error) => {
                 let why = match error {
@@ -255,14 +264,14 @@ impl Core {
             _ if request.api_key == ApiKey::ApiVersions => Outcome::body(api::unsupported_api_versions()),
             _ => Outcome::Close("an API or a version that ApiVersions does not offer"),
         };
-        self.settle_request(request, outcome);
-    }
-
-    fn settle_request(&mut self, request: Request, outcome: Outcome) {
         match outcome {
             Outcome::Parked(parked) => {
+                let id = parked.id;
                 let kept = Request { body: bytes::Bytes::new(), ..request };
                 self.parked.insert(kept, parked);
+                if self.phase != Phase::Serving {
+                    self.resume(world, id, |waiting, cx| waiting.hurry(cx, id));
+                }
             }
             other => self.answer(&request, other),
         }
@@ -320,13 +329,18 @@ impl Core {
 
     /// The answer to a job has come.
     fn done(&mut self, world: &mut dyn World<Mail>, id: u64, part: u32, done: crate::shard::Done) {
-        let Some(mut entry) = self.parked.take(id) else { return };
-        let step = self.with_cx(world, |cx| entry.waiting.done(cx, id, part, done));
-        self.step(id, entry, step);
+        self.resume(world, id, |waiting, cx| waiting.done(cx, id, part, done));
     }
 
-    fn step(&mut self, id: u64, entry: crate::api::cx::Entry, step: Step) {
-        match step {
+    /// Something happened to a parked request, if it is there still: it waits on, or is answered.
+    fn resume(
+        &mut self,
+        world: &mut dyn World<Mail>,
+        id: u64,
+        call: impl FnOnce(&mut dyn Waiting, &mut Cx<'_>) -> Step,
+    ) {
+        let Some(mut entry) = self.parked.take(id) else { return };
+        match self.with_cx(world, |cx| call(&mut *entry.waiting, cx)) {
             Step::Wait => self.parked.put_back(id, entry),
             Step::Finish(outcome) => {
                 self.parked.finish(id, &entry);
@@ -335,22 +349,19 @@ impl Core {
         }
     }
 
-    /// A connection is gone: nobody waits for its requests any more. Those that only wait for time to pass end now; the
-    /// others end when their owners answer.
+    /// A connection is gone: nobody waits for its requests any more. What their owners still answer is dropped.
     fn gone(&mut self, world: &mut dyn World<Mail>, conn: ConnId) {
         for id in self.parked.of_conn(conn) {
             let Some(mut entry) = self.parked.take(id) else { continue };
-            let step = self.with_cx(world, |cx| entry.waiting.expired(cx, id));
-            self.step(id, entry, step);
+            self.parked.finish(id, &entry);
+            self.with_cx(world, |cx| entry.waiting.abandoned(cx, id));
         }
     }
 
     fn expire(&mut self, world: &mut dyn World<Mail>) {
         let now = world.now();
         while let Some(id) = self.parked.pop_expired(now) {
-            let Some(mut entry) = self.parked.take(id) else { continue };
-            let step = self.with_cx(world, |cx| entry.waiting.expired(cx, id));
-            self.step(id, entry, step);
+            self.resume(world, id, |waiting, cx| waiting.expired(cx, id));
         }
         if self.shard.deadline() <= now {
             let disk: &mut dyn Disk = world;
@@ -400,9 +411,7 @@ impl Core {
         self.net.drain(sockets);
         // Long polls are answered now, with what there is.
         for id in self.parked.all() {
-            let Some(mut entry) = self.parked.take(id) else { continue };
-            let step = self.with_cx(world, |cx| entry.waiting.expired(cx, id));
-            self.step(id, entry, step);
+            self.resume(world, id, |waiting, cx| waiting.hurry(cx, id));
         }
     }
 

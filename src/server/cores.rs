@@ -22,15 +22,13 @@ pub fn choose(choice: Option<&Cores>) -> Result<Vec<Option<CoreId>>, String> {
         Some(Cores::Count(count)) => Ok(take(&allowed, *count)),
         Some(Cores::List(these)) => these
             .iter()
-            .map(|id| match allowed.iter().find(|c| c.id == *id) {
-                Some(core) => Ok(Some(*core)),
-                None => {
+            .map(|id| {
+                let core = allowed.iter().find(|c| c.id == *id).copied().map(Some);
+                core.ok_or_else(|| {
                     let names: Vec<String> = allowed.iter().map(|c| c.id.to_string()).collect();
-                    Err(format!(
-                        "core {id} is not available to this process; available: {}",
-                        names.join(", ")
-                    ))
-                }
+                    let names = names.join(", ");
+                    format!("core {id} is not available to this process; available: {names}")
+                })
             })
             .collect(),
     }

@@ -172,7 +172,7 @@ pub fn open(dirs: &[PathBuf], node_id: BrokerId) -> Result<Vec<MetaProperties>, 
     Ok(all)
 }
 
-/// A directory after [`format`].
+/// A directory after [`format()`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Formatted {
     /// The directory.

@@ -21,7 +21,7 @@ impl Shard {
         &mut self,
         disk: &mut dyn Disk,
         reply_to: ReplyTo,
-        parts: Vec<AppendPart>,
+        parts: &[AppendPart],
         durable: bool,
     ) {
         let number = self.number();
@@ -114,6 +114,8 @@ impl Shard {
     pub(super) fn log_failed(&mut self, disk: &mut dyn Disk, slot: u32, error: &LogError) {
         let Some(hosted) = self.partitions.get(slot) else { return };
         tracing::error!(partition = %hosted.name, %error, "the partition is fenced: it takes no more records until a restart");
+        // A coordinator cannot know which of its records are in the log now.
+        self.remove_coordinator(disk, slot);
         self.fail_waiters(disk, slot, ErrorCode::KAFKA_STORAGE_ERROR);
     }
 

@@ -26,7 +26,7 @@ pub struct Noted {
 
 /// What all cores have noted. Not on the data path: it is touched when something moved, and read once a minute.
 pub struct CheckpointBook {
-    initial: BTreeMap<TopicPartition, Noted>,
+    initial: BTreeMap<TopicPartition, (usize, Noted)>,
     clean_shutdown: bool,
     current: Mutex<BTreeMap<TopicPartition, (usize, Noted)>>,
     wanted: AtomicBool,
@@ -37,21 +37,23 @@ impl CheckpointBook {
     /// Reads the checkpoints of all directories. A file that is missing or damaged counts as empty: every partition
     /// it would have named is then recovered from its beginning.
     pub fn read(files: &dyn Files, dirs: &[PathBuf]) -> CheckpointBook {
-        let mut initial: BTreeMap<TopicPartition, Noted> = BTreeMap::new();
-        for dir in dirs {
+        let mut initial: BTreeMap<TopicPartition, (usize, Noted)> = BTreeMap::new();
+        for (index, dir) in dirs.iter().enumerate() {
+            let none = || (index, Noted::default());
             for (partition, offset) in read_file(files, &dir.join(names::RECOVERY_POINT_CHECKPOINT)) {
-                initial.entry(partition).or_default().recovery_point = Some(offset);
+                initial.entry(partition).or_insert_with(none).1.recovery_point = Some(offset);
             }
             for (partition, offset) in read_file(files, &dir.join(names::LOG_START_CHECKPOINT)) {
-                initial.entry(partition).or_default().log_start_offset = Some(offset);
+                initial.entry(partition).or_insert_with(none).1.log_start_offset = Some(offset);
             }
         }
         let clean_shutdown =
             !dirs.is_empty() && dirs.iter().all(|d| files.exists(&d.join(names::CLEAN_SHUTDOWN)));
         CheckpointBook {
+            // A partition that cannot be opened now keeps what is known of it.
+            current: Mutex::new(initial.clone()),
             initial,
             clean_shutdown,
-            current: Mutex::default(),
             wanted: AtomicBool::new(false),
             broker_epoch: AtomicI64::new(-1),
         }
@@ -59,7 +61,7 @@ impl CheckpointBook {
 
     /// What the files said of a partition.
     pub fn initial(&self, partition: &TopicPartition) -> Noted {
-        self.initial.get(partition).copied().unwrap_or_default()
+        self.initial.get(partition).map_or_else(Noted::default, |(_, noted)| *noted)
     }
 
     /// Whether every directory was closed cleanly.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::base::prng::Prng;
-use crate::base::{Offset, ShardId, Ticks, TopicId, Uuid};
+use crate::base::{Offset, ShardId, TopicId, Uuid};
 use crate::io::{Disk, DiskOutcome, FileJob, Files};
 use crate::log::{AppendInfo, AppendOrigin, Env, LogEffect, Partition};
 use crate::meta::controller::{
@@ -17,17 +17,14 @@ use crate::meta::image::Loader;
 use crate::meta::record::MetadataRecord;
 use crate::raft::{Effect, Input, Raft, SnapshotId, SnapshotPolicy, VoterSet, write_snapshot};
 use crate::wire::api::ApiKey;
-use crate::wire::codec::{DecodeError, Message, decode, encode};
+use crate::wire::codec::{Message, decode_request, encode};
 use crate::wire::errors::ErrorCode;
 use crate::wire::messages::allocate_producer_ids_request::AllocateProducerIdsRequest;
 use crate::wire::messages::allocate_producer_ids_response::AllocateProducerIdsResponse;
-use crate::wire::messages::alter_configs_request::AlterConfigsRequest;
-use crate::wire::messages::create_partitions_request::CreatePartitionsRequest;
 use crate::wire::messages::create_topics_request::CreateTopicsRequest;
 use crate::wire::messages::create_topics_response::{CreatableTopicResult, CreateTopicsResponse};
 use crate::wire::messages::delete_topics_request::DeleteTopicsRequest;
 use crate::wire::messages::delete_topics_response::{DeletableTopicResult, DeleteTopicsResponse};
-use crate::wire::messages::incremental_alter_configs_request::IncrementalAlterConfigsRequest;
 
 use super::{ControlJob, Done, Mail, ReplyTo, Shard};
 
@@ -96,10 +93,6 @@ impl ControllerHost {
         self.pending.is_empty() && !self.snapshot_in_flight && self.log.is_idle()
     }
 
-    pub(super) fn deadline(&self) -> Ticks {
-        Ticks::NEVER
-    }
-
     fn end_offset(&self) -> Offset {
         self.log.log_end_offset()
     }
@@ -138,6 +131,19 @@ impl ControllerHost {
         Ok(())
     }
 
+    /// Proposes what was decided; the reply counts once that is committed.
+    fn carry_out<R>(
+        &mut self,
+        env: &mut Env<'_>,
+        decided: Result<Decision<R>, ApiError>,
+    ) -> Result<R, ApiError> {
+        let Decision { records, reply } = decided?;
+        match self.propose(env, records) {
+            Ok(()) => Ok(reply),
+            Err(code) => Err(ApiError::new(code.code(), "The metadata log takes no records.")),
+        }
+    }
+
     /// Appends what the quorum says.
     fn append(&mut self, env: &mut Env<'_>, effects: Vec<Effect>) -> Result<(), ErrorCode> {
         for effect in effects {
@@ -162,7 +168,9 @@ impl ControllerHost {
     /// Everything below `durable` is on the device: what is committed by that is applied.
     fn commit(&mut self, disk: &dyn Disk, durable: Offset) {
         let mut effects = Vec::new();
-        if self.raft.step(disk.now(), disk.wall_ms(), Input::Durable(durable), &mut effects).is_err() {
+        let durable = Input::Durable(durable);
+        if let Err(error) = self.raft.step(disk.now(), disk.wall_ms(), durable, &mut effects) {
+            tracing::error!(%error, "the quorum refused what is durable: please report this");
             return;
         }
         for effect in effects {
@@ -193,26 +201,22 @@ impl Shard {
     }
 
     /// A request for the controller.
-    pub(super) fn control(&mut self, disk: &mut dyn Disk, reply_to: ReplyTo, job: ControlJob) {
+    pub(super) fn control(&mut self, disk: &mut dyn Disk, reply_to: ReplyTo, job: &ControlJob) {
         let Some(mut host) = self.controller.take() else {
             return self.answer(reply_to, Done::Body(Err(ErrorCode::NOT_CONTROLLER)));
         };
-        match self.decide(disk, &mut host, &job) {
+        let mut effects = Vec::new();
+        match self.decide(disk, &mut host, job) {
             Ok(body) => {
                 let end_offset = host.end_offset();
                 host.pending.push_back(Pending { end_offset, reply_to, body });
-                let mut effects = Vec::new();
                 host.log.sync_now(&mut Env { disk, cache: &mut self.cache }, &mut effects);
-                self.controller = Some(host);
-                self.controller_effects(disk, effects);
-                self.release_replies();
             }
-            Err(error) => {
-                tracing::warn!(%error, "a request for the controller could not be read");
-                self.controller = Some(host);
-                self.answer(reply_to, Done::Body(Err(ErrorCode::INVALID_REQUEST)));
-            }
+            Err(code) => self.answer(reply_to, Done::Body(Err(code))),
         }
+        self.controller = Some(host);
+        self.controller_effects(disk, effects);
+        self.release_replies();
     }
 
     /// Decides, proposes, and gives the reply for when that is durable.
@@ -221,84 +225,64 @@ impl Shard {
         disk: &mut dyn Disk,
         host: &mut ControllerHost,
         job: &ControlJob,
-    ) -> Result<Vec<u8>, DecodeError> {
+    ) -> Result<Vec<u8>, ErrorCode> {
         let version = job.api_version;
         let config = self.effective.broker().clone();
-        let mut random = host.random.clone();
-        let mut ids = Prng::new(random.next_u64());
+        let mut random = Prng::new(host.random.next_u64());
+        let mut ids = Prng::new(host.random.next_u64());
         let mut new_topic_id = || random_uuid(&mut ids);
         let mut context = Context { config: &config, random: &mut random, new_topic_id: &mut new_topic_id };
         let env = &mut Env { disk, cache: &mut self.cache };
-        let body = match job.api_key {
+        match job.api_key {
             ApiKey::CreateTopics => {
-                let request: CreateTopicsRequest<'_> = decode(&job.body, version)?;
+                let request: CreateTopicsRequest<'_> = read(job)?;
                 let decided = host.controller.create_topics(&mut context, &request);
-                let decided =
-                    decided.map(|d| if request.validate_only { Decision::reply(d.reply) } else { d });
-                answer(host, env, decided, |outcome| match outcome {
-                    Ok(reply) => body(&CreateTopicsReply::to_wire(reply), version),
-                    Err(error) => body(&create_topics_refused(&request, error), version),
-                })
+                match host.carry_out(env, decided) {
+                    Ok(reply) => body(&CreateTopicsReply::to_wire(&reply), version),
+                    Err(error) => body(&create_topics_refused(&request, &error), version),
+                }
             }
             ApiKey::DeleteTopics => {
-                let request: DeleteTopicsRequest<'_> = decode(&job.body, version)?;
+                let request: DeleteTopicsRequest<'_> = read(job)?;
                 let decided = host.controller.delete_topics(&context, &request, version);
-                answer(host, env, decided, |outcome| match outcome {
-                    Ok(reply) => body(&DeleteTopicsReply::to_wire(reply, version), version),
-                    Err(error) => body(&delete_topics_refused(&request, error, version), version),
-                })
+                match host.carry_out(env, decided) {
+                    Ok(reply) => body(&DeleteTopicsReply::to_wire(&reply, version), version),
+                    Err(error) => body(&delete_topics_refused(&request, &error, version), version),
+                }
             }
             ApiKey::CreatePartitions => {
-                let request: CreatePartitionsRequest<'_> = decode(&job.body, version)?;
-                let decided = host.controller.create_partitions(&mut context, &request);
-                let decided = if request.validate_only { Decision::reply(decided.reply) } else { decided };
-                answer(host, env, Ok(decided), |outcome| {
-                    outcome.map_or_else(|_| Vec::new(), |r| body(&CreatePartitionsReply::to_wire(r), version))
-                })
+                let decided = host.controller.create_partitions(&mut context, &read(job)?);
+                let reply = host.carry_out(env, Ok(decided)).map_err(|e| ErrorCode(e.code))?;
+                body(&CreatePartitionsReply::to_wire(&reply), version)
             }
             ApiKey::IncrementalAlterConfigs => {
-                let request: IncrementalAlterConfigsRequest<'_> = decode(&job.body, version)?;
-                let decided = host.controller.incremental_alter_configs(&context, &request);
-                let decided = if request.validate_only { Decision::reply(decided.reply) } else { decided };
-                answer(host, env, Ok(decided), |outcome| {
-                    outcome
-                        .map_or_else(|_| Vec::new(), |r| body(&AlterConfigsReply::to_incremental(r), version))
-                })
+                let decided = host.controller.incremental_alter_configs(&context, &read(job)?);
+                let reply = host.carry_out(env, Ok(decided)).map_err(|e| ErrorCode(e.code))?;
+                body(&AlterConfigsReply::to_incremental(&reply), version)
             }
             ApiKey::AlterConfigs => {
-                let request: AlterConfigsRequest<'_> = decode(&job.body, version)?;
-                let decided = host.controller.alter_configs(&context, &request);
-                let decided = if request.validate_only { Decision::reply(decided.reply) } else { decided };
-                answer(host, env, Ok(decided), |outcome| {
-                    outcome.map_or_else(|_| Vec::new(), |r| body(&AlterConfigsReply::to_legacy(r), version))
-                })
+                let decided = host.controller.alter_configs(&context, &read(job)?);
+                let reply = host.carry_out(env, Ok(decided)).map_err(|e| ErrorCode(e.code))?;
+                body(&AlterConfigsReply::to_legacy(&reply), version)
             }
             ApiKey::AllocateProducerIds => {
-                let request: AllocateProducerIdsRequest = decode(&job.body, version)?;
+                let request: AllocateProducerIdsRequest = read(job)?;
                 let decided = host.controller.allocate_producer_ids(request.broker_id, request.broker_epoch);
-                answer(host, env, decided, |outcome| match outcome {
-                    Ok(block) => body(
-                        &AllocateProducerIdsResponse {
-                            producer_id_start: block.first,
-                            producer_id_len: block.len,
-                            ..Default::default()
-                        },
-                        version,
-                    ),
-                    Err(error) => body(
-                        &AllocateProducerIdsResponse { error_code: error.code, ..Default::default() },
-                        version,
-                    ),
-                })
+                let response = match host.carry_out(env, decided) {
+                    Ok(block) => AllocateProducerIdsResponse {
+                        producer_id_start: block.first,
+                        producer_id_len: block.len,
+                        ..Default::default()
+                    },
+                    Err(error) => {
+                        AllocateProducerIdsResponse { error_code: error.code, ..Default::default() }
+                    }
+                };
+                body(&response, version)
             }
-            ApiKey::DescribeQuorum => {
-                let request = decode(&job.body, version)?;
-                body(&host.raft.describe(&request, env.disk.wall_ms()), version)
-            }
-            _ => Vec::new(),
-        };
-        host.random = Prng::new(random.next_u64());
-        Ok(body)
+            ApiKey::DescribeQuorum => body(&host.raft.describe(&read(job)?, env.disk.wall_ms()), version),
+            _ => Err(ErrorCode::UNSUPPORTED_VERSION),
+        }
     }
 
     pub(super) fn controller_on_disk(&mut self, disk: &mut dyn Disk, tag: u32, outcome: DiskOutcome) {
@@ -389,7 +373,7 @@ impl Shard {
                 disk.background(job, super::partitions::token(SLOT, SNAPSHOT_TAG));
             }
             Err(error) => {
-                tracing::error!(%error, "the metadata snapshot could not be made: please report this")
+                tracing::error!(%error, "the metadata snapshot could not be made: please report this");
             }
         }
     }
@@ -468,26 +452,17 @@ impl Shard {
     }
 }
 
-/// Proposes what was decided; the reply says what came of it.
-fn answer<R>(
-    host: &mut ControllerHost,
-    env: &mut Env<'_>,
-    decided: Result<Decision<R>, ApiError>,
-    write: impl FnOnce(Result<&R, &ApiError>) -> Vec<u8>,
-) -> Vec<u8> {
-    match decided {
-        Ok(decision) => match host.propose(env, decision.records) {
-            Ok(()) => write(Ok(&decision.reply)),
-            Err(code) => write(Err(&ApiError::new(code.code(), "The metadata log takes no records."))),
-        },
-        Err(error) => write(Err(&error)),
-    }
+fn read<'a, M: Message<'a>>(job: &'a ControlJob) -> Result<M, ErrorCode> {
+    decode_request(&job.body, job.api_version).map_err(|error| {
+        tracing::warn!(%error, api = ?job.api_key, "a request for the controller could not be read");
+        ErrorCode::INVALID_REQUEST
+    })
 }
 
-fn body<'a, M: Message<'a>>(message: &M, version: i16) -> Vec<u8> {
-    encode(message, version).unwrap_or_else(|error| {
+fn body<'a, M: Message<'a>>(message: &M, version: i16) -> Result<Vec<u8>, ErrorCode> {
+    encode(message, version).map_err(|error| {
         tracing::error!(%error, "a response of the controller could not be written: please report this");
-        Vec::new()
+        ErrorCode::UNKNOWN_SERVER_ERROR
     })
 }
 

@@ -5,10 +5,11 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use crate::base::limits::RECORDS_UNCOMPRESSED_BYTES_MAX;
+use crate::base::prng::Prng;
 use crate::base::{Ticks, TopicId};
 use crate::config::BrokerConfig;
 use crate::coord::group::{
-    Effects, GroupConfig, GroupCoordinator, GroupReply, GroupRequest, reply::ListReply,
+    Effects, GroupConfig, GroupCoordinator, GroupError, GroupReply, GroupRequest, reply::ListReply,
 };
 use crate::coord::{Append, AppendId, Now, Ticket};
 use crate::io::Disk;
@@ -27,6 +28,9 @@ pub(super) struct Groups {
     by_partition: HashMap<i32, u32>,
     fresh: Vec<u32>,
     config: GroupConfig,
+    prng: Prng,
+    /// Appends that the log refused: the coordinators are told when they are done with what they do now.
+    refused: Vec<(u32, AppendId, ErrorCode)>,
     tickets: HashMap<Ticket, Waiting>,
     last_ticket: u64,
     lists: HashMap<u64, List>,
@@ -46,20 +50,6 @@ struct List {
     reply: ListReply,
 }
 
-/// The coordinator's settings from the broker's.
-pub fn group_config(config: &BrokerConfig) -> GroupConfig {
-    GroupConfig {
-        session_timeout_ms_min: config.classic_groups.min_session_timeout_ms,
-        session_timeout_ms_max: config.classic_groups.max_session_timeout_ms,
-        initial_rebalance_delay_ms: config.classic_groups.initial_rebalance_delay_ms,
-        size_max: config.classic_groups.max_size.max(1) as usize,
-        offset_metadata_units_max: config.offsets.metadata_max_bytes.max(0) as usize,
-        offsets_retention_ms: config.offsets.retention_ms,
-        offsets_retention_check_interval_ms: config.offsets.retention_check_interval_ms,
-        ..GroupConfig::default()
-    }
-}
-
 /// Takes in the records of a batch; what is damaged is counted by the coordinator.
 pub fn replay_batch(coordinator: &mut GroupCoordinator, batch: &BatchView<'_>, scratch: &mut Scratch) {
     if batch.header().attributes.is_control() {
@@ -74,12 +64,15 @@ pub fn replay_batch(coordinator: &mut GroupCoordinator, batch: &BatchView<'_>, s
 }
 
 impl Groups {
-    pub(super) fn new(config: &BrokerConfig) -> Groups {
+    /// No coordinators yet; their member ids will come from `prng`.
+    pub(super) fn new(config: &BrokerConfig, prng: Prng) -> Groups {
         Groups {
             coordinators: BTreeMap::new(),
             by_partition: HashMap::new(),
             fresh: Vec::new(),
-            config: group_config(config),
+            refused: Vec::new(),
+            config: GroupConfig::of(config),
+            prng,
             tickets: HashMap::new(),
             last_ticket: 0,
             lists: HashMap::new(),
@@ -87,8 +80,8 @@ impl Groups {
     }
 
     /// A coordinator whose partition's records are about to be replayed.
-    pub(super) fn new_coordinator(&self, partition: i32, seed: u64) -> GroupCoordinator {
-        GroupCoordinator::new(partition, self.config.clone(), seed)
+    pub(super) fn new_coordinator(&mut self, partition: i32) -> GroupCoordinator {
+        GroupCoordinator::new(partition, self.config.clone(), self.prng.next_u64())
     }
 
     /// Takes in a coordinator that has seen its partition's records.
@@ -111,6 +104,11 @@ impl Groups {
         self.coordinators.values().filter_map(GroupCoordinator::deadline).min().unwrap_or(Ticks::NEVER)
     }
 
+    /// Requests that wait for a coordinator.
+    pub(super) fn waiting(&self) -> usize {
+        self.tickets.len() + self.lists.len()
+    }
+
     fn ticket(&mut self, waiting: Waiting) -> Ticket {
         self.last_ticket += 1;
         let ticket = Ticket(self.last_ticket);
@@ -124,7 +122,8 @@ impl Shard {
     pub(super) fn group(&mut self, disk: &mut dyn Disk, reply_to: ReplyTo, job: GroupJob) {
         let Some(partition) = job.partition else { return self.list_groups(disk, reply_to, job) };
         let Some(slot) = self.groups.by_partition.get(&partition).copied() else {
-            return self.answer(reply_to, Done::Group(Err(ErrorCode::NOT_COORDINATOR)));
+            let refusal = GroupReply::refused(&job.request, job.api_version, GroupError::NotCoordinator);
+            return self.answer(reply_to, Done::Group(refusal));
         };
         let ticket = self.groups.ticket(Waiting::One(reply_to));
         self.with_coordinator(disk, slot, |coordinator, now, effects| {
@@ -136,10 +135,11 @@ impl Shard {
         let slots: Vec<u32> = self.groups.coordinators.keys().copied().collect();
         let reply = ListReply { error: None, groups: Vec::new() };
         if slots.is_empty() {
-            return self.answer(reply_to, Done::Group(Ok(GroupReply::List(reply))));
+            return self.answer(reply_to, Done::Group(GroupReply::List(reply)));
         }
         let GroupRequest::List(request) = job.request else {
-            return self.answer(reply_to, Done::Group(Err(ErrorCode::INVALID_REQUEST)));
+            let refusal = GroupReply::refused(&job.request, job.api_version, GroupError::UnknownServerError);
+            return self.answer(reply_to, Done::Group(refusal));
         };
         let number = self.number();
         self.groups.lists.insert(number, List { reply_to, outstanding: slots.len(), reply });
@@ -162,6 +162,10 @@ impl Shard {
         let mut effects = Effects::default();
         if let Some(coordinator) = self.groups.coordinators.get_mut(&slot) {
             call(coordinator, now, &mut effects);
+            // What has just been decided may be due at once (a rebalance without a delay).
+            if coordinator.deadline().is_some_and(|deadline| deadline <= now.ticks) {
+                coordinator.expire(now, &mut effects);
+            }
         }
         self.carry_out(disk, slot, effects);
     }
@@ -177,7 +181,7 @@ impl Shard {
 
     fn group_reply(&mut self, ticket: Ticket, reply: GroupReply) {
         match self.groups.tickets.remove(&ticket) {
-            Some(Waiting::One(reply_to)) => self.answer(reply_to, Done::Group(Ok(reply))),
+            Some(Waiting::One(reply_to)) => self.answer(reply_to, Done::Group(reply)),
             Some(Waiting::List(number)) => {
                 let Some(list) = self.groups.lists.get_mut(&number) else { return };
                 if let GroupReply::List(part) = reply {
@@ -188,7 +192,7 @@ impl Shard {
                 if list.outstanding == 0
                     && let Some(list) = self.groups.lists.remove(&number)
                 {
-                    self.answer(list.reply_to, Done::Group(Ok(GroupReply::List(list.reply))));
+                    self.answer(list.reply_to, Done::Group(GroupReply::List(list.reply)));
                 }
             }
             None => {}
@@ -197,11 +201,8 @@ impl Shard {
 
     fn append_group_records(&mut self, disk: &mut dyn Disk, slot: u32, append: &Append) {
         let now_ms = disk.wall_ms();
-        let Some(hosted) = self.partitions.get(slot) else { return };
-        let leader_epoch = {
-            let key = hosted.key;
-            self.leader_epoch(key)
-        };
+        let Some(key) = self.partitions.get(slot).map(|hosted| hosted.key) else { return };
+        let leader_epoch = self.leader_epoch(key);
         let mut batch = BatchBuilder::new(0);
         for record in &append.records {
             batch.append(now_ms, Some(&record.key), record.value.as_deref(), &[]);
@@ -218,12 +219,21 @@ impl Shard {
         match appended {
             Some(Ok(appended)) => {
                 if let Some(hosted) = self.partitions.get(slot) {
-                    hosted.wait(appended.last_offset + 1, bytes.len(), Waiter::Coordinator(append.id.0));
+                    hosted.wait(appended.last_offset + 1, bytes.len(), Waiter::Coordinator(append.id));
                 }
             }
-            Some(Err(error)) => self.group_appended(disk, slot, append.id.0, Some(append_error_code(&error))),
-            None => self.group_appended(disk, slot, append.id.0, Some(ErrorCode::NOT_LEADER_OR_FOLLOWER)),
+            Some(Err(error)) => self.groups.refused.push((slot, append.id, append_error_code(&error))),
+            None => self.groups.refused.push((slot, append.id, ErrorCode::NOT_LEADER_OR_FOLLOWER)),
         }
+    }
+
+    /// Tells coordinators of appends that the log refused; whether there were any.
+    pub(super) fn groups_refused(&mut self, disk: &mut dyn Disk) -> bool {
+        let refused = std::mem::take(&mut self.groups.refused);
+        for (slot, append, code) in &refused {
+            self.group_appended(disk, *slot, *append, Some(*code));
+        }
+        !refused.is_empty()
     }
 
     /// A coordinator's records are durable, or were refused.
@@ -231,19 +241,30 @@ impl Shard {
         &mut self,
         disk: &mut dyn Disk,
         slot: u32,
-        append: u64,
+        append: AppendId,
         error: Option<ErrorCode>,
     ) {
         let outcome = error.map_or(Ok(()), |code| Err(code.code()));
         self.with_coordinator(disk, slot, |coordinator, now, effects| {
-            coordinator.appended(now, AppendId(append), outcome, effects);
+            coordinator.appended(now, append, outcome, effects);
         });
     }
 
-    /// Coordinators whose partitions have been opened begin to serve.
+    /// Coordinators whose partitions have been opened begin to serve. Offsets of topics that were deleted while nobody
+    /// looked are dropped.
     pub(super) fn groups_loaded(&mut self, disk: &mut dyn Disk) {
+        let image = self.image.clone();
+        let exists = |name: &str, id: TopicId| {
+            let topics = image.topics();
+            if id.is_zero() { topics.get(name).is_some() } else { topics.get_by_id(id).is_some() }
+        };
         for slot in std::mem::take(&mut self.groups.fresh) {
-            self.with_coordinator(disk, slot, |coordinator, now, effects| coordinator.loaded(now, effects));
+            self.with_coordinator(disk, slot, |coordinator, now, effects| {
+                coordinator.loaded(now, effects);
+                let mut gone: Vec<(Arc<str>, TopicId)> = coordinator.topics().into_iter().collect();
+                gone.retain(|(name, id)| !exists(name, *id));
+                coordinator.topics_deleted(now, &gone, effects);
+            });
         }
     }
 
@@ -269,7 +290,8 @@ impl Shard {
         let slots: Vec<u32> =
             self.groups.coordinators.iter().filter(|(_, c)| due(c)).map(|(slot, _)| *slot).collect();
         for slot in slots {
-            self.with_coordinator(disk, slot, |coordinator, now, effects| coordinator.expire(now, effects));
+            // Whatever is due is done with every call.
+            self.with_coordinator(disk, slot, |_, _, _| {});
         }
     }
 }

@@ -21,7 +21,7 @@ impl Shard {
         let image = self.image.clone();
         for topic in image.topics().iter() {
             for partition in topic.partitions.keys() {
-                let Some(spec) = self.spec(topic, *partition, now_ms) else { continue };
+                let Some(spec) = self.spec(topic, *partition, now_ms, false) else { continue };
                 let slot = spec.slot;
                 match partitions::open(files, spec) {
                     Ok(opened) => self.install(slot, opened),
@@ -32,7 +32,7 @@ impl Shard {
     }
 
     /// Reserves a place for a partition, if this core owns it and does not have it.
-    fn spec(&mut self, topic: &Arc<Topic>, partition: i32, now_ms: i64) -> Option<OpenSpec> {
+    fn spec(&mut self, topic: &Arc<Topic>, partition: i32, now_ms: i64, is_new: bool) -> Option<OpenSpec> {
         let key = PartitionKey { topic_id: topic.id, partition };
         let here = topic.partitions.get(&partition)?.replicas.contains(&self.effective.statics().node_id);
         if key.owner(self.shards) != self.id || !here || self.partitions.slot(key).is_some() {
@@ -41,8 +41,8 @@ impl Shard {
         let name = TopicPartition::new(&*topic.name, partition);
         let config = self.log_config(topic.id, &topic.name);
         let checkpoint = self.book.initial(&name);
-        let coordinator = (*topic.name == *OFFSETS_TOPIC)
-            .then(|| Box::new(self.groups.new_coordinator(partition, now_ms as u64)));
+        let coordinator =
+            (*topic.name == *OFFSETS_TOPIC).then(|| Box::new(self.groups.new_coordinator(partition)));
         let new_dir = key.owner(self.dirs.paths.len()).0 as usize;
         Some(OpenSpec {
             slot: self.partitions.insert(key, name.clone()),
@@ -50,6 +50,7 @@ impl Shard {
             name,
             dirs: self.dirs.paths.clone(),
             new_dir,
+            is_new,
             config,
             clean_shutdown: self.book.clean_shutdown(),
             recovery_point: checkpoint.recovery_point,
@@ -93,10 +94,11 @@ impl Shard {
             DiskOutcome::Job(Err(error)) => self.broken(slot, &error.to_string()),
             _ => self.broken(slot, "the background job gave nothing"),
         }
-        self.groups_loaded(disk);
         if self.partitions.get(slot).is_some_and(|h| h.doomed) {
+            self.remove_coordinator(disk, slot);
             self.delete_slot(disk, slot);
         }
+        self.groups_loaded(disk);
         self.retry_deferred = true;
     }
 
@@ -119,7 +121,7 @@ impl Shard {
         for (id, partitions) in created {
             let Some(topic) = image.topics().get_by_id(id) else { continue };
             for partition in partitions {
-                if let Some(spec) = self.spec(topic, partition, now_ms) {
+                if let Some(spec) = self.spec(topic, partition, now_ms, true) {
                     partitions::open_later(disk, spec);
                 }
             }
@@ -159,7 +161,7 @@ impl Shard {
     fn delete_slot(&mut self, disk: &mut dyn Disk, slot: u32) {
         let Some(hosted) = self.partitions.get(slot) else { return };
         self.book.forget(&hosted.name);
-        let unique = hosted.key.topic_id.to_string();
+        let unique = format!("{:032x}", u128::from_be_bytes(hosted.key.topic_id.0));
         match hosted.state {
             State::Open(_) => {
                 self.with_log(disk, slot, |log, env, _| log.delete(env, &unique));

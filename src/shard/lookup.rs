@@ -38,10 +38,12 @@ impl Shard {
         let number = self.number();
         let mut state = LookupState { reply_to, results: Vec::with_capacity(parts.len()), outstanding: 0 };
         for (place, part) in parts.iter().enumerate() {
-            let result = match self.offset(disk, part) {
+            let ticket = self.number();
+            let result = match self.offset(disk, part, ticket) {
                 Ok(Some(found)) => found.map_err(|e| log_error_code(&e)),
                 Ok(None) => {
-                    self.tickets.insert(self.last_number, (number, place));
+                    let slot = self.partitions.slot(part.key).unwrap_or_default();
+                    self.tickets.insert(ticket, (slot, number, place));
                     state.outstanding += 1;
                     Ok(None)
                 }
@@ -56,15 +58,15 @@ impl Shard {
         }
     }
 
-    /// Answers one question, or starts its lookup (None). The ticket is the shard's last number.
+    /// Answers one question, or starts its lookup (None).
     #[allow(clippy::type_complexity)]
     fn offset(
         &mut self,
         disk: &mut dyn Disk,
         part: &OffsetsPart,
+        ticket: u64,
     ) -> Result<Option<Result<Option<OffsetAndTimestamp>, LogError>>, ErrorCode> {
         self.check_epoch(part.key, part.current_leader_epoch)?;
-        let ticket = self.number();
         let (slot, _) = self.open_partition(part.key)?;
         let upper = self.visible_end(slot, part.committed);
         let found = self.with_log(disk, slot, |log, env, _| {
@@ -88,7 +90,7 @@ impl Shard {
     }
 
     pub(super) fn lookup_done(&mut self, ticket: u64, result: Result<Option<OffsetAndTimestamp>, LogError>) {
-        let Some((number, place)) = self.tickets.remove(&ticket) else { return };
+        let Some((_, number, place)) = self.tickets.remove(&ticket) else { return };
         let Some(mut state) = self.lookup_jobs.remove(&number) else { return };
         state.results[place] = result.map_err(|e| log_error_code(&e));
         state.outstanding -= 1;

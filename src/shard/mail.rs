@@ -287,6 +287,6 @@ pub enum Done {
     Sizes(Vec<PartitionSize>),
     /// A whole response body, or the error to answer with.
     Body(Result<Vec<u8>, ErrorCode>),
-    /// Of [`Job::Group`]: the coordinator's reply, or why there is no coordinator here.
-    Group(Result<GroupReply, ErrorCode>),
+    /// Of [`Job::Group`]: the coordinator's reply, or a refusal in its form.
+    Group(GroupReply),
 }

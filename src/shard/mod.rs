@@ -11,15 +11,17 @@ mod lookup;
 pub mod mail;
 pub mod partitions;
 mod read;
+pub mod strays;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use crate::base::prng::Prng;
 use crate::base::{Offset, ShardId, Ticks};
 use crate::config::BrokerConfig;
 use crate::io::{Disk, DiskOutcome, Token};
-use crate::log::{Cache, Env, LogEffect, Partition};
+use crate::log::{Cache, Env, LogEffect, LogError, Partition};
 use crate::meta::image::{Delta, Image};
 use crate::wire::errors::ErrorCode;
 
@@ -54,8 +56,8 @@ pub struct Shard {
     read_jobs: HashMap<u64, read::ReadState>,
     lookup_jobs: HashMap<u64, lookup::LookupState>,
     watches: HashMap<ReplyTo, read::Watch>,
-    /// Disk reads and lookups in flight: which job's which part.
-    tickets: HashMap<u64, (u64, usize)>,
+    /// Disk reads and lookups in flight: of which partition's place, for which job's which part.
+    tickets: BTreeMap<u64, (u32, u64, usize)>,
     last_number: u64,
     groups: Groups,
     controller: Option<Box<ControllerHost>>,
@@ -64,6 +66,7 @@ pub struct Shard {
     deferred: Vec<(ReplyTo, Offset, Job)>,
     retry_deferred: bool,
     next_maintenance: Ticks,
+    unfinished: Vec<PathBuf>,
     outbox: Vec<(ShardId, Mail)>,
     effects: Vec<(u32, LogEffect)>,
 }
@@ -84,6 +87,10 @@ pub struct ShardParts {
     pub cache_bytes: usize,
     /// The checkpoints of all cores.
     pub book: Arc<CheckpointBook>,
+    /// From a random source: what the ids of group members are made from.
+    pub seed: u64,
+    /// Directories of deletions that the last run did not finish.
+    pub unfinished: Vec<PathBuf>,
 }
 
 impl Shard {
@@ -92,7 +99,7 @@ impl Shard {
         Shard {
             id: parts.id,
             shards: parts.shards,
-            groups: Groups::new(&parts.config),
+            groups: Groups::new(&parts.config, Prng::new(parts.seed)),
             effective: Effective::new(parts.config, &parts.image),
             image: parts.image,
             dirs: parts.dirs,
@@ -102,13 +109,14 @@ impl Shard {
             read_jobs: HashMap::new(),
             lookup_jobs: HashMap::new(),
             watches: HashMap::new(),
-            tickets: HashMap::new(),
+            tickets: BTreeMap::new(),
             last_number: 0,
             controller: None,
             book: parts.book,
             deferred: Vec::new(),
             retry_deferred: false,
             next_maintenance: Ticks(0),
+            unfinished: parts.unfinished,
             outbox: Vec::new(),
             effects: Vec::new(),
         }
@@ -121,6 +129,9 @@ impl Shard {
 
     /// Coordinators whose partitions were opened at start begin to serve.
     pub fn begin(&mut self, disk: &mut dyn Disk) {
+        for dir in std::mem::take(&mut self.unfinished) {
+            partitions::remove_later(disk, dir);
+        }
         self.groups_loaded(disk);
         self.settle(disk);
     }
@@ -153,6 +164,20 @@ impl Shard {
             && self.controller.as_ref().is_none_or(|c| c.is_idle())
     }
 
+    /// What is in flight and who waits, by name: all zero when nothing is to be done.
+    pub fn load(&self) -> Vec<(&'static str, usize)> {
+        vec![
+            ("append jobs", self.append_jobs.len()),
+            ("read jobs", self.read_jobs.len()),
+            ("lookup jobs", self.lookup_jobs.len()),
+            ("disk reads", self.tickets.len()),
+            ("watches", self.watches.len()),
+            ("deferred jobs", self.deferred.len()),
+            ("group requests", self.groups.waiting()),
+            ("appends that are not durable", self.partitions.pending()),
+        ]
+    }
+
     /// Does a job, or puts it off until what it needs is there.
     pub fn run(&mut self, disk: &mut dyn Disk, reply_to: ReplyTo, image: Offset, job: Job) {
         self.do_or_defer(disk, reply_to, image, job);
@@ -165,7 +190,7 @@ impl Shard {
             return;
         }
         match job {
-            Job::Append { parts, durable } => self.append(disk, reply_to, parts, durable),
+            Job::Append { parts, durable } => self.append(disk, reply_to, &parts, durable),
             Job::Read(read) => self.read(disk, reply_to, read),
             Job::Offsets(parts) => self.offsets(disk, reply_to, &parts),
             Job::Epochs(parts) => self.epochs(reply_to, &parts),
@@ -173,7 +198,7 @@ impl Shard {
             Job::Producers(keys) => self.producers(reply_to, &keys),
             Job::Sizes(keys) => self.sizes(reply_to, keys.as_deref()),
             Job::Group(group) => self.group(disk, reply_to, group),
-            Job::Control(control) => self.control(disk, reply_to, control),
+            Job::Control(control) => self.control(disk, reply_to, &control),
         }
     }
 
@@ -215,15 +240,15 @@ impl Shard {
         self.settle(disk);
     }
 
-    /// A home has lost interest in a watch.
+    /// A home has lost interest in a read: in its watch, or in all of it if it has not begun.
     pub fn forget(&mut self, reply_to: ReplyTo) {
+        self.deferred.retain(|(of, _, _)| *of != reply_to);
         self.drop_watch(reply_to);
     }
 
     /// When [`Shard::expire`] wants to be called.
     pub fn deadline(&self) -> Ticks {
-        let controller = self.controller.as_ref().map_or(Ticks::NEVER, |c| c.deadline());
-        self.next_maintenance.min(self.groups.deadline()).min(controller)
+        self.next_maintenance.min(self.groups.deadline())
     }
 
     /// Everything that hangs on time.
@@ -268,12 +293,13 @@ impl Shard {
             for (slot, effect) in std::mem::take(&mut self.effects) {
                 self.on_effect(disk, slot, effect);
             }
+            let refused = self.groups_refused(disk);
             if std::mem::take(&mut self.retry_deferred) {
                 for (reply_to, image, job) in std::mem::take(&mut self.deferred) {
                     self.do_or_defer(disk, reply_to, image, job);
                 }
             }
-            if self.effects.is_empty() && !self.retry_deferred {
+            if self.effects.is_empty() && !refused && !self.retry_deferred {
                 return;
             }
         }
@@ -293,8 +319,22 @@ impl Shard {
                 }
                 self.cache_forget(slot);
                 self.partitions.remove(slot);
+                self.close_tickets(slot);
             }
             LogEffect::Warning(text) => tracing::warn!("{text}"),
+        }
+    }
+
+    /// Ends what still reads in a partition that is gone.
+    fn close_tickets(&mut self, slot: u32) {
+        let open: Vec<(u64, u64)> =
+            self.tickets.iter().filter(|(_, t)| t.0 == slot).map(|(ticket, t)| (*ticket, t.1)).collect();
+        for (ticket, job) in open {
+            if self.read_jobs.contains_key(&job) {
+                self.read_done(ticket, Err(LogError::Closed));
+            } else {
+                self.lookup_done(ticket, Err(LogError::Closed));
+            }
         }
     }
 

@@ -5,17 +5,19 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::base::{Offset, TopicPartition, WallMs};
+use crate::base::{Offset, TopicId, TopicPartition, WallMs};
+use crate::coord::AppendId;
 use crate::coord::group::GroupCoordinator;
 use crate::io::{Disk, FileJob, Files, Token};
-use crate::log::{CreateOptions, LogConfig, OpenOptions, Partition, RecoveryReport};
-
+use crate::log::{CreateOptions, LogConfig, OpenOptions, Partition, RecoveryReport, retire};
 use crate::wire::record::Scratch;
 
 use super::mail::{PartitionKey, ReplyTo};
 
 /// Tokens with this tag belong to the shard, not to a partition: the opening of a partition has ended.
 pub const OPENED_TAG: u32 = u32::MAX;
+/// A place that no partition has.
+const NOBODY: u32 = u32::MAX;
 
 /// Who waits for an append to be durable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,7 +27,7 @@ pub enum Waiter {
     /// A part of an append job.
     Job(u64, usize),
     /// The coordinator of this partition: the append's number.
-    Coordinator(u64),
+    Coordinator(AppendId),
     /// The controller.
     Controller,
 }
@@ -165,6 +167,11 @@ impl Partitions {
         self.slots.values().any(|h| matches!(h.state, State::Opening))
     }
 
+    /// Appends that are not durable.
+    pub fn pending(&self) -> usize {
+        self.slots.values().map(|h| h.pending.len()).sum()
+    }
+
     /// Whether no log has work in flight.
     pub fn all_idle(&self) -> bool {
         self.slots.values().all(|h| match &h.state {
@@ -187,6 +194,9 @@ pub struct OpenSpec {
     pub dirs: Arc<Vec<PathBuf>>,
     /// Index into `dirs` for a new partition.
     pub new_dir: usize,
+    /// Whether the topic or partition has just been made: what stands in its place belongs to an earlier topic of the
+    /// same name.
+    pub is_new: bool,
     /// Settings.
     pub config: LogConfig,
     /// Whether the last stop was clean.
@@ -216,6 +226,11 @@ pub struct Opened {
 /// Opens a partition's log or makes a new one. Blocks.
 pub fn open(files: &dyn Files, mut spec: OpenSpec) -> io::Result<Opened> {
     let dir_name = spec.name.to_string();
+    if spec.is_new {
+        for dir in spec.dirs.iter() {
+            make_way(files, &dir.join(&dir_name), spec.key.topic_id)?;
+        }
+    }
     let found = spec.dirs.iter().position(|d| files.exists(&d.join(&dir_name)));
     let dir = found.unwrap_or(spec.new_dir);
     let path = spec.dirs[dir].join(&dir_name);
@@ -236,8 +251,8 @@ pub fn open(files: &dyn Files, mut spec: OpenSpec) -> io::Result<Opened> {
             }
             return Ok(Opened { log: Box::new(log), dir, report, coordinator: spec.coordinator });
         }
-        // The topic was deleted and made anew while its old data stayed: put that aside (KIP-516).
-        set_aside(files, &path, &log.topic_id().to_string())?;
+        let (found, wanted) = (log.topic_id(), spec.key.topic_id);
+        return Err(other(format!("{} belongs to topic {found}, not {wanted}", path.display())));
     }
     let options = CreateOptions {
         slot: spec.slot,
@@ -250,11 +265,14 @@ pub fn open(files: &dyn Files, mut spec: OpenSpec) -> io::Result<Opened> {
     Ok(Opened { log: Box::new(log), dir, report: RecoveryReport::default(), coordinator: spec.coordinator })
 }
 
-/// Renames a partition's directory so that it is never taken for a live one.
-pub fn set_aside(files: &dyn Files, path: &Path, unique: &str) -> io::Result<()> {
-    let mut to = path.as_os_str().to_owned();
-    to.push(format!(".{unique}-stray"));
-    files.rename(path, Path::new(&to))
+/// Removes the directory of an earlier topic of the same name, which its own core may not have come to yet (KIP-516).
+fn make_way(files: &dyn Files, path: &Path, topic_id: TopicId) -> io::Result<()> {
+    let old = retire::topic_id_of(files, path).unwrap_or_default();
+    let suffix = retire::suffix(old, "delete");
+    match retire::retire(files, path, &suffix, |id| id.unwrap_or_default() == old && old != topic_id)? {
+        Some(gone) => files.remove_dir_all(&gone),
+        None => Ok(()),
+    }
 }
 
 fn replay(files: &dyn Files, log: &Partition, coordinator: &mut GroupCoordinator) -> io::Result<()> {
@@ -276,6 +294,17 @@ pub fn open_later(disk: &mut dyn Disk, spec: OpenSpec) {
         Ok(Box::new(open(files, spec)?))
     };
     disk.background(FileJob::Run(Box::new(job)), token);
+}
+
+/// Has a directory removed in the background. Nobody waits for it: at the next start it is tried again.
+pub fn remove_later(disk: &mut dyn Disk, dir: PathBuf) {
+    let job = move |files: &dyn Files| -> io::Result<Box<dyn std::any::Any + Send>> {
+        if let Err(error) = files.remove_dir_all(&dir) {
+            tracing::warn!(%error, path = %dir.display(), "a deleted partition's directory could not be removed");
+        }
+        Ok(Box::new(()))
+    };
+    disk.background(FileJob::Run(Box::new(job)), token(NOBODY, 0));
 }
 
 /// The token of a partition's operation.

@@ -18,6 +18,14 @@ pub(super) struct ReadState {
     watching: bool,
 }
 
+/// What one part of a read may give.
+#[derive(Clone, Copy)]
+struct Limits {
+    bytes: usize,
+    min_one_message: bool,
+    committed: bool,
+}
+
 /// A long poll's interest in some partitions.
 pub(super) struct Watch {
     bytes_left: i64,
@@ -40,7 +48,9 @@ impl Shard {
         let mut news = false;
         for place in 0..state.parts.len() {
             let part = state.parts[place].clone();
-            let result = match self.begin_read(disk, &part, state.committed, left, bytes == 0) {
+            let ticket = self.number();
+            let limits = Limits { bytes: left, min_one_message: bytes == 0, committed: state.committed };
+            let result = match self.begin_read(disk, &part, limits, ticket) {
                 Err(code) => ReadDone::error(code),
                 Ok((mut done, Some(Ok(data)))) => {
                     self.fill(&part, state.committed, &mut done, data);
@@ -51,7 +61,8 @@ impl Shard {
                     done
                 }
                 Ok((done, None)) => {
-                    self.tickets.insert(self.last_number, (number, place));
+                    let slot = self.partitions.slot(part.key).unwrap_or_default();
+                    self.tickets.insert(ticket, (slot, number, place));
                     state.outstanding += 1;
                     done
                 }
@@ -75,18 +86,16 @@ impl Shard {
         }
     }
 
-    /// Checks a part and starts its read. The ticket is the shard's last number.
+    /// Checks a part and starts its read: what it found, if it is there already.
     #[allow(clippy::type_complexity)]
     fn begin_read(
         &mut self,
         disk: &mut dyn Disk,
         part: &ReadPart,
-        committed: bool,
-        left: usize,
-        min_one: bool,
+        limits: Limits,
+        ticket: u64,
     ) -> Result<(ReadDone, Option<Result<ReadData, LogError>>), ErrorCode> {
         self.check_epoch(part.key, part.current_leader_epoch)?;
-        let ticket = self.number();
         let (slot, hosted) = self.open_partition(part.key)?;
         let high_watermark = hosted.high_watermark;
         let read = self.with_log(disk, slot, |log, env, _| {
@@ -106,18 +115,18 @@ impl Shard {
                     return (done, Some(Ok(ReadData::default())));
                 }
             }
-            let upper = if committed { stable } else { high_watermark };
-            if part.offset < log.log_start_offset() || part.offset > high_watermark {
+            let upper = if limits.committed { stable } else { high_watermark };
+            if part.offset < log.log_start_offset() || part.offset > log.log_end_offset() {
                 done.error = ErrorCode::OFFSET_OUT_OF_RANGE;
                 return (done, Some(Ok(ReadData::default())));
             }
-            if part.offset >= upper || (left == 0 && !min_one) {
+            if part.offset >= upper || (limits.bytes == 0 && !limits.min_one_message) {
                 return (done, Some(Ok(ReadData::default())));
             }
             let request = ReadRequest {
                 offset: part.offset,
-                max_bytes: part.max_bytes.min(left),
-                min_one_message: min_one,
+                max_bytes: part.max_bytes.min(limits.bytes),
+                min_one_message: limits.min_one_message,
                 upper,
             };
             let data = log.read(env, request, ticket);
@@ -143,7 +152,7 @@ impl Shard {
     }
 
     pub(super) fn read_done(&mut self, ticket: u64, result: Result<ReadData, LogError>) {
-        let Some((number, place)) = self.tickets.remove(&ticket) else { return };
+        let Some((_, number, place)) = self.tickets.remove(&ticket) else { return };
         let Some(mut state) = self.read_jobs.remove(&number) else { return };
         match result {
             Ok(data) => {
@@ -189,8 +198,7 @@ impl Shard {
         if hosted.watches.is_empty() || bytes == 0 {
             return;
         }
-        let enough: Vec<ReplyTo> = hosted.watches.clone();
-        for reply_to in enough {
+        for reply_to in hosted.watches.clone() {
             let Some(watch) = self.watches.get_mut(&reply_to) else { continue };
             watch.bytes_left -= bytes as i64;
             if watch.bytes_left <= 0 {

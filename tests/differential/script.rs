@@ -190,6 +190,9 @@ impl Session {
             (difference.is_none() || !step.settles).then_some(())
         };
         let _ = poll::within(SETTLES, || attempt(self));
+        if answers[1]["closed"] == json!(true) {
+            println!("closed by Apache Kafka: {} (API {} version {version})", step.name, step.api);
+        }
         if begin.elapsed() > SLOW {
             println!("slow: {} (API {} version {version}): {:?}", step.name, step.api, begin.elapsed());
         }

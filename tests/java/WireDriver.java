@@ -20,7 +20,6 @@ import java.util.HashMap;
 import java.util.HexFormat;
 import java.util.Iterator;
 import java.util.Map;
-import org.apache.kafka.common.errors.UnsupportedVersionException;
 import org.apache.kafka.common.message.ApiMessageType;
 import org.apache.kafka.common.message.FetchResponseData;
 import org.apache.kafka.common.message.RequestHeaderData;
@@ -28,6 +27,9 @@ import org.apache.kafka.common.protocol.ApiMessage;
 import org.apache.kafka.common.protocol.ByteBufferAccessor;
 import org.apache.kafka.common.protocol.Message;
 import org.apache.kafka.common.protocol.ObjectSerializationCache;
+import org.apache.kafka.common.protocol.types.BoundField;
+import org.apache.kafka.common.protocol.types.Schema;
+import org.apache.kafka.common.protocol.types.TaggedFields;
 import org.apache.kafka.common.record.internal.MemoryRecords;
 
 /**
@@ -195,29 +197,47 @@ public final class WireDriver {
         for (Iterator<Map.Entry<String, JsonNode>> fields = given.fields(); fields.hasNext();) {
             Map.Entry<String, JsonNode> entry = fields.next();
             Field field = type.getDeclaredField(entry.getKey());
+            if (!has(type, version, entry.getKey())) {
+                continue;
+            }
             JsonNode value = entry.getValue();
             Class<?> element = element(field);
-            try {
-                if (value.isObject() && value.has("hex")) {
-                    value = new BinaryNode(HexFormat.of().parseHex(value.get("hex").asText()));
-                } else if (value.isObject() && element != null) {
-                    value = complete(value, element, version);
-                } else if (value.isArray() && element != null) {
-                    ArrayNode all = JSON.createArrayNode();
-                    for (JsonNode one : value) {
-                        all.add(complete(one, element, version));
-                    }
-                    value = all;
+            if (value.isObject() && value.has("hex")) {
+                value = new BinaryNode(HexFormat.of().parseHex(value.get("hex").asText()));
+            } else if (value.isObject() && element != null) {
+                value = complete(value, element, version);
+            } else if (value.isArray() && element != null) {
+                ArrayNode all = JSON.createArrayNode();
+                for (JsonNode one : value) {
+                    all.add(complete(one, element, version));
                 }
-            } catch (InvocationTargetException e) {
-                if (e.getCause() instanceof UnsupportedVersionException) {
-                    continue; // the whole structure is not in this version
-                }
-                throw e;
+                value = all;
             }
             node.set(entry.getKey(), value);
         }
         return node;
+    }
+
+    /** Whether the version has the field, among its plain or its tagged ones. */
+    private static boolean has(Class<?> type, short version, String name) throws Exception {
+        Schema schema = ((Schema[]) type.getField("SCHEMAS").get(null))[version];
+        for (BoundField field : schema.fields()) {
+            if (same(field.def.name, name)) {
+                return true;
+            }
+            if (field.def.type instanceof TaggedFields) {
+                for (var tagged : ((TaggedFields) field.def.type).fields().values()) {
+                    if (same(tagged.name, name)) {
+                        return true;
+                    }
+                }
+            }
+        }
+        return false;
+    }
+
+    private static boolean same(String inSchema, String inJson) {
+        return inSchema.replace("_", "").equalsIgnoreCase(inJson);
     }
 
     /** The message class inside a field: its own, a list's, or a collection's; null for primitive types. */

@@ -330,19 +330,15 @@ impl GroupCoordinator {
             Phase::Active => {}
         }
         // Offsets of the group with the empty id are served: old clients have them.
-        let group_id = match request {
-            GroupRequest::Join(request) => &request.group_id,
-            GroupRequest::Sync(request) => &request.group_id,
-            GroupRequest::Heartbeat(request) => &request.group_id,
-            GroupRequest::Leave(request) => &request.group_id,
-            GroupRequest::DeleteOffsets(request) => &request.group_id,
-            GroupRequest::CommitOffsets(_)
-            | GroupRequest::FetchOffsets(_)
-            | GroupRequest::Describe { .. }
-            | GroupRequest::Delete { .. }
-            | GroupRequest::List(_) => return Ok(()),
-        };
-        if group_id.is_empty() {
+        let needs_name = matches!(
+            request,
+            GroupRequest::Join(_)
+                | GroupRequest::Sync(_)
+                | GroupRequest::Heartbeat(_)
+                | GroupRequest::Leave(_)
+                | GroupRequest::DeleteOffsets(_)
+        );
+        if needs_name && request.group_id() == Some("") {
             return Err(GroupError::InvalidGroupId);
         }
         let timeouts = self.config.session_timeout_ms_min..=self.config.session_timeout_ms_max;

@@ -6,6 +6,12 @@ pub enum GroupError {
     /// A bug on our side, or a refusal that Kafka reports the same way.
     #[error("the group coordinator could not handle the request")]
     UnknownServerError,
+    /// There is no such topic or partition: found before the coordinator was asked.
+    #[error("there is no such topic or partition")]
+    UnknownTopicOrPartition,
+    /// No topic has this id: found before the coordinator was asked.
+    #[error("no topic has this id")]
+    UnknownTopicId,
     /// The text beside a committed offset is longer than `offset.metadata.max.bytes`.
     #[error("the metadata of the committed offset is longer than offset.metadata.max.bytes")]
     OffsetMetadataTooLarge,
@@ -64,6 +70,7 @@ impl GroupError {
     pub const fn code(self) -> i16 {
         match self {
             GroupError::UnknownServerError => -1,
+            GroupError::UnknownTopicOrPartition => 3,
             GroupError::OffsetMetadataTooLarge => 12,
             GroupError::CoordinatorLoadInProgress => 14,
             GroupError::CoordinatorNotAvailable => 15,
@@ -80,6 +87,7 @@ impl GroupError {
             GroupError::GroupMaxSizeReached => 81,
             GroupError::FencedInstanceId => 82,
             GroupError::GroupSubscribedToTopic => 86,
+            GroupError::UnknownTopicId => 100,
             GroupError::Append(code) => code,
         }
     }

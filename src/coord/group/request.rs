@@ -44,6 +44,23 @@ pub enum GroupRequest {
     List(ListRequest),
 }
 
+impl GroupRequest {
+    /// The group that it concerns; None for all of them (ListGroups).
+    pub fn group_id(&self) -> Option<&str> {
+        match self {
+            GroupRequest::Join(request) => Some(&request.group_id),
+            GroupRequest::Sync(request) => Some(&request.group_id),
+            GroupRequest::Heartbeat(request) => Some(&request.group_id),
+            GroupRequest::Leave(request) => Some(&request.group_id),
+            GroupRequest::CommitOffsets(request) => Some(&request.group_id),
+            GroupRequest::FetchOffsets(request) => Some(&request.group_id),
+            GroupRequest::DeleteOffsets(request) => Some(&request.group_id),
+            GroupRequest::Describe { group_id } | GroupRequest::Delete { group_id } => Some(group_id),
+            GroupRequest::List(_) => None,
+        }
+    }
+}
+
 /// JoinGroup.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct JoinRequest {

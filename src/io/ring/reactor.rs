@@ -12,7 +12,7 @@ use slab::Slab;
 
 use super::super::clock;
 use super::super::file::File;
-use super::super::world::{DiskOutcome, ListenerId, SocketEvent, Token};
+use super::super::world::{ConnId, DiskOutcome, ListenerId, SocketEvent, Token};
 use super::disk::{Reading, Writing};
 use super::error::RingError;
 use super::provided::Provided;
@@ -34,6 +34,8 @@ pub(super) enum Op {
     Accept(ListenerId),
     /// Receiving small frames, many times, into provided buffers.
     Recv(usize),
+    /// Ending a connection's receive early.
+    EndRecv(usize, ConnId),
     /// Receiving into the frame's own buffer.
     RecvInto(usize, Vec<u8>),
     /// Sending.
@@ -242,6 +244,7 @@ impl Reactor {
             }
             Some(Op::Accept(listener)) => self.accept_ended(listener, result),
             Some(Op::Recv(conn)) => self.recv_ended(conn, result, flags),
+            Some(Op::EndRecv(conn, id)) => self.end_recv_ended(conn, id, result),
             Some(Op::RecvInto(conn, buffer)) => self.recv_into_ended(conn, buffer, result),
             Some(Op::Send(conn, sending)) => self.send_ended(conn, sending, result),
             Some(Op::Read(reading)) => self.read_ended(reading, result),

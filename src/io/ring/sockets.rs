@@ -246,13 +246,23 @@ impl Reactor {
     }
 
     pub(super) fn pause(&mut self, id: ConnId) {
-        let Some((_, conn)) = self.conn(id) else { return };
+        let Some((index, conn)) = self.conn(id) else { return };
         conn.reading = false;
         let Some(key) = conn.recv else { return };
-        if !conn.cancelling && matches!(self.ops[key], Op::Recv(_)) {
-            self.cancel(key);
-            if let Some((_, conn)) = self.conn(id) {
-                conn.cancelling = true;
+        if conn.cancelling || !matches!(self.ops[key], Op::Recv(_)) {
+            return;
+        }
+        self.conns[index].cancelling = true;
+        self.start(Op::EndRecv(index, id), |_| opcode::AsyncCancel::new(key as u64).build());
+    }
+
+    /// The kernel does not find a receive that is just running: then it is asked again.
+    pub(super) fn end_recv_ended(&mut self, index: usize, id: ConnId, result: i32) {
+        let Some((at, conn)) = self.conn(id) else { return };
+        if at == index && result < 0 && conn.cancelling {
+            conn.cancelling = false;
+            if !conn.reading && !self.is_closing() {
+                self.pause(id);
             }
         }
     }

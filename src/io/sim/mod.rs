@@ -10,6 +10,7 @@
 mod disk;
 #[cfg(test)]
 mod disk_tests;
+mod net;
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
@@ -21,6 +22,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 pub use disk::{DiskConfig, DiskFault, DiskOp, SECTOR_BYTES, SimDisk};
+pub use net::{NetworkConfig, SimClient};
 
 use super::file::{File, Files};
 use super::jobs;
@@ -48,12 +50,23 @@ pub struct SimConfig {
     pub disk: DiskConfig,
     /// The slowest mail between cores.
     pub mail_ns_max: u64,
+    /// How the network behaves.
+    pub network: NetworkConfig,
+    /// Whoever drives the cores moves the clock with [`Sim::step`] even if there is one core only.
+    pub stepped: bool,
 }
 
 impl SimConfig {
     /// Gentle defaults: small random latencies and no faults.
     pub fn new(seed: u64, shards: usize) -> SimConfig {
-        SimConfig { seed, shards, disk: DiskConfig::default(), mail_ns_max: 40_000 }
+        SimConfig {
+            seed,
+            shards,
+            disk: DiskConfig::default(),
+            mail_ns_max: 40_000,
+            network: NetworkConfig::default(),
+            stepped: false,
+        }
     }
 }
 
@@ -85,6 +98,7 @@ enum Pending<M> {
     Sync { shard: ShardId, file: File, upto: u64, token: Token },
     Job { shard: ShardId, job: FileJob, token: Token },
     Mail { from: ShardId, to: ShardId, mail: M },
+    Net(net::Arrival),
     Stop,
 }
 
@@ -99,6 +113,8 @@ struct Inner<M> {
     queue: BTreeMap<(u64, u64), Pending<M>>,
     cores: Vec<Core<M>>,
     mail_at: BTreeMap<(ShardId, ShardId), u64>,
+    net: net::Network,
+    stepped: bool,
 }
 
 struct Core<M> {
@@ -148,7 +164,7 @@ impl<M> Inner<M> {
                 [kind, token.0, size]
             }
             Event::Mail(from, _) => [5, u64::from(from.0), 0],
-            Event::Socket(_) => [6, 0, 0],
+            Event::Socket(event) => net::trace_words(event),
             Event::Stop => [7, 0, 0],
         };
         let now = self.now;
@@ -175,6 +191,8 @@ impl<M> Sim<M> {
             queue: BTreeMap::new(),
             cores: (0..config.shards).map(|_| Core::new()).collect(),
             mail_at: BTreeMap::new(),
+            net: net::Network::new(config.network),
+            stepped: config.stepped,
         };
         Sim { inner: Rc::new(RefCell::new(inner)), disk }
     }
@@ -260,6 +278,7 @@ impl<M> Sim<M> {
     fn happen(&self, what: Pending<M>) {
         let disk = &self.disk;
         let (to, event) = match what {
+            Pending::Net(arrival) => return self.inner.borrow_mut().arrive(arrival),
             Pending::Read { shard, file, offset, len, token } => {
                 let bytes = disk.read_at(&file, offset, len).map(Bytes::from);
                 (shard, Event::Disk(token, DiskOutcome::Read(bytes)))
@@ -288,6 +307,7 @@ impl<M> Sim<M> {
             let mut inner = self.inner.borrow_mut();
             inner.life += 1;
             inner.mail_at.clear();
+            inner.net.kill();
             let fresh = inner.cores.iter().map(|_| Core::new()).collect();
             (std::mem::take(&mut inner.queue), std::mem::replace(&mut inner.cores, fresh))
         };
@@ -298,6 +318,18 @@ impl<M> Sim<M> {
         }
         drop(cores);
         self.disk.kill();
+    }
+
+    /// The next process has so many cores. To be called between [`Sim::kill`] and the next process's first world.
+    pub fn set_shards(&self, shards: usize) {
+        assert!(shards > 0, "a machine has cores");
+        self.inner.borrow_mut().cores = (0..shards).map(|_| Core::new()).collect();
+    }
+
+    /// Whether a core has something to do now.
+    pub fn is_due(&self, shard: ShardId) -> bool {
+        let inner = self.inner.borrow();
+        inner.cores.get(usize::from(shard.0)).is_some_and(|c| !c.inbox.is_empty() || c.wake_at <= inner.now)
     }
 
     /// The power fails: as [`Sim::kill`], and the disk forgets some of what was not flushed.
@@ -316,7 +348,7 @@ impl<M> SimWorld<M> {
     /// Takes what is ready and reads the clock. False if this core has to wait and may move the clock.
     fn take(&mut self, until: Ticks, events: &mut Vec<Event<M>>) -> bool {
         let mut inner = self.sim.inner.borrow_mut();
-        let (alone, now, life) = (inner.cores.len() == 1, inner.now, inner.life);
+        let (alone, now, life) = (inner.cores.len() == 1 && !inner.stepped, inner.now, inner.life);
         if life != self.life {
             return true; // dead
         }
@@ -380,18 +412,30 @@ impl<M> Disk for SimWorld<M> {
 }
 
 impl<M> Sockets for SimWorld<M> {
-    fn listen(&mut self, _: SocketAddr) -> io::Result<(ListenerId, SocketAddr)> {
-        Err(io::ErrorKind::Unsupported.into())
+    fn listen(&mut self, address: SocketAddr) -> io::Result<(ListenerId, SocketAddr)> {
+        self.net_listen(address)
     }
-    fn unlisten(&mut self, _: ListenerId) {}
-    fn adopt(&mut self, _: Socket) -> io::Result<ConnId> {
-        Err(io::ErrorKind::Unsupported.into())
+    fn unlisten(&mut self, listener: ListenerId) {
+        self.net_unlisten(listener);
     }
-    fn pause(&mut self, _: ConnId) {}
-    fn resume(&mut self, _: ConnId) {}
-    fn recv_into(&mut self, _: ConnId, _: Vec<u8>) {}
-    fn send(&mut self, _: ConnId, _: Vec<Bytes>) {}
-    fn close(&mut self, _: ConnId) {}
+    fn adopt(&mut self, socket: Socket) -> io::Result<ConnId> {
+        self.net_adopt(socket)
+    }
+    fn pause(&mut self, conn: ConnId) {
+        self.net_read(conn, false);
+    }
+    fn resume(&mut self, conn: ConnId) {
+        self.net_read(conn, true);
+    }
+    fn recv_into(&mut self, conn: ConnId, buffer: Vec<u8>) {
+        self.net_recv_into(conn, buffer);
+    }
+    fn send(&mut self, conn: ConnId, parts: Vec<Bytes>) {
+        self.net_send(conn, parts);
+    }
+    fn close(&mut self, conn: ConnId) {
+        self.net_close(conn);
+    }
 }
 
 impl<M> World<M> for SimWorld<M> {

@@ -356,3 +356,27 @@ fn malformed_appends_change_nothing() {
     assert_eq!(m.partition.log_end_offset(), 0);
     assert!(m.partition.is_idle());
 }
+
+#[test]
+fn a_damaged_transaction_index_is_built_anew() {
+    let mut m = Machine::new(18, small());
+    for i in 0..60 {
+        let mut builder = BatchBuilder::new(0).producer(9, i, 0).transactional();
+        builder.append(1000, None, Some(&[1; 500]), &[]);
+        m.append(&builder.build()).unwrap();
+        let marker = BatchBuilder::end_transaction(0, 9, i + 1, i % 2 == 0, 3, 2000).build();
+        m.append_as(&marker, AppendInfo { origin: AppendOrigin::Coordinator, ..info() }).unwrap();
+    }
+    m.settle();
+    let aborted = m.partition.aborted_transactions(0, 120);
+    assert_eq!(aborted.len(), 30);
+    m.restart();
+    assert_eq!(m.partition.aborted_transactions(0, 120), aborted);
+    let disk = m.disk();
+    for name in m.files().iter().filter(|n| n.ends_with(".txnindex")) {
+        disk.flip(&dir().join(name), 1, 1).unwrap();
+    }
+    let report = m.restart();
+    assert!(report.rebuilt_indexes > 0 && !report.warnings.is_empty(), "{report:?}");
+    assert_eq!(m.partition.aborted_transactions(0, 120), aborted);
+}

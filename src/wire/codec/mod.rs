@@ -69,6 +69,12 @@ pub fn decode<'a, M: Message<'a>>(bytes: &'a [u8], version: i16) -> Result<M, De
     }
 }
 
+/// A request at the start of `bytes`. What lies behind it is ignored, as Kafka does: librdkafka leaves three bytes
+/// behind a Metadata request for all topics.
+pub fn decode_request<'a, M: Message<'a>>(bytes: &'a [u8], version: i16) -> Result<M, DecodeError> {
+    M::read(&mut Reader::new(bytes), version)
+}
+
 /// The bytes of a message.
 pub fn encode<'a, M: Message<'a>>(message: &M, version: i16) -> Result<Vec<u8>, EncodeError> {
     let mut w = Writer::new();

@@ -169,3 +169,13 @@ fn messages_by_hand() {
     assert_eq!(encode(&empty, 11).unwrap(), [0, 0, 0, 7, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0]);
     assert_eq!(encode(&empty, 12).unwrap(), [0, 0, 0, 7, 0, 0, 0, 0, 0, 1, 1, 0]);
 }
+
+#[test]
+fn what_lies_behind_a_request_is_ignored() {
+    // All topics, as librdkafka asks for them.
+    let bytes = [0, 0, 0, 0, 0, 0, 0];
+    let request: MetadataRequest<'_> = decode_request(&bytes, 13).unwrap();
+    assert!(request.topics.is_none() && !request.allow_auto_topic_creation);
+    assert_eq!(decode::<MetadataRequest<'_>>(&bytes, 13).unwrap_err().kind, DecodeErrorKind::Trailing);
+    assert!(decode_request::<MetadataRequest<'_>>(&bytes[..3], 13).is_err());
+}
