@@ -224,7 +224,7 @@ mod tests {
     #[test]
     fn memory_is_used_again_and_shows_nothing_of_its_past() {
         let mut first = AlignedBuf::with_capacity(ALIGNED_KEPT_BYTES_MIN + 1);
-        first.extend_from_slice(&[0xAA; ALIGNED_KEPT_BYTES_MIN + 1]);
+        first.extend_from_slice(&vec![0xAA; ALIGNED_KEPT_BYTES_MIN + 1]);
         let place = first.as_slice().as_ptr();
         drop(first.freeze());
         let mut again = AlignedBuf::with_capacity(ALIGNED_KEPT_BYTES_MIN + 5);
