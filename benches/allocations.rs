@@ -25,7 +25,6 @@ use std::alloc::System;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::thread;
-use std::time::Duration;
 
 const TOPIC: &str = "allocations";
 
@@ -48,18 +47,8 @@ fn main() -> io::Result<()> {
     measured
 }
 
-fn connect(address: SocketAddr) -> io::Result<Client> {
-    for _ in 0..2000 {
-        if let Ok(client) = Client::connect(address) {
-            return Ok(client);
-        }
-        thread::sleep(Duration::from_millis(5));
-    }
-    Client::connect(address)
-}
-
 fn measure(address: SocketAddr, requests: u64) -> io::Result<()> {
-    let mut client = connect(address)?;
+    let mut client = Client::connect_soon(address)?;
     client.create_topic(TOPIC, 2)?;
     println!("{:<52}{:>14}{:>14}", "request", "allocations", "bytes");
 

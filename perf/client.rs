@@ -45,6 +45,17 @@ impl Client {
         Ok(Client { stream, correlation_id: 0, reply: Vec::new() })
     }
 
+    /// Connects to a broker that is starting.
+    pub fn connect_soon(address: SocketAddr) -> io::Result<Client> {
+        for _ in 0..2000 {
+            if let Ok(client) = Client::connect(address) {
+                return Ok(client);
+            }
+            sleep(Duration::from_millis(5));
+        }
+        Client::connect(address)
+    }
+
     /// Sends a whole frame, its length in front.
     pub fn send(&mut self, frame: &[u8]) -> io::Result<()> {
         self.stream.write_all(frame)
