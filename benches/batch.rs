@@ -1,47 +1,49 @@
 //! What it costs to check a produced batch: `cargo bench --bench batch`.
 //!
-//! Each case runs in rounds of a fixed number of calls; the best round counts, as noise only adds. The null
-//! case is the loop with the same arguments and nothing done.
+//! The null case is the loop with the same arguments and nothing done.
+
+mod support;
 
 use ottla::wire::record::{
     BatchBuilder, BatchView, Batches, Codec, Compression, Origin, Scratch, TimestampType, ValidationRules,
     validate, validate_shallow,
 };
 use std::hint::black_box;
-use std::time::Instant;
+use support::Rounds;
 
 const RECORDS: usize = 100;
 const VALUE_BYTES: usize = 100;
-const ROUNDS: usize = 15;
-const ROUND_NS: u128 = 10_000_000;
 
 fn main() {
-    println!("one batch of {RECORDS} records with {VALUE_BYTES}-byte values, best of {ROUNDS} rounds");
+    let rounds = Rounds::from_arguments();
+    println!("one batch of {RECORDS} records with {VALUE_BYTES}-byte values");
     println!("{:<24}{:>10}{:>14}{:>12}", "case", "bytes", "ns per batch", "GB/s");
     for codec in Codec::ALL {
         let bytes = batch(codec);
         let name = |what: &str| format!("{what} {}", codec.name());
         if codec == Codec::None {
-            measure("null", &bytes, <[u8]>::len);
-            measure("memcpy", &bytes, |bytes| bytes.to_vec().len());
-            measure("crc32c", &bytes, |bytes| crc32c::crc32c(bytes) as usize);
-            measure("header", &bytes, |bytes| BatchView::parse(bytes).map_or(0, |b| b.bytes().len()));
-            measure("iterate", &bytes, |bytes| {
+            measure(&rounds, "null", &bytes, <[u8]>::len);
+            measure(&rounds, "memcpy", &bytes, |bytes| black_box(bytes.to_vec()).len());
+            measure(&rounds, "crc32c", &bytes, |bytes| crc32c::crc32c(bytes) as usize);
+            measure(&rounds, "header", &bytes, |bytes| {
+                BatchView::parse(bytes).map_or(0, |b| b.bytes().len())
+            });
+            measure(&rounds, "iterate", &bytes, |bytes| {
                 Batches::new(bytes).without_crc().filter_map(Result::ok).count()
             });
         }
         let rules = rules(None);
-        measure(&name("shallow"), &bytes, |bytes| {
+        measure(&rounds, &name("shallow"), &bytes, |bytes| {
             validate_shallow(bytes, &rules).expect("a good batch").bytes().len()
         });
         let mut scratch = Scratch::new();
-        measure(&name("deep"), &bytes, |bytes| {
+        measure(&rounds, &name("deep"), &bytes, |bytes| {
             validate(bytes, &rules, &mut scratch).expect("a good batch").max_timestamp as usize
         });
         if codec != Codec::None {
             let rules = self::rules(Some(codec.into()));
             let plain = batch(Codec::None);
-            measure(&name("recompress to"), &plain, |bytes| {
+            measure(&rounds, &name("recompress to"), &plain, |bytes| {
                 validate(bytes, &rules, &mut scratch).expect("a good batch").bytes(bytes).len()
             });
         }
@@ -77,19 +79,7 @@ fn batch(codec: Codec) -> Vec<u8> {
     builder.build()
 }
 
-fn measure(name: &str, bytes: &[u8], mut work: impl FnMut(&[u8]) -> usize) {
-    let mut time = |calls: u32| {
-        let start = Instant::now();
-        for _ in 0..calls {
-            black_box(work(black_box(bytes)));
-        }
-        start.elapsed().as_nanos()
-    };
-    let mut calls = 1;
-    while time(calls) < ROUND_NS {
-        calls *= 2;
-    }
-    let best = (0..ROUNDS).map(|_| time(calls)).min().unwrap_or_default();
-    let ns = best as f64 / f64::from(calls);
+fn measure(rounds: &Rounds, name: &str, bytes: &[u8], mut work: impl FnMut(&[u8]) -> usize) {
+    let ns = rounds.measure(|| work(black_box(bytes)));
     println!("{name:<24}{:>10}{ns:>14.1}{:>12.2}", bytes.len(), bytes.len() as f64 / ns);
 }

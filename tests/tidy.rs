@@ -279,7 +279,9 @@ fn tests_wait_for_something(source: &Source) -> Vec<String> {
         if source.is_rust() && line.trim() == "#[ignore]" {
             found.push(source.violation(number, "#[ignore] without a reason"));
         }
-        let anywhere = has_word(line, concat!("thread::", "sleep")) && source.room() != Some("io");
+        let anywhere = has_word(line, concat!("thread::", "sleep"))
+            && source.room() != Some("io")
+            && !source.path.starts_with("perf/");
         let in_tests =
             source.path.starts_with("tests/") && line.to_lowercase().contains(concat!("sle", "ep("));
         let helper = source.path == "tests/support/poll.rs";

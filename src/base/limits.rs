@@ -71,6 +71,17 @@ const _: () = assert!(LOG_READ_BYTES_MIN >= 4 * BLOCK_BYTES && LOG_READ_BYTES_MI
 const _: () = assert!(LOG_ALLOCATE_BYTES_MIN >= BLOCK_BYTES as u64);
 const _: () = assert!(SHARDS_MAX <= u16::MAX as usize);
 
+/// Buffers for direct I/O of at least this size are kept for the next of the same size.
+pub const ALIGNED_KEPT_BYTES_MIN: usize = 64 << 10;
+/// Sizes of such buffers are multiples of this.
+pub const ALIGNED_KEPT_STEP_BYTES: usize = 16 << 10;
+/// Bytes of such buffers that one thread keeps.
+pub const ALIGNED_BYTES_KEPT: usize = 4 << 20;
+const _: () = assert!(ALIGNED_KEPT_STEP_BYTES.is_multiple_of(BLOCK_BYTES));
+const _: () = assert!(ALIGNED_KEPT_BYTES_MIN.is_multiple_of(ALIGNED_KEPT_STEP_BYTES));
+const _: () = assert!(ALIGNED_BYTES_KEPT.is_multiple_of(ALIGNED_KEPT_BYTES_MIN));
+const _: () = assert!(ALIGNED_BYTES_KEPT >= 2 * LOG_READ_BYTES_MAX);
+
 /// Entries of a core's submission queue.
 pub const RING_SUBMISSIONS: u32 = 1024;
 

@@ -1,21 +1,87 @@
 //! Buffers whose address is a multiple of the block size, as direct I/O wants them.
 
-use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
+use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
+use std::cell::RefCell;
 use std::ptr::NonNull;
 use std::slice;
 
 use bytes::Bytes;
 
-use crate::base::limits::BLOCK_BYTES;
+use crate::base::limits::{ALIGNED_BYTES_KEPT, ALIGNED_KEPT_BYTES_MIN, ALIGNED_KEPT_STEP_BYTES, BLOCK_BYTES};
 
 /// A byte vector of fixed capacity, aligned to [`BLOCK_BYTES`], zeroed where nothing was written.
 ///
 /// It is filled by one owner, then frozen into [`Bytes`]; nobody can change it afterwards, which is what makes
 /// it safe to hand to the kernel and to readers at once.
 pub struct AlignedBuf {
-    start: NonNull<u8>,
+    memory: Memory,
     len: usize,
+    /// Bytes from the start on that hold something; `len` is never above it.
+    initialised: usize,
+}
+
+/// Memory that may hold anything.
+struct Memory {
+    start: NonNull<u8>,
     capacity: usize,
+}
+
+thread_local! {
+    /// Large buffers that were dropped on this thread. Fresh ones cost a page fault for each of their pages, which
+    /// is more than the work on their contents.
+    static KEPT: RefCell<Kept> = const { RefCell::new(Kept { memories: Vec::new(), bytes: 0 }) };
+}
+
+/// Memory for the next buffers of the same capacity; the oldest first.
+struct Kept {
+    memories: Vec<Memory>,
+    bytes: usize,
+}
+
+impl Kept {
+    fn take(&mut self, capacity: usize) -> Option<Memory> {
+        let at = self.memories.iter().rposition(|memory| memory.capacity == capacity)?;
+        self.bytes -= capacity;
+        Some(self.memories.remove(at))
+    }
+
+    fn keep(&mut self, memory: Memory) {
+        while self.bytes + memory.capacity > ALIGNED_BYTES_KEPT {
+            let oldest = self.memories.remove(0);
+            self.bytes -= oldest.capacity;
+            oldest.free();
+        }
+        self.bytes += memory.capacity;
+        self.memories.push(memory);
+    }
+}
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        for memory in self.memories.drain(..) {
+            memory.free();
+        }
+    }
+}
+
+impl Memory {
+    fn new(capacity: usize) -> Memory {
+        let layout = Memory::layout(capacity);
+        // SAFETY: the layout has a non-zero size.
+        let raw = unsafe { alloc(layout) };
+        let Some(start) = NonNull::new(raw) else { handle_alloc_error(layout) };
+        Memory { start, capacity }
+    }
+
+    /// Gives the memory back; there is no `Drop`, so that it can move between owners.
+    fn free(self) {
+        // SAFETY: allocated in `new` with the same layout, and `self` is gone after this.
+        unsafe { dealloc(self.start.as_ptr(), Memory::layout(self.capacity)) }
+    }
+
+    fn layout(capacity: usize) -> Layout {
+        Layout::from_size_align(capacity, BLOCK_BYTES).expect("a capacity that fits in memory")
+    }
 }
 
 // SAFETY: the allocation is owned by this value alone and holds plain bytes.
@@ -24,18 +90,19 @@ unsafe impl Send for AlignedBuf {}
 unsafe impl Sync for AlignedBuf {}
 
 impl AlignedBuf {
-    /// An empty buffer that holds at least `bytes`, rounded up to whole blocks (at least one).
+    /// An empty buffer that holds at least `bytes`, rounded up to whole blocks (at least one); a large one may hold
+    /// a little more, so that few sizes are in use.
     pub fn with_capacity(bytes: usize) -> AlignedBuf {
-        let capacity = bytes.max(1).next_multiple_of(BLOCK_BYTES);
-        let layout = AlignedBuf::layout(capacity);
-        // SAFETY: the layout has a non-zero size.
-        let raw = unsafe { alloc_zeroed(layout) };
-        let Some(start) = NonNull::new(raw) else { handle_alloc_error(layout) };
-        AlignedBuf { start, len: 0, capacity }
-    }
-
-    fn layout(capacity: usize) -> Layout {
-        Layout::from_size_align(capacity, BLOCK_BYTES).expect("a capacity that fits in memory")
+        let unit = if bytes < ALIGNED_KEPT_BYTES_MIN { BLOCK_BYTES } else { ALIGNED_KEPT_STEP_BYTES };
+        let capacity = bytes.max(1).next_multiple_of(unit);
+        let kept = match capacity {
+            ALIGNED_KEPT_BYTES_MIN..=ALIGNED_BYTES_KEPT => {
+                KEPT.try_with(|kept| kept.borrow_mut().take(capacity)).ok().flatten()
+            }
+            _ => None,
+        };
+        let memory = kept.unwrap_or_else(|| Memory::new(capacity));
+        AlignedBuf { memory, len: 0, initialised: 0 }
     }
 
     /// Bytes written so far.
@@ -50,42 +117,70 @@ impl AlignedBuf {
 
     /// Bytes that fit in all.
     pub fn capacity(&self) -> usize {
-        self.capacity
+        self.memory.capacity
     }
 
     /// Bytes that still fit.
     pub fn remaining(&self) -> usize {
-        self.capacity - self.len
+        self.capacity() - self.len
     }
 
     /// Appends `bytes`, which must fit.
     pub fn extend_from_slice(&mut self, bytes: &[u8]) {
         let at = self.len;
-        self.set_len(at + bytes.len());
-        self.as_mut_slice()[at..].copy_from_slice(bytes);
+        assert!(bytes.len() <= self.remaining(), "{} bytes where {} fit", bytes.len(), self.remaining());
+        // SAFETY: `at` is at most the capacity.
+        let to = unsafe { self.memory.start.as_ptr().add(at) };
+        // SAFETY: the bytes fit, as asserted, and a shared borrow cannot overlap what `&mut self` owns.
+        unsafe { to.copy_from_nonoverlapping(bytes.as_ptr(), bytes.len()) };
+        self.len += bytes.len();
+        self.initialised = self.initialised.max(self.len);
     }
 
     /// Sets the length; bytes that were never written are zero. Must not exceed the capacity.
     pub fn set_len(&mut self, len: usize) {
-        assert!(len <= self.capacity, "length {len} exceeds capacity {}", self.capacity);
+        assert!(len <= self.capacity(), "length {len} exceeds capacity {}", self.capacity());
+        if let Some(missing) = len.checked_sub(self.initialised) {
+            // SAFETY: `initialised` is at most the capacity.
+            let from = unsafe { self.memory.start.as_ptr().add(self.initialised) };
+            // SAFETY: `missing` bytes from there on end at `len`, which is within the capacity.
+            unsafe { from.write_bytes(0, missing) };
+            self.initialised = len;
+        }
+        self.len = len;
+    }
+
+    /// Where the kernel may write `capacity` bytes, whatever they hold now. Valid until the buffer is moved out of
+    /// or dropped.
+    pub(super) fn start(&mut self) -> *mut u8 {
+        self.memory.start.as_ptr()
+    }
+
+    /// The first `len` bytes were written through [`AlignedBuf::start`]; the length is theirs.
+    ///
+    /// # Safety
+    /// They were.
+    pub(super) unsafe fn set_written(&mut self, len: usize) {
+        assert!(len <= self.capacity(), "{len} bytes written beyond capacity {}", self.capacity());
+        self.initialised = self.initialised.max(len);
         self.len = len;
     }
 
     /// The bytes written so far.
     pub fn as_slice(&self) -> &[u8] {
-        // SAFETY: `start` is valid for `capacity` initialised bytes and `len <= capacity`.
-        unsafe { slice::from_raw_parts(self.start.as_ptr(), self.len) }
+        // SAFETY: `start` is valid for `initialised` bytes that hold something, and `len` is at most that.
+        unsafe { slice::from_raw_parts(self.memory.start.as_ptr(), self.len) }
     }
 
     /// The bytes written so far, to change.
     pub fn as_mut_slice(&mut self) -> &mut [u8] {
         // SAFETY: as above, and `&mut self` is the only access.
-        unsafe { slice::from_raw_parts_mut(self.start.as_ptr(), self.len) }
+        unsafe { slice::from_raw_parts_mut(self.memory.start.as_ptr(), self.len) }
     }
 
     /// Ends writing: the whole of the written part, padded with zeros to whole blocks, as shared immutable bytes.
     pub fn freeze(mut self) -> Bytes {
-        let padded = self.len.next_multiple_of(BLOCK_BYTES).min(self.capacity);
+        let padded = self.len.next_multiple_of(BLOCK_BYTES).min(self.capacity());
         self.set_len(padded);
         Bytes::from_owner(self)
     }
@@ -99,9 +194,14 @@ impl AsRef<[u8]> for AlignedBuf {
 
 impl Drop for AlignedBuf {
     fn drop(&mut self) {
-        let layout = AlignedBuf::layout(self.capacity);
-        // SAFETY: allocated in `with_capacity` with the same layout, and dropped once.
-        unsafe { dealloc(self.start.as_ptr(), layout) }
+        let mut memory = Some(Memory { start: self.memory.start, capacity: self.memory.capacity });
+        if (ALIGNED_KEPT_BYTES_MIN..=ALIGNED_BYTES_KEPT).contains(&self.capacity()) {
+            // A thread that is ending keeps nothing.
+            let _ = KEPT.try_with(|kept| memory.take().map(|memory| kept.borrow_mut().keep(memory)));
+        }
+        if let Some(memory) = memory {
+            memory.free();
+        }
     }
 }
 
@@ -119,5 +219,34 @@ mod tests {
         assert_eq!(frozen.len(), 4096);
         assert_eq!(frozen.as_ptr() as usize % BLOCK_BYTES, 0);
         assert_eq!(&frozen[..6], b"hello\0");
+    }
+
+    #[test]
+    fn memory_is_used_again_and_shows_nothing_of_its_past() {
+        let mut first = AlignedBuf::with_capacity(ALIGNED_KEPT_BYTES_MIN + 1);
+        first.extend_from_slice(&vec![0xAA; ALIGNED_KEPT_BYTES_MIN + 1]);
+        let place = first.as_slice().as_ptr();
+        drop(first.freeze());
+        let mut again = AlignedBuf::with_capacity(ALIGNED_KEPT_BYTES_MIN + 5);
+        assert_eq!(again.as_slice().as_ptr(), place);
+        again.extend_from_slice(b"new");
+        again.set_len(3 * BLOCK_BYTES);
+        again.set_len(1);
+        again.set_len(BLOCK_BYTES);
+        assert_eq!(&again.as_slice()[..4], b"new\0");
+        let frozen = again.freeze();
+        assert!(frozen[3..].iter().all(|b| *b == 0));
+    }
+
+    #[test]
+    fn what_is_kept_is_bounded() {
+        let count = ALIGNED_BYTES_KEPT / ALIGNED_KEPT_BYTES_MIN + 3;
+        let many: Vec<_> = (0..count).map(|_| AlignedBuf::with_capacity(ALIGNED_KEPT_BYTES_MIN)).collect();
+        drop(many);
+        drop(AlignedBuf::with_capacity(ALIGNED_BYTES_KEPT));
+        drop(AlignedBuf::with_capacity(ALIGNED_BYTES_KEPT + 1));
+        KEPT.with_borrow(|kept| {
+            assert_eq!((kept.memories.len(), kept.bytes), (1, ALIGNED_BYTES_KEPT));
+        });
     }
 }
