@@ -203,6 +203,11 @@ impl Boot {
             idle_ms: network.connections_max_idle_ms,
             connections_max: network.max_connections.max(0) as usize,
             connections_per_ip_max: network.max_connections_per_ip.max(0) as usize,
+            connections_per_ip_overrides: network
+                .max_connections_per_ip_overrides
+                .iter()
+                .filter_map(|(address, max)| Some((address.parse().ok()?, (*max).max(0) as usize)))
+                .collect(),
             ..NetConfig::default()
         }
     }
