@@ -325,7 +325,11 @@ impl Client for Admin {
         if self.link.in_flight() > 0 || (self.stopping && self.checked) { Ticks::NEVER } else { self.next_at }
     }
 
-    fn power_cut(&mut self, _: bool) {}
+    fn power_cut(&mut self, all_durable: bool) {
+        if !all_durable {
+            self.records.clear();
+        }
+    }
 
     fn stop(&mut self) {
         self.stopping = true;

@@ -164,8 +164,9 @@ impl Run {
 
     fn invite(&mut self) {
         let parts = self.model.parts();
-        let value_bytes = [50, 500, 60_000][self.prng.below(3) as usize];
-        let pause_ms = [5, 30, 200][self.prng.below(3) as usize];
+        // Little and often, or large and now and then: enough for segments to roll.
+        let (value_bytes, pause_ms) =
+            [(50, 20), (50, 200), (2000, 50), (60_000, 400)][self.prng.below(4) as usize];
         let deletes = self.prng.one_in(2);
         let kinds = [
             Kind::Idempotent,
@@ -248,6 +249,7 @@ impl Run {
     }
 
     fn disturb(&mut self) {
+        tracing::info!(now = self.machine.sim.now().0 / 1_000_000, counts = ?self.model.counts, "next");
         match self.prng.below(12) {
             0..=2 => self.kill(),
             3 | 4 => self.power_cut(),
@@ -292,7 +294,12 @@ impl Run {
         self.machine.power_cut();
         self.model.power_cut();
         let durable = self.all_durable;
-        self.clients.iter_mut().for_each(|c| c.power_cut(durable));
+        let (mut cx, clients) = self.cx();
+        for client in clients {
+            // What had arrived and was not read is from before.
+            client.disturb(&mut cx, true);
+            client.power_cut(durable);
+        }
         self.healed();
     }
 
