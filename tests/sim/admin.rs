@@ -81,8 +81,8 @@ impl Admin {
         let part = self.parts[self.prng.below(self.parts.len() as u64) as usize].clone();
         match (self.prng.below(12), known) {
             (_, Known::Unknown(_)) | (0, _) => self.metadata(cx),
-            (1 | 2, _) => self.list_offsets(cx, part),
-            (3, _) if self.deletes => self.delete_records(cx, part),
+            (1 | 2, _) => self.list_offsets(cx, &part),
+            (3, _) if self.deletes => self.delete_records(cx, &part),
             (4, _) => self.alter(cx, &part),
             (5.., Known::Absent) => self.create(cx, &name),
             (5 | 6, Known::Present(..)) => self.delete(cx, &name),
@@ -128,18 +128,18 @@ impl Admin {
         self.link.ask(cx.sim, &request, 1, Tag::Alter);
     }
 
-    fn delete_records(&mut self, cx: &mut Cx<'_>, part: Part) {
-        let end = cx.model.high_watermark(&part);
-        let start = cx.model.log_start(&part);
+    fn delete_records(&mut self, cx: &mut Cx<'_>, part: &Part) {
+        let end = cx.model.high_watermark(part);
+        let start = cx.model.log_start(part);
         let offset = start + self.prng.below((end - start).max(0) as u64 / 2 + 1) as i64;
-        cx.model.may_delete(&part, offset);
+        cx.model.may_delete(part, offset);
         let partition = DeleteRecordsPartition { partition_index: part.partition, offset };
         let topic = DeleteRecordsTopic { name: &part.topic, partitions: vec![partition] };
         let request = DeleteRecordsRequest { topics: vec![topic], timeout_ms: 10_000 };
         self.link.ask(cx.sim, &request, 2, Tag::DeleteRecords(part.clone()));
     }
 
-    fn list_offsets(&mut self, cx: &mut Cx<'_>, part: Part) {
+    fn list_offsets(&mut self, cx: &mut Cx<'_>, part: &Part) {
         let timestamp = [-1, -2, -3, cx.wall_ms() - 1000][self.prng.below(4) as usize];
         let partition =
             ListOffsetsPartition { partition_index: part.partition, timestamp, current_leader_epoch: -1 };

@@ -119,15 +119,13 @@ impl<T> Link<T> {
     pub fn poll(&mut self, sim: &Sim<Mail>) -> Vec<News<T>> {
         let Some(conn) = self.conn else { return Vec::new() };
         let mut news = Vec::new();
-        match sim.client_receive(conn) {
-            Some(bytes) => self.buffer.extend(bytes),
-            None => {
-                sim.client_close(conn);
-                self.conn = None;
-                news.push(News::Lost(self.waiting.drain(..).map(|w| w.tag).collect()));
-                return news;
-            }
-        }
+        let Some(bytes) = sim.client_receive(conn) else {
+            sim.client_close(conn);
+            self.conn = None;
+            news.push(News::Lost(self.waiting.drain(..).map(|w| w.tag).collect()));
+            return news;
+        };
+        self.buffer.extend(bytes);
         while self.buffer.len() >= 4 {
             let len = i32::from_be_bytes(self.buffer[..4].try_into().expect("4 bytes")) as usize;
             if self.buffer.len() < 4 + len {

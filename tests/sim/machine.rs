@@ -89,10 +89,8 @@ impl Machine {
         let disk = self.sim.disk().clone();
         let worlds: Vec<SimWorld<Mail>> = (0..shards).map(|i| self.sim.world(ShardId(i as u16))).collect();
         let now_ms = ottla::io::Clock::wall_ms(&worlds[0]);
-        for dir in ["/data"] {
-            disk.create_dir_all(&PathBuf::from(dir)).map_err(|e| e.to_string())?;
-            disk.sync_dir(&PathBuf::from("/")).map_err(|e| e.to_string())?;
-        }
+        disk.create_dir_all(&PathBuf::from("/data")).map_err(|e| e.to_string())?;
+        disk.sync_dir(&PathBuf::from("/")).map_err(|e| e.to_string())?;
         let (config, _) = BrokerConfig::from_pairs(self.pairs.clone()).map_err(|e| e.to_string())?;
         let given = Given {
             config,

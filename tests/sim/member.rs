@@ -45,7 +45,7 @@ pub struct Member {
     prng: Prng,
     parts: Vec<Part>,
     phase: Phase,
-    member_id: String,
+    id: String,
     generation: i32,
     owned: BTreeMap<Part, i64>,
     next_at: Ticks,
@@ -62,7 +62,7 @@ impl Member {
             prng: Prng::new(seed),
             parts: parts.to_vec(),
             phase: Phase::Find,
-            member_id: String::new(),
+            id: String::new(),
             generation: -1,
             owned: BTreeMap::new(),
             next_at: Ticks(0),
@@ -76,7 +76,7 @@ impl Member {
             group_id: &self.group,
             session_timeout_ms: 5_000,
             rebalance_timeout_ms: 6_000,
-            member_id: &self.member_id,
+            member_id: &self.id,
             protocol_type: "consumer",
             protocols: vec![JoinGroupRequestProtocol { name: "range", metadata: b"m" }],
             ..Default::default()
@@ -90,12 +90,13 @@ impl Member {
         match response.error_code {
             0 => {}
             error => {
-                self.member_id =
-                    if error == 79 { response.member_id.to_owned() } else { self.member_id.clone() };
+                if error == 79 {
+                    response.member_id.clone_into(&mut self.id);
+                }
                 return self.failed(cx, error);
             }
         }
-        self.member_id = response.member_id.to_owned();
+        response.member_id.clone_into(&mut self.id);
         self.generation = response.generation_id;
         // The leader gives each partition to one member, as bytes of its number.
         let members: Vec<&str> = response.members.iter().map(|m| m.member_id).collect();
@@ -114,7 +115,7 @@ impl Member {
         let request = SyncGroupRequest {
             group_id: &self.group,
             generation_id: self.generation,
-            member_id: &self.member_id,
+            member_id: &self.id,
             assignments: shares
                 .iter()
                 .map(|(member_id, assignment)| SyncGroupRequestAssignment { member_id, assignment })
@@ -129,7 +130,7 @@ impl Member {
             return self.failed(cx, response.error_code);
         }
         cx.model.count("assignments");
-        cx.model.told_assignment(&self.group, self.generation, &self.member_id, response.assignment);
+        cx.model.told_assignment(&self.group, self.generation, &self.id, response.assignment);
         self.owned = response.assignment.iter().map(|p| (self.parts[usize::from(*p)].clone(), -1)).collect();
         self.phase = Phase::Fetch;
     }
@@ -167,7 +168,7 @@ impl Member {
         let request = OffsetCommitRequest {
             group_id: &self.group,
             generation_id_or_member_epoch: self.generation,
-            member_id: &self.member_id,
+            member_id: &self.id,
             topics: topics.collect(),
             ..Default::default()
         };
@@ -180,7 +181,7 @@ impl Member {
         self.phase = match error {
             22 | 27 | 79 => Phase::Join,
             25 => {
-                self.member_id.clear();
+                self.id.clear();
                 Phase::Join
             }
             // The coordinator is loading or gone, or its storage is.
@@ -278,7 +279,7 @@ impl Client for Member {
                 if self.stopping {
                     let request = LeaveGroupRequest {
                         group_id: &self.group,
-                        member_id: &self.member_id,
+                        member_id: &self.id,
                         ..Default::default()
                     };
                     return self.link.ask(cx.sim, &request, 2, Tag::Leave);
@@ -291,7 +292,7 @@ impl Client for Member {
                         let request = HeartbeatRequest {
                             group_id: &self.group,
                             generation_id: self.generation,
-                            member_id: &self.member_id,
+                            member_id: &self.id,
                             ..Default::default()
                         };
                         self.link.ask(cx.sim, &request, 3, Tag::Heartbeat);

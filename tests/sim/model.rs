@@ -1,6 +1,6 @@
 //! What must hold, whatever happens: the memory of everything that was acknowledged and shown.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use ottla::base::Uuid;
 use ottla::wire::record::{Batches, Scratch};
@@ -21,9 +21,9 @@ pub struct Log {
     offsets: BTreeMap<String, i64>,
     /// Acknowledged, at an offset, or at one that was not told.
     acked: BTreeMap<String, Option<i64>>,
-    sent: BTreeMap<String, ()>,
+    sent: BTreeSet<String>,
     high_watermark: i64,
-    log_start: i64,
+    first: i64,
     /// Up to here records may have been deleted.
     deletable: i64,
 }
@@ -100,7 +100,7 @@ impl Model {
     }
 
     pub fn sent(&mut self, part: &Part, value: &str) {
-        self.log(part).sent.insert(value.to_owned(), ());
+        self.log(part).sent.insert(value.to_owned());
     }
 
     pub fn acked(&mut self, part: &Part, base: Option<i64>, values: &[String]) {
@@ -117,7 +117,7 @@ impl Model {
     /// One offset has one value, and one value one offset (A3, A4).
     fn place(&mut self, part: &Part, offset: i64, value: &str) {
         let log = self.log(part);
-        assert!(log.sent.contains_key(value), "{part:?} offset {offset}: {value:?} was never sent there");
+        assert!(log.sent.contains(value), "{part:?} offset {offset}: {value:?} was never sent there");
         if let Some(before) = log.at.insert(offset, value.to_owned()) {
             assert!(before == value, "{part:?} offset {offset} was {before:?} and is now {value:?}");
         }
@@ -129,7 +129,7 @@ impl Model {
     /// What was known of all bounds when something is asked: the answer must not be behind it. (Answers of two
     /// connections may overtake each other.)
     pub fn floor(&self) -> Floor {
-        self.logs.iter().map(|(part, log)| (part.clone(), (log.high_watermark, log.log_start))).collect()
+        self.logs.iter().map(|(part, log)| (part.clone(), (log.high_watermark, log.first))).collect()
     }
 
     /// What an answer has shown: bounds never go back (A21). `None` is what it does not tell.
@@ -144,7 +144,7 @@ impl Model {
             assert!(now >= start, "{part:?}: the log start went back from {start} to {now}");
             let asked = log.deletable;
             assert!(now <= asked, "{part:?}: records before {now} were deleted, {asked} was asked");
-            log.log_start = log.log_start.max(now);
+            log.first = log.first.max(now);
         }
     }
 
@@ -179,7 +179,7 @@ impl Model {
     }
 
     pub fn log_start(&mut self, part: &Part) -> i64 {
-        self.log(part).log_start
+        self.log(part).first
     }
 
     pub fn may_delete(&mut self, part: &Part, before: i64) {
@@ -190,7 +190,7 @@ impl Model {
     pub fn deleted(&mut self, part: &Part, low_watermark: i64) {
         let log = self.log(part);
         assert!(low_watermark <= log.deletable, "{part:?}: more was deleted than asked");
-        log.log_start = log.log_start.max(low_watermark);
+        log.first = log.first.max(low_watermark);
         self.count("records deleted");
     }
 
@@ -259,7 +259,7 @@ impl Model {
     /// each producer's records are in the order in which it sent them.
     pub fn complete(&mut self, part: &Part, end: i64) {
         let log = self.log(part);
-        let start = log.log_start;
+        let start = log.first;
         for offset in start..end {
             assert!(
                 log.at.contains_key(&offset),

@@ -48,7 +48,7 @@ pub struct Producer {
     kind: Kind,
     link: Link<Tag>,
     prng: Prng,
-    producer_id: Option<(i64, i16)>,
+    identity: Option<(i64, i16)>,
     asked_id: bool,
     lanes: BTreeMap<Part, Lane>,
     next_number: u64,
@@ -73,7 +73,7 @@ impl Producer {
             kind,
             link: Link::new(&format!("producer {number}"), number),
             prng: Prng::new(seed),
-            producer_id: None,
+            identity: None,
             asked_id: false,
             lanes: parts.iter().map(|p| (p.clone(), Lane::default())).collect(),
             next_number: 0,
@@ -91,7 +91,7 @@ impl Producer {
         let codecs = [Codec::None, Codec::None, Codec::Gzip, Codec::Snappy, Codec::Lz4, Codec::Zstd];
         let codec = codecs[self.prng.below(codecs.len() as u64) as usize];
         let mut batch = BatchBuilder::new(0).compression(codec);
-        if let Some((id, epoch)) = self.producer_id {
+        if let Some((id, epoch)) = self.identity {
             batch = batch.producer(id, epoch, sequence);
         }
         let mut values = Vec::new();
@@ -246,7 +246,7 @@ impl Client for Producer {
                         let response: InitProducerIdResponse = answer.read();
                         self.asked_id = false;
                         if response.error_code == 0 {
-                            self.producer_id = Some((response.producer_id, response.producer_epoch));
+                            self.identity = Some((response.producer_id, response.producer_epoch));
                         } else {
                             assert!(
                                 is_retriable(response.error_code),
@@ -264,7 +264,7 @@ impl Client for Producer {
         }
         self.next_at = cx.now().plus_ms(1 + self.prng.below(self.pause_ms) as i64);
         self.link.open(cx.sim);
-        if self.kind == Kind::Idempotent && self.producer_id.is_none() {
+        if self.kind == Kind::Idempotent && self.identity.is_none() {
             if !self.asked_id {
                 let request = InitProducerIdRequest {
                     transactional_id: None,
@@ -296,7 +296,7 @@ impl Client for Producer {
         // A producer whose records may be gone begins anew; what was in flight stays unknown.
         if !all_durable {
             self.lanes.values_mut().for_each(|lane| *lane = Lane::default());
-            self.producer_id = None;
+            self.identity = None;
             self.generation += 1;
             self.next_number = 0;
         }

@@ -334,9 +334,8 @@ impl Run {
         let ops = [DiskOp::Write, DiskOp::Allocate, DiskOp::Read, DiskOp::Open, DiskOp::Rename, DiskOp::Sync];
         let op = ops[self.prng.below(if durable { 6 } else { 5 }) as usize];
         if self.prng.one_in(5) && (op != DiskOp::Sync || self.all_durable) {
-            path = ["/__consumer_offsets-1/", "/__cluster_metadata-0/", "checkpoint"]
-                [self.prng.below(3) as usize]
-                .to_owned();
+            let paths = ["/__consumer_offsets-1/", "/__cluster_metadata-0/", "checkpoint"];
+            path = String::from(paths[self.prng.below(3) as usize]);
         }
         let errno = if op == DiskOp::Write && self.prng.one_in(2) { 28 } else { 5 };
         let fault = DiskFault {
@@ -365,7 +364,9 @@ impl Run {
             self.until_done(from, to);
         }
         let (mut cx, clients) = self.cx();
-        clients.iter_mut().for_each(|c| c.close(&mut cx));
+        for client in clients {
+            client.close(&mut cx);
+        }
         let until = self.machine.sim.now().plus_ms(2_000);
         self.clients.clear();
         self.pass(until, |_| false);
