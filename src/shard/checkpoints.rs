@@ -29,6 +29,9 @@ pub struct CheckpointBook {
     initial: BTreeMap<TopicPartition, (usize, Noted)>,
     clean_shutdown: bool,
     current: Mutex<BTreeMap<TopicPartition, (usize, Noted)>>,
+    /// Log starts that are about to be: written before they are shown, or a killed process would take them back.
+    planned: Mutex<BTreeMap<TopicPartition, Offset>>,
+    writing: Mutex<()>,
     wanted: AtomicBool,
     broker_epoch: AtomicI64,
 }
@@ -54,6 +57,8 @@ impl CheckpointBook {
             current: Mutex::new(initial.clone()),
             initial,
             clean_shutdown,
+            planned: Mutex::default(),
+            writing: Mutex::default(),
             wanted: AtomicBool::new(false),
             broker_epoch: AtomicI64::new(-1),
         }
@@ -75,8 +80,16 @@ impl CheckpointBook {
         current.insert(partition.clone(), (dir, noted));
     }
 
+    /// A partition's log start will be this: the files say so from the next [`CheckpointBook::write`] on.
+    pub fn plan_log_start(&self, partition: &TopicPartition, offset: Offset) {
+        let mut planned = self.planned.lock().unwrap_or_else(PoisonError::into_inner);
+        let entry = planned.entry(partition.clone()).or_insert(offset);
+        *entry = offset.max(*entry);
+    }
+
     /// Forgets a partition that is gone.
     pub fn forget(&self, partition: &TopicPartition) {
+        self.planned.lock().unwrap_or_else(PoisonError::into_inner).remove(partition);
         self.current.lock().unwrap_or_else(PoisonError::into_inner).remove(partition);
     }
 
@@ -102,7 +115,13 @@ impl CheckpointBook {
 
     /// Writes all checkpoint files. Blocks.
     pub fn write(&self, files: &dyn Files, dirs: &[PathBuf]) -> io::Result<()> {
-        let current = self.current.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let _one_at_a_time = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        for (partition, start) in self.planned.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+            if let Some((_, noted)) = current.get_mut(partition) {
+                noted.log_start_offset = noted.log_start_offset.max(Some(*start));
+            }
+        }
         for (index, dir) in dirs.iter().enumerate() {
             let of = |pick: fn(&Noted) -> Option<Offset>| {
                 let entries = current.iter().filter(|(_, (d, _))| *d == index);

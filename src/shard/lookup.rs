@@ -1,7 +1,10 @@
 //! Questions about a log: offsets by time, ends of epochs, producers, sizes; and DeleteRecords.
 
+use std::any::Any;
+use std::io;
+
 use crate::base::Offset;
-use crate::io::Disk;
+use crate::io::{Disk, DiskOutcome, FileJob, Files, Token};
 use crate::log::{LogError, Lookup, OffsetAndTimestamp};
 use crate::wire::errors::ErrorCode;
 
@@ -31,6 +34,15 @@ pub(super) struct LookupState {
     reply_to: ReplyTo,
     results: Vec<Found>,
     outstanding: usize,
+}
+
+/// The shard's own token: a checkpoint was written. Its slot is the controller's, which has no such tag.
+pub(super) const CHECKPOINT_TOKEN: Token = Token(u32::MAX as u64 - 1);
+
+/// A DeleteRecords that waits for the checkpoint: per partition the log start to be.
+pub(super) struct Deletion {
+    reply_to: ReplyTo,
+    parts: Vec<(PartitionKey, Result<Offset, ErrorCode>)>,
 }
 
 impl Shard {
@@ -115,44 +127,67 @@ impl Shard {
         self.answer(reply_to, Done::Epochs(results));
     }
 
+    /// Log starts move in two steps: the checkpoint says so first, or a killed process would come back with records that
+    /// were deleted.
     pub(super) fn delete_records(
         &mut self,
         disk: &mut dyn Disk,
         reply_to: ReplyTo,
         parts: &[(PartitionKey, Offset)],
     ) {
-        let mut results = Vec::with_capacity(parts.len());
-        for (key, before) in parts {
-            results.push(self.delete_before(disk, *key, *before));
-        }
-        self.answer(reply_to, Done::DeleteRecords(results));
+        let parts: Vec<_> = parts.iter().map(|(key, before)| (*key, self.deletable(*key, *before))).collect();
+        self.deletions.push_back(Deletion { reply_to, parts });
+        let (book, dirs) = (self.book.clone(), self.dirs.paths.clone());
+        let write = move |files: &dyn Files| -> io::Result<Box<dyn Any + Send>> {
+            book.write(files, &dirs)?;
+            Ok(Box::new(()))
+        };
+        disk.background(FileJob::Run(Box::new(write)), CHECKPOINT_TOKEN);
     }
 
-    fn delete_before(
-        &mut self,
-        disk: &mut dyn Disk,
-        key: PartitionKey,
-        before: Offset,
-    ) -> Result<Offset, ErrorCode> {
+    /// Plans the deletion of what is before an offset (-1 for the high watermark): the log start to be.
+    fn deletable(&mut self, key: PartitionKey, before: Offset) -> Result<Offset, ErrorCode> {
         let topic =
             self.image.topics().get_by_id(key.topic_id).ok_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)?;
         let (id, name) = (topic.id, topic.name.clone());
         if !self.topic_config(id, &name).cleanup_policy.delete {
             return Err(ErrorCode::POLICY_VIOLATION);
         }
-        let (slot, hosted) = self.open_partition(key)?;
-        let high_watermark = hosted.high_watermark;
-        let before = if before == -1 { high_watermark } else { before };
-        if before < 0 {
+        let (_, hosted) = self.open_partition(key)?;
+        let before = if before == -1 { hosted.high_watermark } else { before };
+        if before < 0 || before > hosted.high_watermark {
             return Err(ErrorCode::OFFSET_OUT_OF_RANGE);
         }
-        let moved = self.with_log(disk, slot, |log, env, effects| {
-            log.delete_records(env, before, high_watermark, effects)
-        });
-        let moved = moved.ok_or(ErrorCode::NOT_LEADER_OR_FOLLOWER)?.map_err(|e| log_error_code(&e))?;
-        self.note_checkpoint(slot);
-        self.book.want_write();
-        Ok(moved)
+        let name = hosted.name.clone();
+        self.book.plan_log_start(&name, before);
+        Ok(before)
+    }
+
+    /// The checkpoint with the planned log starts is written, or was not.
+    pub(super) fn checkpoint_written(&mut self, disk: &mut dyn Disk, outcome: DiskOutcome) {
+        let Some(deletion) = self.deletions.pop_front() else { return };
+        let failed = if let DiskOutcome::Job(Err(error)) = outcome {
+            tracing::error!(%error, "the checkpoint of log starts could not be written: no records are deleted");
+            true
+        } else {
+            false
+        };
+        let delete = |(key, before): (PartitionKey, Result<Offset, ErrorCode>)| {
+            let before = before?;
+            if failed {
+                return Err(ErrorCode::KAFKA_STORAGE_ERROR);
+            }
+            let (slot, hosted) = self.open_partition(key)?;
+            let high_watermark = hosted.high_watermark;
+            let moved = self.with_log(disk, slot, |log, env, effects| {
+                log.delete_records(env, before, high_watermark, effects)
+            });
+            let moved = moved.ok_or(ErrorCode::NOT_LEADER_OR_FOLLOWER)?.map_err(|e| log_error_code(&e))?;
+            self.note_checkpoint(slot);
+            Ok(moved)
+        };
+        let results = deletion.parts.into_iter().map(delete).collect();
+        self.answer(deletion.reply_to, Done::DeleteRecords(results));
     }
 
     pub(super) fn producers(&mut self, reply_to: ReplyTo, keys: &[PartitionKey]) {

@@ -13,7 +13,7 @@ pub mod partitions;
 mod read;
 pub mod strays;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -58,6 +58,7 @@ pub struct Shard {
     watches: HashMap<ReplyTo, read::Watch>,
     /// Disk reads and lookups in flight: of which partition's place, for which job's which part.
     tickets: BTreeMap<u64, (u32, u64, usize)>,
+    deletions: VecDeque<lookup::Deletion>,
     last_number: u64,
     groups: Groups,
     controller: Option<Box<ControllerHost>>,
@@ -110,6 +111,7 @@ impl Shard {
             lookup_jobs: HashMap::new(),
             watches: HashMap::new(),
             tickets: BTreeMap::new(),
+            deletions: VecDeque::new(),
             last_number: 0,
             controller: None,
             book: parts.book,
@@ -160,6 +162,7 @@ impl Shard {
     pub fn is_idle(&self) -> bool {
         self.append_jobs.is_empty()
             && self.read_jobs.is_empty()
+            && self.deletions.is_empty()
             && self.partitions.all_idle()
             && self.controller.as_ref().is_none_or(|c| c.is_idle())
     }
@@ -172,6 +175,7 @@ impl Shard {
             ("lookup jobs", self.lookup_jobs.len()),
             ("disk reads", self.tickets.len()),
             ("watches", self.watches.len()),
+            ("deletions", self.deletions.len()),
             ("deferred jobs", self.deferred.len()),
             ("group requests", self.groups.waiting()),
             ("appends that are not durable", self.partitions.pending()),
@@ -218,7 +222,9 @@ impl Shard {
     /// A disk operation ended.
     pub fn on_disk(&mut self, disk: &mut dyn Disk, token: Token, outcome: DiskOutcome) {
         let (slot, tag) = split(token);
-        if slot == controller::SLOT {
+        if token == lookup::CHECKPOINT_TOKEN {
+            self.checkpoint_written(disk, outcome);
+        } else if slot == controller::SLOT {
             self.controller_on_disk(disk, tag, outcome);
         } else if tag == OPENED_TAG {
             self.opened(disk, slot, outcome);

@@ -182,7 +182,7 @@ impl Inode {
         let page = self.pages.get(&(at / PAGE_BYTES as u64))?;
         let start = (at % PAGE_BYTES as u64) as usize;
         let bytes: [u8; SECTOR_BYTES] = page[start..start + SECTOR_BYTES].try_into().ok()?;
-        bytes.iter().any(|b| *b != 0).then(|| Box::new(bytes))
+        (bytes != [0; SECTOR_BYTES]).then(|| Box::new(bytes))
     }
 
     fn put_sector(&mut self, number: u64, content: &Sector) {
@@ -220,7 +220,7 @@ impl Inode {
             let n = (PAGE_BYTES - start).min((end - at) as usize);
             match self.pages.get(&(at / PAGE_BYTES as u64)) {
                 Some(page) => out.extend_from_slice(&page[start..start + n]),
-                None => out.resize(out.len() + n, 0),
+                None => out.extend_from_slice(&[0; PAGE_BYTES][..n]),
             }
             at += n as u64;
         }

@@ -121,11 +121,12 @@ struct Core<M> {
     inbox: VecDeque<Event<M>>,
     wake_at: u64,
     jobs_until: u64,
+    ended: bool,
 }
 
 impl<M> Core<M> {
     fn new() -> Core<M> {
-        Core { inbox: VecDeque::new(), wake_at: u64::MAX, jobs_until: 0 }
+        Core { inbox: VecDeque::new(), wake_at: u64::MAX, jobs_until: 0, ended: false }
     }
 }
 
@@ -170,7 +171,10 @@ impl<M> Inner<M> {
         let now = self.now;
         self.note(&[now, u64::from(to.0)]);
         self.note(&words);
-        self.cores[usize::from(to.0)].inbox.push_back(event);
+        let core = &mut self.cores[usize::from(to.0)];
+        if !core.ended {
+            core.inbox.push_back(event);
+        }
     }
 }
 
@@ -324,6 +328,14 @@ impl<M> Sim<M> {
     pub fn set_shards(&self, shards: usize) {
         assert!(shards > 0, "a machine has cores");
         self.inner.borrow_mut().cores = (0..shards).map(|_| Core::new()).collect();
+    }
+
+    /// A core's loop is over: it hears nothing more and wants no wake-up.
+    pub fn core_ended(&self, shard: ShardId) {
+        if let Some(core) = self.inner.borrow_mut().cores.get_mut(usize::from(shard.0)) {
+            core.inbox.clear();
+            (core.wake_at, core.ended) = (u64::MAX, true);
+        }
     }
 
     /// Whether a core has something to do now.

@@ -354,7 +354,8 @@ impl<M> Sim<M> {
     pub fn client_receive(&self, client: SimClient) -> Option<Vec<u8>> {
         let mut inner = self.inner.borrow_mut();
         let pipe = inner.net.pipes.get_mut(&client.0)?;
-        let got: Vec<u8> = pipe.unread.drain(..).flatten().collect();
+        let mut got = Vec::with_capacity(pipe.unread_bytes());
+        pipe.unread.drain(..).for_each(|bytes| got.extend_from_slice(&bytes));
         if got.is_empty() {
             // A socket that nobody adopted was dropped: the kernel would close it.
             let dropped = pipe.owner.is_none() && pipe.socket.upgrade().is_none() && pipe.up_at < inner.now;
