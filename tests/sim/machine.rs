@@ -157,7 +157,8 @@ impl Machine {
                 let disk = self.sim.disk().clone();
                 let stopped = process.boot.stopped(&disk, clean).map_err(|e| e.to_string());
                 self.stops.push(stopped);
-                self.kill();
+                self.process = None;
+                self.sim.exit();
                 return;
             }
         }

@@ -324,6 +324,22 @@ impl<M> Sim<M> {
         self.disk.kill();
     }
 
+    /// The process has ended by itself: as [`Sim::kill`], but what it had sent on connections that it closed arrives.
+    pub fn exit(&self) {
+        let mut queue = std::mem::take(&mut self.inner.borrow_mut().queue);
+        let leaving = queue.extract_if(.., |_, what| matches!(what, Pending::Net(a) if a.is_leaving()));
+        let leaving: Vec<_> = leaving.collect();
+        self.inner.borrow_mut().queue = queue;
+        self.kill();
+        let mut inner = self.inner.borrow_mut();
+        for (at, what) in leaving {
+            if let Pending::Net(arrival) = &what {
+                inner.net.not_yet(arrival);
+            }
+            inner.queue.insert(at, what);
+        }
+    }
+
     /// The next process has so many cores. To be called between [`Sim::kill`] and the next process's first world.
     pub fn set_shards(&self, shards: usize) {
         assert!(shards > 0, "a machine has cores");

@@ -64,6 +64,13 @@ pub(super) enum Arrival {
     Sent(u64),
 }
 
+impl Arrival {
+    /// Whether it is on its way to a client.
+    pub(super) fn is_leaving(&self) -> bool {
+        matches!(self, Arrival::Down(..) | Arrival::DownEnd(_))
+    }
+}
+
 /// The handle in a [`Socket`].
 struct Accepted {
     id: u64,
@@ -138,6 +145,15 @@ impl Network {
             pipe.arrived.clear();
             pipe.out.clear();
             pipe.on_the_way = 0;
+        }
+    }
+
+    /// An end that is still on its way has not come.
+    pub(super) fn not_yet(&mut self, arrival: &Arrival) {
+        if let Arrival::DownEnd(id) = arrival
+            && let Some(pipe) = self.pipes.get_mut(id)
+        {
+            pipe.down_end = false;
         }
     }
 
