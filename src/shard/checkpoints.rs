@@ -166,3 +166,33 @@ impl Shard {
         self.book.note(dir, &name, noted);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::io::sim::{DiskConfig, SimDisk};
+
+    /// DeleteRecords was answered, the process was killed before the next checkpoint, and the records were back: now
+    /// the log start to be is written before the answer, whatever a core still notes meanwhile.
+    #[test]
+    fn a_planned_log_start_is_written_over_an_older_note() {
+        let disk = SimDisk::new(1, DiskConfig::default());
+        let dirs = [PathBuf::from("/data")];
+        disk.create_dir_all(&dirs[0]).unwrap();
+        let book = CheckpointBook::read(&disk, &dirs);
+        let partition = TopicPartition::new("t", 0);
+        let noted = Noted { log_start_offset: Some(3), ..Noted::default() };
+        book.note(0, &partition, noted);
+        book.plan_log_start(&partition, 10);
+        book.plan_log_start(&partition, 7);
+        book.note(0, &partition, noted);
+        book.write(&disk, &dirs).unwrap();
+        let read = |book: &CheckpointBook| book.initial(&partition).log_start_offset;
+        assert_eq!(read(&CheckpointBook::read(&disk, &dirs)), Some(10));
+        // The topic was deleted; one of the same name begins at zero again.
+        book.forget(&partition);
+        book.note(0, &partition, Noted { log_start_offset: Some(0), ..Noted::default() });
+        book.write(&disk, &dirs).unwrap();
+        assert_eq!(read(&CheckpointBook::read(&disk, &dirs)), Some(0));
+    }
+}
