@@ -42,7 +42,7 @@ const CREATE_VERSION: i16 = 7;
 /// How long a client waits for that.
 const CREATE_TIMEOUT_MS: i32 = 30_000;
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 struct Wanted {
     name: Option<String>,
     id: TopicId,
@@ -71,13 +71,9 @@ pub fn handle(cx: &mut Cx<'_>, request: &Request) -> Result<Outcome, DecodeError
             return Ok(refused(topics, version));
         }
         Some(topics) => {
-            let mut all: Vec<Wanted> = Vec::new();
-            for topic in topics.iter().map(wanted) {
-                if !all.contains(&topic) {
-                    all.push(topic);
-                }
-            }
-            Some(all)
+            // One that is named twice is answered once. A set, for a request may name very many.
+            let mut seen = BTreeSet::new();
+            Some(topics.iter().filter(|t| seen.insert((t.name, t.topic_id))).map(wanted).collect())
         }
         None => None,
     };
