@@ -39,6 +39,12 @@ impl Disk for Null {
     fn write(&mut self, _: &File, _: u64, _: Bytes, token: Token) {
         self.done.push((token, DiskOutcome::Written(Ok(()))));
     }
+    fn write_durable(&mut self, _: &File, _: u64, _: Bytes, _: Token) {
+        unreachable!("no journal here");
+    }
+    fn stage(&mut self, _: &File, _: u64, _: &[u8]) -> std::io::Result<()> {
+        unreachable!("no journal here");
+    }
     fn sync(&mut self, _: &File, token: Token) {
         self.done.push((token, DiskOutcome::Synced(Ok(()))));
     }

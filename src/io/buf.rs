@@ -4,6 +4,7 @@ use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 use std::cell::RefCell;
 use std::ptr::NonNull;
 use std::slice;
+use std::sync::Arc;
 
 use bytes::Bytes;
 
@@ -11,13 +12,22 @@ use crate::base::limits::{ALIGNED_BYTES_KEPT, ALIGNED_KEPT_BYTES_MIN, ALIGNED_KE
 
 /// A byte vector of fixed capacity, aligned to [`BLOCK_BYTES`], zeroed where nothing was written.
 ///
-/// It is filled by one owner, then frozen into [`Bytes`]; nobody can change it afterwards, which is what makes
-/// it safe to hand to the kernel and to readers at once.
+/// It is filled by one owner, from the front; what has been [shared](AlignedBuf::share) or frozen cannot be changed
+/// any more, which is what makes it safe to hand to the kernel and to readers at once.
 pub struct AlignedBuf {
-    memory: Memory,
+    memory: Arc<Memory>,
     len: usize,
     /// Bytes from the start on that hold something; `len` is never above it.
     initialised: usize,
+    /// Bytes from the start on that were shared; `len` is never below it.
+    shared: usize,
+}
+
+/// A part of a buffer that nobody changes any more.
+struct Part {
+    memory: Arc<Memory>,
+    from: usize,
+    to: usize,
 }
 
 /// Memory that may hold anything.
@@ -73,10 +83,12 @@ impl Memory {
         Memory { start, capacity }
     }
 
-    /// Gives the memory back; there is no `Drop`, so that it can move between owners.
+    /// Gives the memory back to the allocator, not to those that are kept.
     fn free(self) {
-        // SAFETY: allocated in `new` with the same layout, and `self` is gone after this.
-        unsafe { dealloc(self.start.as_ptr(), Memory::layout(self.capacity)) }
+        let (start, capacity) = (self.start, self.capacity);
+        std::mem::forget(self); // its drop would keep it
+        // SAFETY: allocated in `new` with the same layout, and its owner is gone.
+        unsafe { dealloc(start.as_ptr(), Memory::layout(capacity)) }
     }
 
     fn layout(capacity: usize) -> Layout {
@@ -84,10 +96,10 @@ impl Memory {
     }
 }
 
-// SAFETY: the allocation is owned by this value alone and holds plain bytes.
-unsafe impl Send for AlignedBuf {}
-// SAFETY: shared access only reads.
-unsafe impl Sync for AlignedBuf {}
+// SAFETY: plain bytes. Who writes is one `AlignedBuf`, behind what was shared; everybody else reads what was shared.
+unsafe impl Send for Memory {}
+// SAFETY: as above.
+unsafe impl Sync for Memory {}
 
 impl AlignedBuf {
     /// An empty buffer that holds at least `bytes`, rounded up to whole blocks (at least one); a large one may hold
@@ -102,7 +114,7 @@ impl AlignedBuf {
             _ => None,
         };
         let memory = kept.unwrap_or_else(|| Memory::new(capacity));
-        AlignedBuf { memory, len: 0, initialised: 0 }
+        AlignedBuf { memory: Arc::new(memory), len: 0, initialised: 0, shared: 0 }
     }
 
     /// Bytes written so far.
@@ -125,6 +137,24 @@ impl AlignedBuf {
         self.capacity() - self.len
     }
 
+    /// Appends `bytes`, which must fit; gives the copy.
+    pub fn append(&mut self, bytes: &[u8]) -> &mut [u8] {
+        let at = self.len;
+        self.extend_from_slice(bytes);
+        // SAFETY: within the allocation, as it has just been written.
+        let start = unsafe { self.memory.start.as_ptr().add(at) };
+        // SAFETY: `bytes.len()` bytes that hold something from there on; behind what was shared, so that nobody else
+        // looks at them while `self` is borrowed.
+        unsafe { slice::from_raw_parts_mut(start, bytes.len()) }
+    }
+
+    /// Bytes written so far, to be read by others too: they stay as they are from now on.
+    pub fn share(&mut self, from: usize, to: usize) -> Bytes {
+        assert!(from <= to && to <= self.len, "{from}..{to} of {} bytes", self.len);
+        self.shared = self.shared.max(to);
+        Bytes::from_owner(Part { memory: Arc::clone(&self.memory), from, to })
+    }
+
     /// Appends `bytes`, which must fit.
     pub fn extend_from_slice(&mut self, bytes: &[u8]) {
         let at = self.len;
@@ -140,6 +170,7 @@ impl AlignedBuf {
     /// Sets the length; bytes that were never written are zero. Must not exceed the capacity.
     pub fn set_len(&mut self, len: usize) {
         assert!(len <= self.capacity(), "length {len} exceeds capacity {}", self.capacity());
+        assert!(len >= self.shared, "length {len} is below what was shared, {}", self.shared);
         if let Some(missing) = len.checked_sub(self.initialised) {
             // SAFETY: `initialised` is at most the capacity.
             let from = unsafe { self.memory.start.as_ptr().add(self.initialised) };
@@ -153,6 +184,7 @@ impl AlignedBuf {
     /// Where the kernel may write `capacity` bytes, whatever they hold now. Valid until the buffer is moved out of
     /// or dropped.
     pub(super) fn start(&mut self) -> *mut u8 {
+        assert_eq!(self.shared, 0, "shared bytes are not written again");
         self.memory.start.as_ptr()
     }
 
@@ -172,8 +204,9 @@ impl AlignedBuf {
         unsafe { slice::from_raw_parts(self.memory.start.as_ptr(), self.len) }
     }
 
-    /// The bytes written so far, to change.
+    /// The bytes written so far, to change. Nothing of them may have been shared.
     pub fn as_mut_slice(&mut self) -> &mut [u8] {
+        assert_eq!(self.shared, 0, "shared bytes are not changed");
         // SAFETY: as above, and `&mut self` is the only access.
         unsafe { slice::from_raw_parts_mut(self.memory.start.as_ptr(), self.len) }
     }
@@ -192,10 +225,19 @@ impl AsRef<[u8]> for AlignedBuf {
     }
 }
 
-impl Drop for AlignedBuf {
+impl AsRef<[u8]> for Part {
+    fn as_ref(&self) -> &[u8] {
+        // SAFETY: `from` is within the allocation, as `share` asserted.
+        let start = unsafe { self.memory.start.as_ptr().add(self.from) };
+        // SAFETY: these bytes hold something, and nobody changes them since they were shared.
+        unsafe { slice::from_raw_parts(start, self.to - self.from) }
+    }
+}
+
+impl Drop for Memory {
     fn drop(&mut self) {
-        let mut memory = Some(Memory { start: self.memory.start, capacity: self.memory.capacity });
-        if (ALIGNED_KEPT_BYTES_MIN..=ALIGNED_BYTES_KEPT).contains(&self.capacity()) {
+        let mut memory = Some(Memory { start: self.start, capacity: self.capacity });
+        if (ALIGNED_KEPT_BYTES_MIN..=ALIGNED_BYTES_KEPT).contains(&self.capacity) {
             // A thread that is ending keeps nothing.
             let _ = KEPT.try_with(|kept| memory.take().map(|memory| kept.borrow_mut().keep(memory)));
         }
@@ -236,6 +278,28 @@ mod tests {
         assert_eq!(&again.as_slice()[..4], b"new\0");
         let frozen = again.freeze();
         assert!(frozen[3..].iter().all(|b| *b == 0));
+    }
+
+    #[test]
+    fn a_shared_part_stays_while_more_is_appended() {
+        let mut b = AlignedBuf::with_capacity(100);
+        b.append(b"abc")[1] = b'B';
+        let first = b.share(0, 3);
+        assert_eq!(b.append(b"def"), b"def");
+        let second = b.share(1, 6);
+        let frozen = b.freeze();
+        assert_eq!((&first[..], &second[..], &frozen[..7]), (&b"aBc"[..], &b"Bcdef"[..], &b"aBcdef\0"[..]));
+        drop(frozen);
+        assert_eq!(&second[..], b"Bcdef");
+    }
+
+    #[test]
+    #[should_panic(expected = "shared bytes are not changed")]
+    fn a_shared_part_cannot_be_changed() {
+        let mut b = AlignedBuf::with_capacity(100);
+        b.append(b"abc");
+        let _first = b.share(0, 1);
+        b.as_mut_slice()[2] = 0;
     }
 
     #[test]

@@ -34,6 +34,8 @@ pub enum OpenMode {
     Direct,
     /// Created if missing, for direct reading and writing.
     DirectCreate,
+    /// Created if missing, for reading and writing through the page cache.
+    Buffered,
 }
 
 /// What a directory holds.
@@ -77,6 +79,8 @@ pub trait Files: Send + Sync {
     fn sync(&self, file: &File) -> io::Result<()>;
     /// Flushes a directory's entries.
     fn sync_dir(&self, dir: &Path) -> io::Result<()>;
+    /// Flushes everything of the file system that holds `dir`: data, sizes and names.
+    fn sync_all(&self, dir: &Path) -> io::Result<()>;
     /// Renames a file or directory.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
     /// Removes a file; no error if it is gone.

@@ -47,10 +47,11 @@ impl OsFiles {
         let (base, direct) = match mode {
             OpenMode::Read => (libc::O_RDONLY, false),
             OpenMode::Direct | OpenMode::DirectCreate => (libc::O_RDWR, true),
+            OpenMode::Buffered => (libc::O_RDWR, false),
         };
         let first = open_direct_or_not(path, base, direct);
         let missing = matches!(&first, Err(e) if e.kind() == io::ErrorKind::NotFound);
-        if mode != OpenMode::DirectCreate || !missing {
+        if !matches!(mode, OpenMode::DirectCreate | OpenMode::Buffered) || !missing {
             return first.map(|f| (File::new(f), false)).map_err(|e| named(&e, "open", path));
         }
         let made = open_direct_or_not(path, base | libc::O_CREAT, direct);
@@ -270,6 +271,16 @@ impl Files for OsFiles {
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
         let handle = fs::File::open(dir).map_err(|e| named(&e, "open directory", dir))?;
         handle.sync_all().map_err(|e| named(&e, "flush directory", dir))
+    }
+
+    fn sync_all(&self, dir: &Path) -> io::Result<()> {
+        let handle = fs::File::open(dir).map_err(|e| named(&e, "open directory", dir))?;
+        let fd = handle.as_raw_fd();
+        let synced = retry(|| {
+            // SAFETY: a plain call on a descriptor that `handle` keeps open.
+            unsafe { libc::syncfs(fd) }
+        });
+        synced.map(|_| ()).map_err(|e| named(&e, "flush the file system of", dir))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {

@@ -47,6 +47,14 @@ pub trait Disk: Clock {
     fn read(&mut self, file: &File, offset: u64, len: usize, token: Token);
     /// Writes all of `bytes` (whole, aligned blocks) at `offset`; short writes are completed inside.
     fn write(&mut self, file: &File, offset: u64, bytes: Bytes, token: Token);
+    /// As `write`, and flushes these bytes to the medium before the completion.
+    fn write_durable(&mut self, file: &File, offset: u64, bytes: Bytes, token: Token);
+    /// Writes at once, through the page cache of a file opened as [`OpenMode::Buffered`], at any alignment: what is
+    /// written outlives the process, but not a power cut. The one operation that has ended when it returns.
+    ///
+    /// # Errors
+    /// Those of `pwrite`.
+    fn stage(&mut self, file: &File, offset: u64, bytes: &[u8]) -> io::Result<()>;
     /// Flushes the file's data to the medium.
     fn sync(&mut self, file: &File, token: Token);
     /// Runs a job that may block, on the background executor. Jobs of one core run in order of submission.

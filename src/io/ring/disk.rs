@@ -31,6 +31,8 @@ pub(super) struct Writing {
     offset: u64,
     bytes: Bytes,
     done: usize,
+    /// Flushed before the completion.
+    durable: bool,
     token: Token,
 }
 
@@ -94,10 +96,19 @@ impl Reactor {
     }
 
     pub(super) fn write(&mut self, file: &File, offset: u64, bytes: Bytes, token: Token) {
+        self.write_new(file, offset, bytes, false, token);
+    }
+
+    pub(super) fn write_durable(&mut self, file: &File, offset: u64, bytes: Bytes, token: Token) {
+        self.write_new(file, offset, bytes, true, token);
+    }
+
+    fn write_new(&mut self, file: &File, offset: u64, bytes: Bytes, durable: bool, token: Token) {
         assert_aligned(offset, bytes.len(), bytes.as_ptr() as usize);
         match descriptor(file) {
             Ok(fd) => {
-                self.write_on(Box::new(Writing { file: file.clone(), fd, offset, bytes, done: 0, token }));
+                let file = file.clone();
+                self.write_on(Box::new(Writing { file, fd, offset, bytes, done: 0, durable, token }));
             }
             Err(e) => self.out.push(Done::Disk(token, DiskOutcome::Written(Err(e)))),
         }
@@ -108,7 +119,8 @@ impl Reactor {
             let Op::Write(w) = op else { unreachable!("just made") };
             let rest = &w.bytes[w.done..];
             let entry = opcode::Write::new(types::Fd(w.fd), rest.as_ptr(), rest.len() as u32);
-            entry.offset(w.offset + w.done as u64).build()
+            let flags = if w.durable { libc::RWF_DSYNC } else { 0 };
+            entry.offset(w.offset + w.done as u64).rw_flags(flags).build()
         });
     }
 

@@ -131,6 +131,14 @@ impl<M: Send + 'static> Disk for Ring<M> {
         self.reactor.write(file, offset, bytes, token);
     }
 
+    fn write_durable(&mut self, file: &File, offset: u64, bytes: Bytes, token: Token) {
+        self.reactor.write_durable(file, offset, bytes, token);
+    }
+
+    fn stage(&mut self, file: &File, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        OsFiles.write_at(file, offset, bytes)
+    }
+
     fn sync(&mut self, file: &File, token: Token) {
         self.reactor.sync(file, token);
     }

@@ -364,7 +364,9 @@ impl State {
         let (inode, made) = match self.node(path) {
             Some(Node::File(inode)) => (inode, false),
             Some(Node::Dir) => return Err(errno(libc::EISDIR)),
-            None if mode != OpenMode::DirectCreate => return Err(errno(libc::ENOENT)),
+            None if !matches!(mode, OpenMode::DirectCreate | OpenMode::Buffered) => {
+                return Err(errno(libc::ENOENT));
+            }
             None if self.node(&parent(path)) != Some(Node::Dir) => return Err(errno(libc::ENOENT)),
             None => (self.make_file(path), true),
         };
@@ -430,6 +432,17 @@ impl State {
         }
         let upto = self.journal.iter().rposition(|c| c.is_in(dir)).map_or(0, |i| i + 1);
         for change in self.journal.drain(..upto) {
+            change.apply(&mut self.durable);
+        }
+        Ok(())
+    }
+
+    /// Flushes every file and every name.
+    fn sync_all(&mut self) -> io::Result<()> {
+        let upto = self.changes;
+        let inodes: Vec<u64> = self.inodes.keys().copied().collect();
+        inodes.into_iter().try_for_each(|inode| self.flush(inode, upto))?;
+        for change in std::mem::take(&mut self.journal) {
             change.apply(&mut self.durable);
         }
         Ok(())
@@ -717,6 +730,14 @@ impl Files for SimDisk {
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
         self.lock().sync_dir(dir)
+    }
+
+    fn sync_all(&self, dir: &Path) -> io::Result<()> {
+        let mut state = self.lock();
+        if state.node(dir) != Some(Node::Dir) {
+            return Err(errno(libc::ENOENT));
+        }
+        state.sync_all()
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {

@@ -94,7 +94,7 @@ pub struct SimWorld<M> {
 /// Something that will happen.
 enum Pending<M> {
     Read { shard: ShardId, file: File, offset: u64, len: usize, token: Token },
-    Write { shard: ShardId, file: File, offset: u64, bytes: Bytes, token: Token },
+    Write { shard: ShardId, file: File, offset: u64, bytes: Bytes, durable: bool, token: Token },
     Sync { shard: ShardId, file: File, upto: u64, token: Token },
     Job { shard: ShardId, job: FileJob, token: Token },
     Mail { from: ShardId, to: ShardId, mail: M },
@@ -287,8 +287,10 @@ impl<M> Sim<M> {
                 let bytes = disk.read_at(&file, offset, len).map(Bytes::from);
                 (shard, Event::Disk(token, DiskOutcome::Read(bytes)))
             }
-            Pending::Write { shard, file, offset, bytes, token } => {
+            Pending::Write { shard, file, offset, bytes, durable, token } => {
                 let written = disk.write_at(&file, offset, &bytes);
+                let flush = || if durable { disk.sync(&file) } else { Ok(()) };
+                let written = written.and_then(|()| flush());
                 (shard, Event::Disk(token, DiskOutcome::Written(written)))
             }
             Pending::Sync { shard, file, upto, token } => {
@@ -417,7 +419,21 @@ impl<M> Disk for SimWorld<M> {
 
     fn write(&mut self, file: &File, offset: u64, bytes: Bytes, token: Token) {
         assert_aligned(offset, bytes.len(), bytes.as_ptr() as usize);
-        self.schedule_disk(Pending::Write { shard: self.shard, file: file.clone(), offset, bytes, token });
+        let (shard, file) = (self.shard, file.clone());
+        self.schedule_disk(Pending::Write { shard, file, offset, bytes, durable: false, token });
+    }
+
+    fn write_durable(&mut self, file: &File, offset: u64, bytes: Bytes, token: Token) {
+        assert_aligned(offset, bytes.len(), bytes.as_ptr() as usize);
+        let (shard, file) = (self.shard, file.clone());
+        self.schedule_disk(Pending::Write { shard, file, offset, bytes, durable: true, token });
+    }
+
+    fn stage(&mut self, file: &File, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        if self.sim.inner.borrow().life != self.life {
+            return Ok(()); // a process that is gone, and knows nothing of it
+        }
+        self.sim.disk.write_at(file, offset, bytes)
     }
 
     fn sync(&mut self, file: &File, token: Token) {

@@ -38,6 +38,12 @@ impl Disk for AtOnce {
         self.done.push_back((token, DiskOutcome::Written(OsFiles.write_at(file, offset, &bytes))));
     }
 
+    fn write_durable(&mut self, _: &File, _: u64, _: Bytes, _: Token) {
+        unreachable!("no journal here");
+    }
+    fn stage(&mut self, _: &File, _: u64, _: &[u8]) -> std::io::Result<()> {
+        unreachable!("no journal here");
+    }
     fn sync(&mut self, file: &File, token: Token) {
         self.done.push_back((token, DiskOutcome::Synced(OsFiles.sync(file))));
     }
