@@ -1,8 +1,8 @@
 //! What a broker costs that nobody uses.
 
 use super::broker::{BINARY, Broker, Scratch, cpu_ns, status_bytes};
-use super::client::Client;
 use super::stats::{Spread, machine};
+use ottla::bench::Client;
 use std::io;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -50,12 +50,12 @@ pub fn run(quick: bool) -> io::Result<bool> {
 }
 
 /// A restart with many partitions: for information, without a bar.
-fn partitions(scratch: &Scratch, count: i32) -> io::Result<()> {
+fn partitions(scratch: &Scratch, count: usize) -> io::Result<()> {
     let dir = scratch.join("partitions");
     let broker = Broker::start(&dir, None)?;
-    let mut client = Client::connect_soon(broker.address)?;
+    let mut client = Client::connect(broker.address).map_err(io::Error::other)?;
     let began = Instant::now();
-    client.create_topic("many", count)?;
+    client.create_topics(&["many".to_owned()], count, &[]).map_err(io::Error::other)?;
     let created = began.elapsed();
     let resident = status_bytes(broker.pid(), "VmRSS")?;
     let stopped = broker.stop()?;

@@ -2,27 +2,14 @@
 //!
 //! The loop is closed: each connection keeps a fixed number of requests in flight, and a latency counts from the
 //! moment a request is sent. So a stall of the broker slows the sending down too, and the tail looks better than an
-//! independent stream of requests would see it; rates and CPU time are not affected. Every acknowledged batch must
-//! come back at the offset that it was acknowledged with, unchanged, and in the order its connection sent it.
+//! independent stream of requests would see it; rates and CPU time are not affected.
 
 use super::broker::{Broker, CpuTime, Scratch, status_bytes};
-use super::client::{Client, wrong};
-use super::payload::{Acknowledged, Check, PRODUCE_VERSION, Template};
 use super::stats::machine;
-use hdrhistogram::Histogram;
-use ottla::wire::api::ApiKey;
-use ottla::wire::codec::Message as _;
-use ottla::wire::frame;
-use ottla::wire::messages::produce_response::ProduceResponse;
-use std::collections::VecDeque;
+use ottla::bench::{Bench, BenchError, Load, Moment};
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs as _};
-use std::thread;
-use std::time::{Duration, Instant};
-
-/// A case ends when it has produced this much, whatever the time.
-const CASE_BYTES_MAX: u64 = 1 << 30;
-const FETCH_BYTES: i32 = 4 << 20;
+use std::time::Duration;
 
 /// What to load, and how.
 pub struct LoadOptions {
@@ -56,35 +43,15 @@ impl Default for LoadOptions {
     }
 }
 
-/// One line of the table.
-#[derive(Clone, Copy)]
-struct Case {
-    records: usize,
-    value_bytes: usize,
-    partitions: usize,
-    connections: usize,
-    depth: usize,
-    acks: i16,
-}
-
-impl Case {
-    fn name(&self) -> String {
-        let acks = if self.acks < 0 { "all".to_owned() } else { self.acks.to_string() };
-        format!(
-            "{}x{}B partitions={} connections={} depth={} acks={acks}",
-            self.records, self.value_bytes, self.partitions, self.connections, self.depth
-        )
-    }
-}
-
-fn cases(quick: bool) -> Vec<Case> {
-    let case = |(records, value_bytes), partitions, connections, depth, acks| Case {
+fn cases(quick: bool) -> Vec<Load> {
+    let case = |(records, record_bytes), partitions, producers, depth, acks| Load {
         records,
-        value_bytes,
+        record_bytes,
         partitions,
-        connections,
+        producers,
         depth,
         acks,
+        ..Load::default()
     };
     if quick {
         return vec![case((1, 100), 1, 4, 1, -1), case((64, 1024), 4, 2, 2, 1)];
@@ -116,14 +83,14 @@ pub fn run(options: &LoadOptions) -> io::Result<bool> {
     };
     let address = match (&options.against, &own) {
         (Some(text), _) => {
-            text.to_socket_addrs()?.next().ok_or_else(|| wrong(format!("{text} is no address")))?
+            text.to_socket_addrs()?.next().ok_or_else(|| io::Error::other(format!("{text} is no address")))?
         }
         (None, Some(broker)) => broker.address,
-        (None, None) => return Err(wrong("no broker")),
+        (None, None) => return Err(io::Error::other("no broker")),
     };
     let pid = own.as_ref().map(Broker::pid).or(options.pid);
     println!(
-        "{:<56}{:>9}{:>9}{:>9}{:>9}{:>10}{:>11}{:>11}{:>9}{:>11}",
+        "{:<56}{:>9}{:>9}{:>9}{:>9}{:>10}{:>11}{:>11}{:>7}{:>11}{:>11}",
         "produce",
         "req/s",
         "MB/s",
@@ -132,14 +99,17 @@ pub fn run(options: &LoadOptions) -> io::Result<bool> {
         "p99.9 us",
         "cpu us/req",
         "cpu s/GB",
+        "client",
         "fetch MB/s",
         "cpu s/GB"
     );
     let seconds = if options.quick { [0.1, 0.5] } else { [options.warm_seconds, options.seconds] };
     let [warm, time] = seconds.map(Duration::from_secs_f64);
-    for (number, case) in cases(options.quick).iter().enumerate() {
-        if options.only.as_ref().is_none_or(|only| case.name().contains(only.as_str())) {
-            one(case, number, address, pid, warm, time)?;
+    for (number, case) in cases(options.quick).into_iter().enumerate() {
+        if options.only.as_ref().is_none_or(|only| case.describe().contains(only.as_str())) {
+            let name = format!("load-{}-{number}", std::process::id());
+            one(&Load { spin: options.pin, ..case }, &name, address, pid, warm, time)
+                .map_err(io::Error::other)?;
         }
     }
     if let Some(pid) = pid {
@@ -152,148 +122,56 @@ pub fn run(options: &LoadOptions) -> io::Result<bool> {
 }
 
 fn one(
-    case: &Case,
-    number: usize,
+    load: &Load,
+    name: &str,
     address: SocketAddr,
     pid: Option<u32>,
     warm: Duration,
     time: Duration,
-) -> io::Result<()> {
-    let topic = format!("load-{}-{number}", std::process::id());
-    let mut client = Client::connect(address)?;
-    client.create_topic(&topic, case.partitions as i32)?;
-    // Caches and branch predictors, and a JIT, see the load before it counts.
-    let warm_topic = format!("{topic}-warm");
-    client.create_topic(&warm_topic, case.partitions as i32)?;
-    produce(case, &warm_topic, address, warm)?;
-    client.delete_topic(&warm_topic)?;
-
-    let cpu = || pid.map_or(Ok(CpuTime::default()), CpuTime::of);
-    let (began, before) = (Instant::now(), cpu()?);
-    let produced = produce(case, &topic, address, time)?;
-    let (took, used) = (began.elapsed().as_secs_f64(), cpu()?.since(before));
-    let requests = produced.latency_ns.len();
-    let template = Template::new(&topic, 0, case.acks, case.records, case.value_bytes);
-    let bytes = (requests * template.batch_bytes() as u64) as f64;
-
-    let (began, before) = (Instant::now(), cpu()?);
-    fetch_back(case, &topic, &mut client, &template, &produced.acknowledged)?;
-    let (fetch_took, fetch_used) = (began.elapsed().as_secs_f64(), cpu()?.since(before));
-    client.delete_topic(&topic)?;
-
-    let us = |quantile| produced.latency_ns.value_at_quantile(quantile) as f64 / 1e3;
+) -> Result<(), BenchError> {
+    let mut bench = Bench::prepare(address, load.clone(), name)?;
+    let produce_cpu = &mut Meter::new(pid);
+    let produced = bench.run(warm, time, &mut |moment| produce_cpu.read(moment))?;
+    let fetch_cpu = &mut Meter::new(pid);
+    let fetched = bench.read_back(&mut |moment| fetch_cpu.read(moment))?;
+    bench.delete()?;
+    let (requests, bytes) = (produced.requests as f64, produced.bytes as f64);
+    let us = |quantile| produced.acknowledged_ns.value_at_quantile(quantile) as f64 / 1e3;
     println!(
-        "{:<56}{:>9.0}{:>9.1}{:>9.0}{:>9.0}{:>10.0}{:>11.2}{:>11.2}{:>9.0}{:>11.2}",
-        case.name(),
-        requests as f64 / took,
-        bytes / took / 1e6,
+        "{:<56}{:>9.0}{:>9.1}{:>9.0}{:>9.0}{:>10.0}{:>11.2}{:>11.2}{:>6.0}%{:>11.0}{:>11.2}",
+        load.describe(),
+        requests / produced.seconds,
+        bytes / produced.seconds / 1e6,
         us(0.5),
         us(0.99),
         us(0.999),
-        used.total_s() * 1e6 / requests as f64,
-        used.total_s() * 1e9 / bytes,
-        bytes / fetch_took / 1e6,
-        fetch_used.total_s() * 1e9 / bytes,
+        produce_cpu.total_s() * 1e6 / requests,
+        produce_cpu.total_s() * 1e9 / bytes,
+        produced.client_busy * 100.0,
+        fetched.fetched_bytes as f64 / fetched.seconds / 1e6,
+        fetch_cpu.total_s() * 1e9 / fetched.fetched_bytes as f64,
     );
     Ok(())
 }
 
-/// What came of producing.
-struct Produced {
-    latency_ns: Histogram<u64>,
-    acknowledged: Acknowledged,
+/// CPU time of a process between the two moments of a run.
+struct Meter {
+    pid: Option<u32>,
+    times: [CpuTime; 2],
 }
 
-fn produce(case: &Case, topic: &str, address: SocketAddr, time: Duration) -> io::Result<Produced> {
-    let until = Instant::now() + time;
-    let connections: Vec<_> = thread::scope(|scope| {
-        let run = |connection| move || connect_and_produce(case, topic, address, connection, until);
-        let threads: Vec<_> = (0..case.connections).map(|c| scope.spawn(run(c as u64))).collect();
-        threads.into_iter().map(|t| t.join().unwrap_or_else(|_| Err(wrong("a thread panicked")))).collect()
-    });
-    let mut latency_ns = histogram();
-    let mut acknowledged = Vec::with_capacity(case.connections);
-    for connection in connections {
-        let (latencies, offsets) = connection?;
-        latency_ns.add(&latencies).map_err(|e| wrong(e.to_string()))?;
-        acknowledged.push(offsets);
+impl Meter {
+    fn new(pid: Option<u32>) -> Meter {
+        Meter { pid, times: [CpuTime::default(); 2] }
     }
-    Ok(Produced { latency_ns, acknowledged })
-}
 
-fn histogram() -> Histogram<u64> {
-    Histogram::new_with_bounds(1, 120_000_000_000, 3).expect("bounds that the library takes")
-}
+    fn read(&mut self, moment: Moment) {
+        // A process that is gone ends the run by its connections.
+        let time = self.pid.and_then(|pid| CpuTime::of(pid).ok()).unwrap_or_default();
+        self.times[usize::from(moment == Moment::End)] = time;
+    }
 
-fn connect_and_produce(
-    case: &Case,
-    topic: &str,
-    address: SocketAddr,
-    connection: u64,
-    until: Instant,
-) -> io::Result<(Histogram<u64>, Vec<i64>)> {
-    let mut client = Client::connect(address)?;
-    let partitions = case.partitions as u64;
-    let mut templates: Vec<_> = (0..partitions)
-        .map(|p| Template::new(topic, p as i32, case.acks, case.records, case.value_bytes))
-        .collect();
-    let requests_max = CASE_BYTES_MAX / case.connections as u64 / templates[0].batch_bytes() as u64;
-    let (mut latency_ns, mut offsets) = (histogram(), Vec::new());
-    let mut in_flight = VecDeque::with_capacity(case.depth);
-    let mut sequence = 0;
-    loop {
-        while in_flight.len() < case.depth && sequence < requests_max && Instant::now() < until {
-            let template = &mut templates[((connection + sequence) % partitions) as usize];
-            let request = template.stamp(connection, sequence);
-            in_flight.push_back((sequence, Instant::now()));
-            client.send(request)?;
-            sequence += 1;
-        }
-        let Some((answered, sent)) = in_flight.pop_front() else { return Ok((latency_ns, offsets)) };
-        let offset = acknowledged_at(client.receive()?, answered)?;
-        latency_ns.saturating_record(sent.elapsed().as_nanos() as u64);
-        offsets.push(offset);
+    fn total_s(&self) -> f64 {
+        self.times[1].since(self.times[0]).total_s()
     }
-}
-
-fn acknowledged_at(reply: &[u8], sequence: u64) -> io::Result<i64> {
-    let mut r = frame::read_response(reply, ApiKey::Produce, PRODUCE_VERSION, sequence as i32)
-        .map_err(|e| wrong(e.to_string()))?;
-    let reply = ProduceResponse::read(&mut r, PRODUCE_VERSION).map_err(|e| wrong(e.to_string()))?;
-    let part = reply.responses.first().and_then(|t| t.partition_responses.first());
-    match part {
-        Some(part) if part.error_code == 0 => Ok(part.base_offset),
-        Some(part) => Err(wrong(format!("produce: error {}", part.error_code))),
-        None => Err(wrong("produce: an empty answer")),
-    }
-}
-
-fn fetch_back(
-    case: &Case,
-    topic: &str,
-    client: &mut Client,
-    template: &Template,
-    acknowledged: &Acknowledged,
-) -> io::Result<()> {
-    let mut batches = 0;
-    for partition in 0..case.partitions as i32 {
-        let mut check = Check::new(template, case.records, acknowledged);
-        loop {
-            let offset = check.offset;
-            let (bytes, high_watermark) = client.fetch(topic, partition, offset, FETCH_BYTES)?;
-            check.feed(bytes)?;
-            if check.offset >= high_watermark {
-                break;
-            }
-            if check.offset == offset {
-                return Err(wrong(format!("{topic}-{partition} gives nothing at {offset}")));
-            }
-        }
-        batches += check.batches;
-    }
-    let sent: usize = acknowledged.iter().map(Vec::len).sum();
-    if batches != sent as u64 {
-        return Err(wrong(format!("{sent} batches were acknowledged and {batches} came back")));
-    }
-    Ok(())
 }

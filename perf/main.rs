@@ -5,10 +5,8 @@
 //! directory below `target/perf`, on the file system that the working tree is on.
 
 mod broker;
-mod client;
 mod idle;
 mod load;
-mod payload;
 mod stats;
 
 use std::process::ExitCode;

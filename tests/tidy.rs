@@ -16,6 +16,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("raft", &["wire", "base"]),
     ("replica", &["meta", "wire", "base"]),
     ("coord", &["meta", "config", "wire", "base"]),
+    ("bench", &["wire", "base"]),
     ("log", &["io", "metrics", "config", "wire", "base"]),
     (
         "shard",
@@ -33,8 +34,8 @@ const IMPORTS: &[(&str, &[&str])] = &[
     (
         "cli",
         &[
-            "server", "api", "net", "shard", "log", "coord", "replica", "raft", "security", "meta", "io",
-            "metrics", "config", "wire", "base",
+            "server", "bench", "api", "net", "shard", "log", "coord", "replica", "raft", "security", "meta",
+            "io", "metrics", "config", "wire", "base",
         ],
     ),
 ];

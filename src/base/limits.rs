@@ -156,3 +156,17 @@ pub const PARTITION_PENDING_BYTES_MAX: usize = 64 << 20;
 /// Bytes read at once when a log is replayed at start.
 pub const REPLAY_READ_BYTES: usize = 1 << 20;
 const _: () = assert!(DUMP_BATCH_BYTES_MAX <= DUMP_UNCOMPRESSED_BYTES_MAX);
+
+/// Connections of one bench, all served by one thread.
+pub const BENCH_CONNECTIONS_MAX: usize = 10_000;
+/// Records of one batch that a bench sends.
+pub const BENCH_RECORDS_PER_BATCH_MAX: usize = 10_000;
+/// The value of a record that a bench sends.
+pub const BENCH_RECORD_BYTES_MAX: usize = 1 << 20;
+/// A reply that a bench accepts: fetch.max.bytes of a consumer and as much again.
+pub const BENCH_REPLY_BYTES_MAX: usize = 128 << 20;
+/// Room for one read of a bench's connection, unless a reply is larger.
+pub const BENCH_READ_BYTES: usize = 16 << 10;
+
+const _: () = assert!(BENCH_RECORD_BYTES_MAX < BENCH_REPLY_BYTES_MAX, "what was sent can be read back");
+const _: () = assert!(BENCH_READ_BYTES < BENCH_REPLY_BYTES_MAX);
