@@ -228,7 +228,7 @@ impl Loop<'_> {
             }
             let timeout = self.timeout(now_ns, begun, ended);
             self.poll
-                .poll(&mut events, timeout)
+                .poll(&mut events, Some(timeout))
                 .or_else(ignore_interrupts)
                 .map_err(BenchError::io("epoll"))?;
             let woken_ns = self.now_ns();
