@@ -7,6 +7,7 @@
 mod broker;
 mod idle;
 mod load;
+mod partitions;
 mod stats;
 
 use std::process::ExitCode;
@@ -16,6 +17,7 @@ cargo bench --bench perf -- [SCENARIO] [OPTIONS]
 
   idle                  start, memory, CPU when idle, size of the binary
   load                  produce and fetch back
+  partitions            many partitions: made, idle, stopped, started (--partitions N, 10000)
 
 options of load:
   --against HOST:PORT   a broker that runs already, with --pid PID for its CPU time
@@ -30,6 +32,7 @@ options of both:
 struct Options {
     scenario: Option<String>,
     quick: bool,
+    partitions: usize,
     load: load::LoadOptions,
 }
 
@@ -43,6 +46,7 @@ fn main() -> ExitCode {
     };
     let ran = match options.scenario.as_deref() {
         Some("idle") => idle::run(options.quick),
+        Some("partitions") => partitions::run(options.partitions),
         Some("load") => load::run(&options.load),
         Some(other) => {
             eprintln!("there is no scenario {other}\n\n{USAGE}");
@@ -61,13 +65,17 @@ fn main() -> ExitCode {
 }
 
 fn options(arguments: impl Iterator<Item = String>) -> Result<Options, String> {
-    let mut options = Options { scenario: None, quick: false, load: load::LoadOptions::default() };
+    let mut options =
+        Options { scenario: None, quick: false, partitions: 10_000, load: load::LoadOptions::default() };
     let mut arguments = arguments;
     while let Some(argument) = arguments.next() {
         let mut value = || arguments.next().ok_or_else(|| format!("{argument} needs a value"));
         match argument.as_str() {
             "--bench" => {} // from cargo
             "--quick" => options.quick = true,
+            "--partitions" => {
+                options.partitions = value()?.parse().map_err(|_| "--partitions needs a number")?;
+            }
             "--pin" => options.load.pin = true,
             "--against" => options.load.against = Some(value()?),
             "--pid" => options.load.pid = Some(value()?.parse().map_err(|_| "--pid needs a number")?),

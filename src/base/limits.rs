@@ -106,8 +106,27 @@ pub const CONNECTIONS_PER_CORE_MAX: usize = 1 << 20;
 /// Connections that wait to be accepted; the kernel cuts it to `net.core.somaxconn`.
 pub const LISTEN_BACKLOG: i32 = 4096;
 
+/// Up to so many new partitions are flushed one by one; more with one flush of their volume, which also waits for what
+/// others have written there.
+pub const FLUSHED_ONE_BY_ONE_MAX: usize = 3;
+
+/// New partitions that one job makes, with one flush.
+pub const PARTITIONS_MADE_AT_ONCE: usize = 256;
+/// Existing partitions that one job opens: somebody else's may wait for its end.
+pub const PARTITIONS_OPENED_AT_ONCE: usize = 64;
+/// Such jobs of a core that are submitted at once.
+pub const PARTITION_JOBS_MAX: usize = 2;
+
+/// Leader epochs are written down about so long after the first append with a new one, milliseconds.
+pub const EPOCHS_SAVE_MS: i64 = 10_000;
+/// Partitions whose epochs one job writes, with two flushes.
+pub const EPOCHS_SAVED_AT_ONCE: usize = 1000;
+
 /// Threads for file work beside the cores.
-pub const BACKGROUND_THREADS_MAX: usize = 2;
+pub const BACKGROUND_THREADS_MAX: usize = 4;
+/// How many of them do slow jobs at once, so that quick ones need not wait for those.
+pub const BACKGROUND_SLOW_MAX: usize = 2;
+const _: () = assert!(BACKGROUND_SLOW_MAX < BACKGROUND_THREADS_MAX);
 
 /// `socket.request.max.bytes` unless configured.
 pub const SOCKET_REQUEST_BYTES_DEFAULT: usize = 100 << 20;

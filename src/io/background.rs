@@ -1,8 +1,9 @@
 //! The background executor: file work that may take its time, on threads beside the cores.
 //!
 //! Each thread drives a glommio executor for one job at a time: opening, preallocating, renaming and removing go
-//! through its ring, the rest simply blocks the thread. Jobs of one core run one after the other, in order; jobs of
-//! different cores run side by side on up to [`BACKGROUND_THREADS_MAX`] threads, which start when they are needed.
+//! through its ring, the rest simply blocks the thread. A core has two lanes, quick and slow. Jobs of one lane run one
+//! after the other, in order; lanes run side by side on up to [`BACKGROUND_THREADS_MAX`] threads, which start when they
+//! are needed, and of which [`BACKGROUND_SLOW_MAX`] at most do slow jobs.
 //!
 //! Between jobs a thread sleeps on a condition variable, so that jobs need no wake-ups across threads through glommio
 //! and a long blocking one delays only its own core's. Files are opened with glommio's `BufferedFile` and `O_DIRECT`, never `DmaFile`: that one takes the polling ring
@@ -26,7 +27,7 @@ use super::jobs;
 use super::os_files::{OsFile, OsFiles};
 use super::world::{FileJob, FileJobOutcome, Token};
 use crate::base::ShardId;
-use crate::base::limits::BACKGROUND_THREADS_MAX;
+use crate::base::limits::{BACKGROUND_SLOW_MAX, BACKGROUND_THREADS_MAX};
 
 /// With less than 1 ms an executor can park with runnable tasks; 100 ms is glommio's own default.
 const PREEMPT_TIMER: Duration = Duration::from_millis(100);
@@ -47,12 +48,25 @@ struct Pool {
     deliver: Deliver,
 }
 
+/// Which of a core's queues a job is in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Lane {
+    /// Somebody waits for it.
+    Quick,
+    /// It may take long.
+    Slow,
+}
+
+/// Jobs by lane: a core's quick one, its slow one, the next core's.
 struct Work {
     jobs: Vec<VecDeque<(Token, FileJob)>>,
-    /// Cores with jobs of which none is running.
+    /// Quick lanes with jobs of which none is running.
     ready: VecDeque<usize>,
-    /// Cores of which a job is running.
+    /// The same for slow ones.
+    ready_slow: VecDeque<usize>,
+    /// Lanes of which a job is running.
     running: Vec<bool>,
+    running_slow: usize,
     threads: usize,
     idle: usize,
     closed: bool,
@@ -64,13 +78,42 @@ impl Pool {
     }
 }
 
+impl Work {
+    fn is_ready(&mut self, lane: usize) {
+        if is_slow(lane) { self.ready_slow.push_back(lane) } else { self.ready.push_back(lane) }
+    }
+
+    /// The lane to serve next.
+    fn next(&mut self) -> Option<usize> {
+        let slow = self.running_slow < BACKGROUND_SLOW_MAX;
+        let lane = self.ready.pop_front().or_else(|| self.ready_slow.pop_front_if(|_| slow))?;
+        self.running[lane] = true;
+        self.running_slow += usize::from(is_slow(lane));
+        Some(lane)
+    }
+
+    fn ended(&mut self, lane: usize) {
+        self.running[lane] = false;
+        self.running_slow -= usize::from(is_slow(lane));
+        if !self.jobs[lane].is_empty() {
+            self.is_ready(lane);
+        }
+    }
+}
+
+fn is_slow(lane: usize) -> bool {
+    lane % 2 == 1
+}
+
 impl Background {
     /// A pool without threads yet.
     pub(super) fn new(shards: usize, deliver: Deliver) -> Background {
         let work = Work {
-            jobs: (0..shards).map(|_| VecDeque::new()).collect(),
+            jobs: (0..2 * shards).map(|_| VecDeque::new()).collect(),
             ready: VecDeque::new(),
-            running: vec![false; shards],
+            ready_slow: VecDeque::new(),
+            running: vec![false; 2 * shards],
+            running_slow: 0,
             threads: 0,
             idle: 0,
             closed: false,
@@ -79,8 +122,8 @@ impl Background {
     }
 
     /// Queues a job of a core. Fails if not even one thread can be started.
-    pub(super) fn submit(&self, shard: ShardId, token: Token, job: FileJob) -> io::Result<()> {
-        let core = usize::from(shard.0);
+    pub(super) fn submit(&self, shard: ShardId, lane: Lane, token: Token, job: FileJob) -> io::Result<()> {
+        let lane = 2 * usize::from(shard.0) + usize::from(lane == Lane::Slow);
         let mut work = self.pool.lock();
         if work.idle == 0 && work.threads < BACKGROUND_THREADS_MAX {
             let pool = Arc::clone(&self.pool);
@@ -90,9 +133,9 @@ impl Background {
                 Err(_) => {} // those that run will do
             }
         }
-        work.jobs[core].push_back((token, job));
-        if work.jobs[core].len() == 1 && !work.running[core] {
-            work.ready.push_back(core);
+        work.jobs[lane].push_back((token, job));
+        if work.jobs[lane].len() == 1 && !work.running[lane] {
+            work.is_ready(lane);
             drop(work);
             self.pool.more.notify_one();
         }
@@ -111,7 +154,7 @@ fn serve(pool: &Pool) {
     let mut executor = None;
     let mut work = pool.lock();
     loop {
-        let Some(core) = work.ready.pop_front() else {
+        let Some(lane) = work.next() else {
             if work.closed {
                 return;
             }
@@ -120,16 +163,13 @@ fn serve(pool: &Pool) {
             work.idle -= 1;
             continue;
         };
-        let Some((token, job)) = work.jobs[core].pop_front() else { continue };
-        work.running[core] = true;
-        drop(work);
-        let result = run(&mut executor, job);
-        (pool.deliver)(ShardId(core as u16), token, result);
-        work = pool.lock();
-        work.running[core] = false;
-        if !work.jobs[core].is_empty() {
-            work.ready.push_back(core);
+        if let Some((token, job)) = work.jobs[lane].pop_front() {
+            drop(work);
+            let result = run(&mut executor, job);
+            (pool.deliver)(ShardId((lane / 2) as u16), token, result);
+            work = pool.lock();
         }
+        work.ended(lane);
     }
 }
 

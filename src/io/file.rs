@@ -63,6 +63,9 @@ pub trait Files: Send + Sync {
     /// Replaces a small file so that a crash leaves the old or the new one: temporary file, flush, rename, flush of
     /// the directory.
     fn write_atomic(&self, path: &Path, bytes: &[u8]) -> io::Result<()>;
+    /// Creates or replaces a small file, without a flush: for what [`Files::sync_all`] flushes together later, and
+    /// whose loss in a crash does no harm.
+    fn write(&self, path: &Path, bytes: &[u8]) -> io::Result<()>;
     /// Opens a file.
     fn open(&self, path: &Path, mode: OpenMode) -> io::Result<File>;
     /// The length of an open file.

@@ -59,6 +59,11 @@ pub trait Disk: Clock {
     fn sync(&mut self, file: &File, token: Token);
     /// Runs a job that may block, on the background executor. Jobs of one core run in order of submission.
     fn background(&mut self, job: FileJob, token: Token);
+    /// As [`Disk::background`], for what may take long and nobody waits for with work in hand: such jobs of one core run
+    /// in order among themselves, beside its others.
+    fn background_slow(&mut self, job: FileJob, token: Token) {
+        self.background(job, token);
+    }
 }
 
 /// Blocking work of [`FileJob::Run`]; its value comes back as [`FileJobOutcome::Ran`].

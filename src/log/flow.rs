@@ -2,7 +2,7 @@
 
 use std::any::Any;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::cache::{OpenSegment, Run};
@@ -15,7 +15,7 @@ use super::reader::{Read, Waiter};
 use super::segment::{Sealed, Segment, Sink, index_time, storage};
 use super::snapshot;
 use super::types::{Env, LogEffect};
-use super::writer::InFlight;
+use super::writer::{InFlight, Unit};
 use crate::base::limits::{LOG_ALLOCATE_BYTES_MAX, LOG_ALLOCATE_BYTES_MIN};
 use crate::base::{Offset, TopicId, WallMs};
 use crate::io::{DiskOutcome, File, FileJob, FileJobOutcome, Files, OpenMode, Token};
@@ -74,7 +74,7 @@ impl Partition {
             Op::Open(base) => self.on_opened(env, base, result, effects),
             Op::Seal(base) => self.on_sealed(env, base, result, effects),
             Op::Load(base, waiters) => self.on_loaded(env, base, waiters, result, effects),
-            Op::Truncate => self.on_truncated(env, result, effects),
+            Op::Truncate => self.on_truncated(result, effects),
             Op::Delete => {
                 let result = result.map(|_| ()).map_err(storage("removing", &self.dir));
                 effects.push(LogEffect::Deleted { result });
@@ -107,7 +107,9 @@ impl Partition {
             return;
         };
         let Some(sink) = self.sinks.iter().find(|sink| sink.base == segment) else { return };
-        let (Some(file), has_space) = (sink.file.clone(), end <= sink.allocated) else { return };
+        let (Some(file), has_space) = (sink.file.clone(), end <= sink.allocated) else {
+            return self.ensure_open(env, segment);
+        };
         self.allocate_ahead(env, segment, end);
         if !has_space {
             return;
@@ -237,7 +239,9 @@ impl Partition {
         if syncing || self.sinks.len() != 1 {
             return;
         }
-        let Some(file) = self.sinks.back().and_then(|sink| sink.file.clone()) else { return };
+        let Some(file) = self.sinks.back().and_then(|sink| sink.file.clone()) else {
+            return self.ensure_open(env, self.active().base);
+        };
         let token = self.token(Op::Sync(self.written_end));
         env.disk.sync(&file, token);
     }
@@ -311,10 +315,27 @@ impl Partition {
         self.segments.insert(end, Segment::new(end, now_ms));
         self.sinks.push_back(Sink::new(end, None, allocate));
         self.roll_jitter_ms = self.prng.below(self.config.segment_jitter_ms.max(0) as u64) as i64;
-        let path = self.path(end, FileKind::Log);
-        let token = self.token(Op::Open(end));
-        env.disk.background(FileJob::Open { path, mode: OpenMode::DirectCreate, allocate }, token);
+        self.ensure_open(env, end);
         self.seal_written(env);
+    }
+
+    /// Has a segment's file opened, or made, with the space that is to be reserved in it. One that is only read needs
+    /// none of this.
+    pub(super) fn ensure_open(&mut self, env: &mut Env, base: Offset) {
+        let needed = self.writer.front().filter(|unit| unit.segment == base).map_or(0, Unit::padded_end);
+        let segment_bytes = self.config.segment_bytes;
+        let Some(sink) = self.sinks.iter_mut().find(|sink| sink.base == base) else { return };
+        if sink.file.is_some() || sink.opening {
+            return;
+        }
+        sink.opening = true;
+        if let Some(wanted) = sink.wanted_allocation(needed, segment_bytes).filter(|_| needed > 0) {
+            sink.allocated = wanted;
+        }
+        let allocate = sink.allocated;
+        let path = self.path(base, FileKind::Log);
+        let token = self.token(Op::Open(base));
+        env.disk.background(FileJob::Open { path, mode: OpenMode::DirectCreate, allocate }, token);
     }
 
     fn on_opened(
@@ -329,12 +350,14 @@ impl Partition {
             Ok(FileJobOutcome::Opened(file)) => {
                 if let Some(sink) = self.sinks.iter_mut().find(|sink| sink.base == base) {
                     sink.file = Some(file);
+                    sink.opening = false;
                 }
                 self.write_next(env);
                 self.seal_written(env);
+                self.sync_if_wanted(env);
             }
             Ok(_) => unreachable!("opening gives a file"),
-            Err(error) => self.fence(storage("creating", &path)(error), effects),
+            Err(error) => self.fence(storage("opening", &path)(error), effects),
         }
     }
 
@@ -345,17 +368,23 @@ impl Partition {
         }
         for i in 0..self.sinks.len() {
             let sink = &mut self.sinks[i];
-            let (Some(sealed), Some(file)) = (&sink.sealed, &sink.file) else { continue };
-            if sink.sealing || self.written_end < sealed.end {
+            let base = sink.base;
+            let Some(sealed) = sink.sealed.as_ref().filter(|sealed| self.written_end >= sealed.end) else {
+                continue;
+            };
+            let Some(file) = &sink.file else {
+                self.ensure_open(env, base);
+                continue;
+            };
+            if sink.sealing {
                 continue;
             }
             sink.sealing = true;
-            let base = sink.base;
             let work = SealWork {
                 dir: self.dir.clone(),
                 base,
                 end: sealed.end,
-                file: file.clone(),
+                file: Some(file.clone()),
                 size: sink.written,
                 offsets: sink.offsets.as_bytes().to_vec(),
                 times: sink.times.as_bytes().to_vec(),
@@ -392,25 +421,40 @@ impl Partition {
         self.sync_if_wanted(env);
     }
 
-    /// Writes `leader-epoch-checkpoint` in the background if it changed.
-    pub(super) fn save_epochs(&mut self, env: &mut Env) {
-        if std::mem::take(&mut self.epochs_dirty) {
-            let bytes = checkpoint::format_epochs(self.epochs.entries());
-            let path = self.dir.join(names::LEADER_EPOCH_CHECKPOINT);
-            let token = self.token(Op::Note("writing leader-epoch-checkpoint"));
-            env.disk.background(FileJob::WriteAtomic(path, bytes), token);
+    /// `leader-epoch-checkpoint` is to be written if it changed. Whoever owns the partitions has it done for many at
+    /// once ([`Partition::epochs_to_save`]); until then the recovery point stays where the file's knowledge ends.
+    pub(super) fn want_epochs_saved(&mut self) {
+        self.epochs_wanted |= self.epochs_dirty;
+    }
+
+    /// The file and its bytes, if it is to be written. [`Partition::epochs_saved`] follows.
+    pub fn epochs_to_save(&mut self) -> Option<(PathBuf, Vec<u8>)> {
+        if !self.epochs_wanted || !matches!(self.state, State::Open) {
+            return None;
+        }
+        (self.epochs_wanted, self.epochs_dirty) = (false, false);
+        let bytes = checkpoint::format_epochs(self.epochs.entries());
+        Some((self.dir.join(names::LEADER_EPOCH_CHECKPOINT), bytes))
+    }
+
+    /// The bytes of [`Partition::epochs_to_save`] are durable, or are not.
+    pub fn epochs_saved(&mut self, done: bool) {
+        if !done {
+            (self.epochs_wanted, self.epochs_dirty) = (true, true);
+        } else if !self.epochs_dirty {
+            self.epochs_unsaved = Offset::MAX;
         }
     }
 
-    /// Writes the topic id into `partition.metadata` in the background, if it has none yet.
-    pub fn set_topic_id(&mut self, env: &mut Env, topic_id: TopicId) {
+    /// Writes the topic id into `partition.metadata`, if it has none yet. Blocks.
+    pub fn set_topic_id(&mut self, files: &dyn Files, topic_id: TopicId) -> Result<(), LogError> {
         if self.topic_id.is_zero() && !topic_id.is_zero() {
-            self.topic_id = topic_id;
             let path = self.dir.join(names::PARTITION_METADATA);
             let bytes = checkpoint::format_partition_metadata(topic_id);
-            let token = self.token(Op::Note("writing partition.metadata"));
-            env.disk.background(FileJob::WriteAtomic(path, bytes), token);
+            files.write_atomic(&path, &bytes).map_err(storage("writing", &path))?;
+            self.topic_id = topic_id;
         }
+        Ok(())
     }
 
     /// Whether no write, flush or background job is in flight or queued: [`Partition::close_clean`] may be called.
@@ -418,17 +462,32 @@ impl Partition {
         self.ops.is_empty() && (self.writer.is_empty() || !matches!(self.state, State::Open))
     }
 
-    /// Truncates the active segment to its logical end, writes indexes, producer snapshot and epochs, and flushes.
-    /// Blocks; for the end of the process, when [`Partition::is_idle`]. The caller writes the checkpoints and
-    /// `.kafka_cleanshutdown` after all partitions.
+    /// Writes everything down so that the next start believes it, and flushes it. Blocks; for the end of the process,
+    /// when [`Partition::is_idle`]. The caller writes the checkpoints and `.kafka_cleanshutdown` after all partitions.
     pub fn close_clean(&mut self, files: &dyn Files) -> Result<(), LogError> {
+        if self.close_begin(files)? {
+            let sync = |dir: &Path| files.sync_all(dir).map_err(storage("flushing", dir));
+            sync(&self.dir)?;
+            self.close_end(files)?;
+            sync(&self.dir)?;
+        }
+        Ok(())
+    }
+
+    /// [`Partition::close_clean`] without the flushes, for many partitions at once: cuts the active segment to its
+    /// logical end and writes indexes, producer snapshot and epochs. Whether there was anything to write: then comes a
+    /// flush, [`Partition::close_end`], and another flush.
+    pub fn close_begin(&mut self, files: &dyn Files) -> Result<bool, LogError> {
         self.check_open()?;
         assert!(self.is_idle(), "closing with operations in flight");
         self.state = State::Closed;
         let (Some((_, active)), Some(sink)) = (self.segments.last_key_value(), self.sinks.back_mut()) else {
             unreachable!("a partition has an active segment")
         };
-        let Some(file) = sink.file.clone() else { return Ok(()) };
+        let file = sink.file.take();
+        if !self.dirty && file.is_none() {
+            return Ok(false);
+        }
         index_time(active, sink);
         let work = SealWork {
             dir: self.dir.clone(),
@@ -441,18 +500,31 @@ impl Partition {
             aborted: super::txn_index::format(&active.aborted),
             snapshot: snapshot::format(&self.producers),
         };
-        let dirty = self.dirty;
         let path = self.path(work.base, FileKind::Log);
-        if dirty {
-            work.run(files).map_err(storage("sealing", &path))?;
-            let epochs = self.dir.join(names::LEADER_EPOCH_CHECKPOINT);
-            let bytes = checkpoint::format_epochs(self.epochs.entries());
-            files.write_atomic(&epochs, &bytes).map_err(storage("writing", &epochs))?;
-        } else {
-            files.set_len(&work.file, work.size).map_err(storage("truncating", &path))?;
+        if !self.dirty {
+            work.cut(files).map_err(storage("truncating", &path))?;
+            return Ok(true);
+        }
+        work.write(files).map_err(storage("sealing", &path))?;
+        let epochs = self.epochs_beside();
+        let bytes = checkpoint::format_epochs(self.epochs.entries());
+        files.write(&epochs, &bytes).map_err(storage("writing", &epochs))?;
+        Ok(true)
+    }
+
+    /// What [`Partition::close_begin`] has written is flushed: it takes the place of what was there.
+    pub fn close_end(&mut self, files: &dyn Files) -> Result<(), LogError> {
+        if self.dirty {
+            let (from, to) = (self.epochs_beside(), self.dir.join(names::LEADER_EPOCH_CHECKPOINT));
+            files.rename(&from, &to).map_err(storage("renaming", &from))?;
         }
         self.flushed_end = self.log_end;
+        self.epochs_unsaved = Offset::MAX;
         Ok(())
+    }
+
+    fn epochs_beside(&self) -> PathBuf {
+        self.dir.join(format!("{}.tmp", names::LEADER_EPOCH_CHECKPOINT))
     }
 }
 
@@ -462,7 +534,8 @@ pub(super) struct SealWork {
     pub(super) base: Offset,
     /// The offset after its last record, where the snapshot belongs.
     pub(super) end: Offset,
-    pub(super) file: File,
+    /// None if the file is as long as it should be.
+    pub(super) file: Option<File>,
     pub(super) size: u64,
     pub(super) offsets: Vec<u8>,
     pub(super) times: Vec<u8>,
@@ -471,33 +544,50 @@ pub(super) struct SealWork {
 }
 
 impl SealWork {
+    /// Writes and flushes.
     pub(super) fn run(self, files: &dyn Files) -> io::Result<Box<dyn Any + Send>> {
-        files.set_len(&self.file, self.size)?;
-        files.sync(&self.file)?;
+        let written = self.write(files)?;
+        if let Some(file) = &self.file {
+            files.sync(file)?;
+        }
+        written.iter().try_for_each(|path| sync_file(files, path))?;
+        files.sync_dir(&self.dir)?;
+        Ok(Box::new(()))
+    }
+
+    fn cut(&self, files: &dyn Files) -> io::Result<()> {
+        self.file.as_ref().map_or(Ok(()), |file| files.set_len(file, self.size))
+    }
+
+    /// Writes without a flush; gives the small files.
+    fn write(&self, files: &dyn Files) -> io::Result<Vec<PathBuf>> {
+        self.cut(files)?;
         let path = |offset, kind| self.dir.join(file_name(offset, kind));
-        write_file(files, &path(self.base, FileKind::OffsetIndex), &self.offsets)?;
-        write_file(files, &path(self.base, FileKind::TimeIndex), &self.times)?;
+        let mut small = vec![
+            (path(self.base, FileKind::OffsetIndex), &self.offsets),
+            (path(self.base, FileKind::TimeIndex), &self.times),
+        ];
         let aborted = path(self.base, FileKind::TransactionIndex);
         if !self.aborted.is_empty() || files.exists(&aborted) {
-            write_file(files, &aborted, &self.aborted)?;
+            small.push((aborted, &self.aborted));
         }
         let snapshot = path(self.end, FileKind::ProducerSnapshot);
         if self.end > self.base || (self.end > 0 && !files.exists(&snapshot)) {
-            write_file(files, &snapshot, &self.snapshot)?;
+            small.push((snapshot, &self.snapshot));
         }
-        files.sync_dir(&self.dir)?;
-        Ok(Box::new(()))
+        small.iter().try_for_each(|(path, bytes)| files.write(path, bytes))?;
+        Ok(small.into_iter().map(|(path, _)| path).collect())
     }
 }
 
 /// Writes a whole file in place. A crash may leave it torn, so only for what is rebuilt then.
-pub(super) fn write_file(files: &dyn Files, path: &std::path::Path, bytes: &[u8]) -> io::Result<()> {
-    let file = files.open(path, OpenMode::DirectCreate)?;
-    files.set_len(&file, bytes.len() as u64)?;
-    if !bytes.is_empty() {
-        files.write_at(&file, 0, bytes)?;
-    }
-    files.sync(&file)
+pub(super) fn write_file(files: &dyn Files, path: &Path, bytes: &[u8]) -> io::Result<()> {
+    files.write(path, bytes)?;
+    sync_file(files, path)
+}
+
+fn sync_file(files: &dyn Files, path: &Path) -> io::Result<()> {
+    files.sync(&files.open(path, OpenMode::Read)?)
 }
 
 /// The indexes of a segment from their files' bytes; None if one is missing or wrong.

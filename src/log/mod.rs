@@ -39,6 +39,7 @@ pub mod retire;
 pub use cache::Cache;
 pub use config::LogConfig;
 pub use error::{AppendError, LogError};
+pub use open::flush_created;
 pub use partition::Partition;
 pub use replay::replay;
 pub use types::{

@@ -20,15 +20,27 @@ use super::segment::{Segment, Sink, storage};
 use super::types::{AbortedTransaction, CreateOptions, OpenOptions, RecoveryReport};
 use super::writer::Writer;
 use super::{snapshot, txn_index};
-use crate::base::limits::{BLOCK_BYTES, LOG_ALLOCATE_BYTES_MIN, LOG_WRITE_BYTES_MAX};
+use crate::base::limits::{BLOCK_BYTES, FLUSHED_ONE_BY_ONE_MAX, LOG_WRITE_BYTES_MAX};
 use crate::base::prng::Prng;
 use crate::base::{Offset, TopicId, WallMs};
 use crate::io::{File, Files, OpenMode};
 use crate::wire::record::Scratch;
 
 impl Partition {
-    /// Creates the directory and files of a new partition. Blocks.
+    /// Creates the directory and files of a new partition, and flushes them. Blocks.
     pub fn create(
+        files: &dyn Files,
+        dir: &Path,
+        config: LogConfig,
+        options: &CreateOptions,
+    ) -> Result<Partition, LogError> {
+        let partition = Partition::create_unflushed(files, dir, config, options)?;
+        flush_created(files, &[dir.to_path_buf()])?;
+        Ok(partition)
+    }
+
+    /// As [`Partition::create`], for many at once: [`flush_created`] must follow before anything is appended. Blocks.
+    pub fn create_unflushed(
         files: &dyn Files,
         dir: &Path,
         config: LogConfig,
@@ -38,17 +50,14 @@ impl Partition {
         if !options.topic_id.is_zero() {
             let path = dir.join(names::PARTITION_METADATA);
             let bytes = checkpoint::format_partition_metadata(options.topic_id);
-            files.write_atomic(&path, &bytes).map_err(storage("writing", &path))?;
+            files.write(&path, &bytes).map_err(storage("writing", &path))?;
         }
         let base = options.start_offset;
         let path = dir.join(file_name(base, FileKind::Log));
-        let file = create_log(files, &path, LOG_ALLOCATE_BYTES_MIN).map_err(storage("creating", &path))?;
-        if let Some(parent) = dir.parent() {
-            files.sync_dir(parent).map_err(storage("flushing", parent))?;
-        }
+        files.write(&path, &[]).map_err(storage("creating", &path))?;
         let start = Start {
             segments: BTreeMap::from([(base, Segment::new(base, options.now_ms))]),
-            active: Sink::new(base, Some(file), LOG_ALLOCATE_BYTES_MIN),
+            active: Sink::new(base, None, 0),
             tail: Vec::new(),
             producers: Producers::default(),
             epochs: Epochs::default(),
@@ -56,7 +65,7 @@ impl Partition {
             log_end: base,
             flushed_end: base,
             topic_id: options.topic_id,
-            dirty: true,
+            dirty: false,
         };
         Ok(Partition::start(dir, config, options.slot, options.seed, start))
     }
@@ -98,6 +107,8 @@ impl Partition {
             producers: start.producers,
             epochs: start.epochs,
             epochs_dirty: false,
+            epochs_wanted: false,
+            epochs_unsaved: Offset::MAX,
             log_start: start.log_start,
             log_end: start.log_end,
             written_end: start.log_end,
@@ -132,14 +143,27 @@ pub(super) struct Start {
     pub(super) dirty: bool,
 }
 
-fn create_log(files: &dyn Files, path: &Path, allocate: u64) -> io::Result<File> {
-    let file = files.open(path, OpenMode::DirectCreate)?;
-    files.set_len(&file, 0)?;
-    files.allocate(&file, allocate)?;
-    if let Some(dir) = path.parent() {
-        files.sync_dir(dir)?;
+/// Flushes what [`Partition::create_unflushed`] has made in these directories: a few one by one, many with one flush of
+/// their volume. Blocks.
+pub fn flush_created(files: &dyn Files, dirs: &[PathBuf]) -> Result<(), LogError> {
+    let parents: BTreeSet<&Path> = dirs.iter().filter_map(|dir| dir.parent()).collect();
+    if dirs.len() > FLUSHED_ONE_BY_ONE_MAX {
+        return parents.into_iter().try_for_each(|dir| files.sync_all(dir).map_err(storage("flushing", dir)));
     }
-    Ok(file)
+    for dir in dirs {
+        let path = dir.join(names::PARTITION_METADATA);
+        if files.exists(&path) {
+            let file = files.open(&path, OpenMode::Read).and_then(|file| files.sync(&file));
+            file.map_err(storage("flushing", &path))?;
+        }
+    }
+    let all = dirs.iter().map(PathBuf::as_path).chain(parents);
+    all.into_iter().try_for_each(|dir| files.sync_dir(dir).map_err(storage("flushing", dir)))
+}
+
+fn create_log(files: &dyn Files, path: &Path) -> io::Result<()> {
+    files.write(path, &[])?;
+    path.parent().map_or(Ok(()), |dir| files.sync_dir(dir))
 }
 
 /// What the segments gave.
@@ -169,7 +193,7 @@ impl Loader<'_> {
         let start_checkpoint = self.options.log_start_offset.unwrap_or(0).max(0);
         if logs.is_empty() {
             let path = self.path(start_checkpoint, FileKind::Log);
-            create_log(self.files, &path, 0).map_err(storage("creating", &path))?;
+            create_log(self.files, &path).map_err(storage("creating", &path))?;
             logs.insert(start_checkpoint, 0);
         }
         let topic_id = self.topic_id();
@@ -204,6 +228,13 @@ impl Loader<'_> {
                 flushed_end = log_end;
             }
         }
+        // As it was made: nothing is to be written down about it.
+        let untouched = loaded.segments.len() == 1
+            && log_end == first
+            && loaded.carried.producers.iter().len() == 0
+            && loaded.carried.epochs.latest().is_none();
+        // Opened again when it is needed: most partitions are quiet.
+        loaded.active.file = None;
         Ok(Start {
             segments: loaded.segments,
             active: loaded.active,
@@ -214,7 +245,7 @@ impl Loader<'_> {
             log_end,
             flushed_end: flushed_end.min(log_end),
             topic_id,
-            dirty: loaded.scanned,
+            dirty: loaded.scanned && !untouched,
         })
     }
 

@@ -59,6 +59,10 @@ pub struct Partition {
     pub(super) producers: Producers,
     pub(super) epochs: Epochs,
     pub(super) epochs_dirty: bool,
+    /// They are to be written down: a record of a new epoch was appended, or some were dropped.
+    pub(super) epochs_wanted: bool,
+    /// From here on the file may not know the epochs.
+    pub(super) epochs_unsaved: Offset,
     pub(super) log_start: Offset,
     pub(super) log_end: Offset,
     /// Everything below is on the device.
@@ -188,7 +192,7 @@ impl Partition {
         for batch in planned {
             self.note_epoch(batch.header.partition_leader_epoch, batch.header.base_offset);
         }
-        self.save_epochs(env);
+        self.want_epochs_saved();
         self.write_next(env);
         let stamp = info.timestamp.filter(|(kind, _)| *kind == TimestampType::LogAppendTime);
         Ok(Appended {
@@ -246,6 +250,7 @@ impl Partition {
     pub(super) fn note_epoch(&mut self, epoch: LeaderEpoch, start: Offset) {
         if self.epochs.latest() != Some(epoch) {
             self.epochs_dirty |= self.epochs.assign(epoch, start);
+            self.epochs_unsaved = self.epochs_unsaved.min(start);
         }
     }
 
@@ -255,10 +260,10 @@ impl Partition {
         self.note_epoch(epoch, self.log_end);
     }
 
-    /// As [`Partition::note_leader_epoch`], written down at once.
-    pub fn assign_leader_epoch(&mut self, env: &mut Env, epoch: LeaderEpoch) {
+    /// As [`Partition::note_leader_epoch`], to be written down even if nothing is appended.
+    pub fn assign_leader_epoch(&mut self, epoch: LeaderEpoch) {
         self.note_epoch(epoch, self.log_end);
-        self.save_epochs(env);
+        self.want_epochs_saved();
     }
 
     /// New settings; they hold from the next append on.
@@ -301,9 +306,14 @@ impl Partition {
         self.durable_end
     }
 
-    /// Everything below is flushed: for the checkpoint of recovery points.
-    pub fn recovery_point(&self) -> Offset {
+    /// Everything below is flushed.
+    pub fn flushed_end_offset(&self) -> Offset {
         self.flushed_end
+    }
+
+    /// Everything below is flushed, and the epochs of what is below are: for the checkpoint of recovery points.
+    pub fn recovery_point(&self) -> Offset {
+        self.flushed_end.min(self.epochs_unsaved)
     }
 
     /// Everything below, up to `high_watermark`, belongs to no open transaction.

@@ -186,8 +186,14 @@ impl Partition {
             });
         }
         let open = env.cache.segment(self.slot, base)?;
-        let limit = self.segments.get(&base).map_or(0, |segment| segment.size);
+        let limit = self.size_on_disk(base);
         Some(Place { file: open.file.clone(), position: open.offsets.lookup(offset), limit })
+    }
+
+    /// Bytes of a segment that are written.
+    fn size_on_disk(&self, base: Offset) -> u64 {
+        let sink = self.sinks.iter().find(|sink| sink.base == base);
+        sink.map_or_else(|| self.segments.get(&base).map_or(0, |s| s.size), |sink| sink.written)
     }
 
     /// Opens a sealed segment and reads its indexes; builds them anew if they are missing or wrong.
@@ -201,7 +207,7 @@ impl Partition {
         }
         let [log, index, times] =
             [FileKind::Log, FileKind::OffsetIndex, FileKind::TimeIndex].map(|kind| self.path(base, kind));
-        let size = self.segments.get(&base).map_or(0, |segment| segment.size);
+        let size = self.size_on_disk(base);
         let interval = self.config.index_interval_bytes;
         let work = move |files: &dyn crate::io::Files| {
             let file = files.open(&log, OpenMode::Direct)?;

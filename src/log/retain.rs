@@ -26,10 +26,7 @@ impl Partition {
         }
         self.producers.forget_ended(high_watermark);
         self.producers.expire(now_ms, self.config.producer_id_expiration_ms);
-        if self.unflushed_since_ms.is_some_and(|since| now_ms.saturating_sub(since) >= self.config.flush_ms) {
-            self.sync_target = self.sync_target.max(self.written_end);
-            self.sync_if_wanted(env);
-        }
+        self.flush_if_due(env, now_ms);
         let moved = self.retained_from(now_ms, high_watermark);
         if moved > self.log_start {
             if moved > self.active().base {
@@ -38,6 +35,20 @@ impl Partition {
             self.move_log_start(env, moved, effects);
         } else {
             self.drop_segments(env);
+        }
+    }
+
+    /// When `flush.ms` asks for a flush of what is written and not flushed.
+    pub fn flush_due_ms(&self) -> Option<WallMs> {
+        let since = self.unflushed_since_ms.filter(|_| self.config.flush_ms < i64::MAX)?;
+        Some(since.saturating_add(self.config.flush_ms))
+    }
+
+    /// Flushes what `flush.ms` says has waited long enough.
+    pub fn flush_if_due(&mut self, env: &mut Env, now_ms: WallMs) {
+        if matches!(self.state, State::Open) && self.flush_due_ms().is_some_and(|due| due <= now_ms) {
+            self.sync_target = self.sync_target.max(self.written_end);
+            self.sync_if_wanted(env);
         }
     }
 
@@ -95,7 +106,7 @@ impl Partition {
         self.drop_segments(env);
         if self.epochs.truncate_start(start) {
             self.epochs_dirty = true;
-            self.save_epochs(env);
+            self.want_epochs_saved();
         }
         effects.push(LogEffect::LogStartMoved { log_start_offset: start });
     }

@@ -47,6 +47,21 @@ pub fn retire(
     Ok(Some(retired))
 }
 
+/// Renames a file within a partition's directory if that belongs to the topic; whether it did. Blocks.
+///
+/// # Errors
+/// The file system's.
+pub fn replace(files: &dyn Files, from: &Path, to: &Path, topic_id: TopicId) -> io::Result<bool> {
+    let _alone = RENAMES.lock().unwrap_or_else(PoisonError::into_inner);
+    let is_there = to.parent().is_some_and(|dir| topic_id_of(files, dir) == Some(topic_id));
+    if is_there && files.exists(from) {
+        files.rename(from, to)?;
+        return Ok(true);
+    }
+    files.remove_file(from)?;
+    Ok(false)
+}
+
 /// A suffix of Kafka's form, `<32 hexadecimal digits>-<what>`, for a directory of a topic.
 pub fn suffix(topic_id: TopicId, what: &str) -> String {
     format!("{:032x}-{what}", u128::from_be_bytes(topic_id.0))

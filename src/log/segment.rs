@@ -61,8 +61,10 @@ impl Segment {
 /// A segment's file and indexes while it is written, until its sealing has ended.
 pub(super) struct Sink {
     pub(super) base: Offset,
-    /// None while it is being created.
+    /// None until it is needed first, and while it is being opened or created.
     pub(super) file: Option<File>,
+    /// A job opens or creates the file.
+    pub(super) opening: bool,
     /// Bytes reserved in the file.
     pub(super) allocated: u64,
     /// A reservation is under way, for this many bytes in all.
@@ -91,6 +93,7 @@ impl Sink {
         Sink {
             base,
             file,
+            opening: false,
             allocated,
             allocating: None,
             offsets: OffsetIndex::new(base),

@@ -65,12 +65,7 @@ impl Partition {
         env.disk.background(FileJob::Run(Box::new(work)), token);
     }
 
-    pub(super) fn on_truncated(
-        &mut self,
-        env: &mut Env,
-        result: io::Result<FileJobOutcome>,
-        effects: &mut Vec<LogEffect>,
-    ) {
+    pub(super) fn on_truncated(&mut self, result: io::Result<FileJobOutcome>, effects: &mut Vec<LogEffect>) {
         let loaded = match result {
             Ok(FileJobOutcome::Ran(value)) => {
                 value.downcast::<Result<Start, LogError>>().map(|loaded| *loaded)
@@ -94,6 +89,7 @@ impl Partition {
                 self.producers = start.producers;
                 self.epochs = start.epochs;
                 self.epochs_dirty = true;
+                self.epochs_unsaved = self.epochs_unsaved.min(start.log_end);
                 self.log_end = start.log_end;
                 self.written_end = start.log_end;
                 self.durable_end = start.log_end;
@@ -102,7 +98,7 @@ impl Partition {
                 self.unflushed_since_ms = None;
                 self.dirty = true;
                 self.state = State::Open;
-                self.save_epochs(env);
+                self.want_epochs_saved();
                 effects.push(LogEffect::Truncated { result: Ok(start.log_end) });
             }
             Ok(_) => effects.push(LogEffect::Truncated { result: Err(LogError::Closed) }),

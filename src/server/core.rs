@@ -407,6 +407,7 @@ impl Core {
         }
         self.phase = Phase::Draining;
         self.drain_deadline = world.now().plus_ms(DRAIN_MS);
+        self.shard.halt_opening();
         let sockets: &mut dyn Sockets = world;
         self.net.drain(sockets);
         // Long polls are answered now, with what there is.

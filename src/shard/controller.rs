@@ -26,6 +26,7 @@ use crate::wire::messages::create_topics_response::{CreatableTopicResult, Create
 use crate::wire::messages::delete_topics_request::DeleteTopicsRequest;
 use crate::wire::messages::delete_topics_response::{DeletableTopicResult, DeleteTopicsResponse};
 
+use super::lifecycle::not_closed;
 use super::{ControlJob, Done, Mail, ReplyTo, Shard};
 
 /// The place of the metadata log among core 0's tokens: no partition of a topic has it.
@@ -440,15 +441,16 @@ impl Shard {
         self.snapshot_if_due(disk);
     }
 
-    pub(super) fn close_controller(&mut self, files: &dyn Files) -> bool {
+    /// First half of closing the metadata log. Whether there was anything to write; None if that failed.
+    pub(super) fn close_controller_begin(&mut self, files: &dyn Files) -> Option<bool> {
+        let Some(host) = self.controller.as_mut() else { return Some(false) };
+        host.log.close_begin(files).map_err(|error| not_closed("__cluster_metadata-0", &error)).ok()
+    }
+
+    /// Second half, after a flush; whether it was clean.
+    pub(super) fn close_controller_end(&mut self, files: &dyn Files) -> bool {
         let Some(host) = self.controller.as_mut() else { return true };
-        match host.log.close_clean(files) {
-            Ok(()) => true,
-            Err(error) => {
-                tracing::error!(%error, "the metadata log could not be closed cleanly");
-                false
-            }
-        }
+        host.log.close_end(files).map_or_else(|error| not_closed("__cluster_metadata-0", &error), |()| true)
     }
 }
 

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use crate::base::{TopicId, TopicPartition};
 use crate::config::TopicConfig;
-use crate::io::{Disk, DiskOutcome, FileJobOutcome, Files};
-use crate::log::LogConfig;
+use crate::io::{Disk, Files};
+use crate::log::{LogConfig, LogError};
 use crate::meta::image::{Delta, ResourceType, Topic};
 use crate::wire::errors::ErrorCode;
 
@@ -16,16 +16,22 @@ use super::{Job, PartitionKey, Shard};
 pub const OFFSETS_TOPIC: &str = "__consumer_offsets";
 
 impl Shard {
-    /// Opens every partition of the image that this core owns. Blocks; for the start of the process.
+    /// Opens the partitions of the image that this core owns and that hold the state of groups, and prepares the opening
+    /// of the others, which [`Shard::begin`] starts. Blocks; for the start of the process.
     pub fn open_all(&mut self, files: &dyn Files, now_ms: i64) {
         let image = self.image.clone();
         for topic in image.topics().iter() {
             for partition in topic.partitions.keys() {
                 let Some(spec) = self.spec(topic, *partition, now_ms, false) else { continue };
-                let slot = spec.slot;
-                match partitions::open(files, spec) {
-                    Ok(opened) => self.install(slot, opened),
-                    Err(error) => self.broken(slot, &error.to_string()),
+                if spec.coordinator.is_none() {
+                    self.opening.add(spec);
+                    continue;
+                }
+                for (slot, result) in partitions::open_all(files, vec![spec]) {
+                    match result {
+                        Ok(opened) => self.install(slot, opened),
+                        Err(error) => self.broken(slot, &error.to_string()),
+                    }
                 }
             }
         }
@@ -60,7 +66,7 @@ impl Shard {
         })
     }
 
-    fn install(&mut self, slot: u32, opened: Opened) {
+    pub(super) fn install(&mut self, slot: u32, opened: Opened) {
         let Some(hosted) = self.partitions.get(slot) else { return };
         for warning in &opened.report.warnings {
             tracing::warn!(partition = %hosted.name, "{warning}");
@@ -80,28 +86,10 @@ impl Shard {
         self.note_checkpoint(slot);
     }
 
-    fn broken(&mut self, slot: u32, error: &str) {
+    pub(super) fn broken(&mut self, slot: u32, error: &str) {
         let Some(hosted) = self.partitions.get(slot) else { return };
         tracing::error!(partition = %hosted.name, error, "the partition cannot be opened; it stays offline until a restart");
         hosted.state = State::Broken(error.to_owned());
-    }
-
-    /// A partition's background opening ended.
-    pub(super) fn opened(&mut self, disk: &mut dyn Disk, slot: u32, outcome: DiskOutcome) {
-        match outcome {
-            DiskOutcome::Job(Ok(FileJobOutcome::Ran(value))) => match value.downcast::<Opened>() {
-                Ok(opened) => self.install(slot, *opened),
-                Err(_) => self.broken(slot, "the background job gave something else"),
-            },
-            DiskOutcome::Job(Err(error)) => self.broken(slot, &error.to_string()),
-            _ => self.broken(slot, "the background job gave nothing"),
-        }
-        if self.partitions.get(slot).is_some_and(|h| h.doomed) {
-            self.remove_coordinator(disk, slot);
-            self.delete_slot(disk, slot);
-        }
-        self.groups_loaded(disk);
-        self.retry_deferred = true;
     }
 
     pub(super) fn apply_delta(&mut self, disk: &mut dyn Disk, delta: &Delta) {
@@ -124,10 +112,11 @@ impl Shard {
             let Some(topic) = image.topics().get_by_id(id) else { continue };
             for partition in partitions {
                 if let Some(spec) = self.spec(topic, partition, now_ms, true) {
-                    partitions::open_later(disk, spec);
+                    self.opening.add(spec);
                 }
             }
         }
+        self.open_more(disk);
         for (id, change) in delta.topics_changed() {
             for partition in &change.partitions_changed {
                 self.note_leader_epoch(PartitionKey { topic_id: id, partition: *partition });
@@ -173,7 +162,7 @@ impl Shard {
         self.delete_slot(disk, slot);
     }
 
-    fn delete_slot(&mut self, disk: &mut dyn Disk, slot: u32) {
+    pub(super) fn delete_slot(&mut self, disk: &mut dyn Disk, slot: u32) {
         let Some(hosted) = self.partitions.get(slot) else { return };
         self.book.forget(&hosted.name);
         let unique = format!("{:032x}", u128::from_be_bytes(hosted.key.topic_id.0));
@@ -199,14 +188,12 @@ impl Shard {
             Job::Offsets(parts) => parts.iter().map(|p| p.key).collect(),
             Job::Epochs(parts) => parts.iter().map(|p| p.key).collect(),
             Job::DeleteRecords(parts) => parts.iter().map(|p| p.0).collect(),
-            Job::Producers(keys) => keys.clone(),
-            Job::Sizes(_) | Job::Group(_) | Job::Control(_) => Vec::new(),
+            Job::Producers(keys) | Job::Sizes(Some(keys)) => keys.clone(),
+            Job::Sizes(None) => return self.partitions.any_opening(),
+            Job::Group(_) | Job::Control(_) => Vec::new(),
         };
-        keys.into_iter().any(|key| self.is_opening(key))
-    }
-
-    pub(super) fn is_opening(&mut self, key: PartitionKey) -> bool {
-        self.partitions.find(key).is_some_and(|(_, h)| matches!(h.state, State::Opening))
+        // All of them, so that they are opened together.
+        keys.into_iter().filter(|key| self.is_opening(*key)).count() > 0
     }
 
     pub(super) fn group_is_opening(&mut self, partition: Option<i32>) -> bool {
@@ -259,22 +246,56 @@ impl Shard {
         self.cache.remove_slot(slot);
     }
 
-    /// Writes everything down so that the next start needs no recovery. Blocks; for the end of the process, when
-    /// [`Shard::is_idle`].
+    /// Writes everything down so that the next start needs no recovery, with two flushes for all partitions. Blocks; for
+    /// the end of the process, when [`Shard::is_idle`].
     pub fn close_clean(&mut self, files: &dyn Files) -> bool {
-        let mut clean = true;
         let slots: Vec<u32> = self.partitions.iter_mut().map(|(slot, _)| slot).collect();
-        for slot in slots {
-            let Some(hosted) = self.partitions.get(slot) else { continue };
-            let name = hosted.name.clone();
-            if let Some(log) = hosted.log()
-                && let Err(error) = log.close_clean(files)
-            {
-                clean = false;
-                tracing::error!(partition = %name, %error, "the partition could not be closed cleanly; the next start will check it");
+        let mut clean = true;
+        let mut begun = Vec::new();
+        for slot in &slots {
+            let Some(hosted) = self.partitions.get(*slot) else { continue };
+            // One that was never opened is as the last stop left it.
+            clean &= !hosted.is_opening() || self.book.clean_shutdown();
+            let Some(log) = hosted.log() else { continue };
+            match log.close_begin(files) {
+                Ok(true) => begun.push(*slot),
+                Ok(false) => {}
+                Err(error) => clean = not_closed(&hosted.name.to_string(), &error),
             }
+        }
+        let controller = self.close_controller_begin(files);
+        clean &= controller.is_some();
+        let any = !begun.is_empty() || controller == Some(true);
+        if any && !self.flush_volumes(files) {
+            return false;
+        }
+        for slot in &begun {
+            let Some(hosted) = self.partitions.get(*slot) else { continue };
+            if let Some(Err(error)) = hosted.log().map(|log| log.close_end(files)) {
+                clean = not_closed(&hosted.name.to_string(), &error);
+            }
+        }
+        if controller == Some(true) {
+            clean &= self.close_controller_end(files);
+        }
+        clean &= !any || self.flush_volumes(files);
+        for slot in slots {
             self.note_checkpoint(slot);
         }
-        self.close_controller(files) && clean
+        clean
     }
+
+    fn flush_volumes(&self, files: &dyn Files) -> bool {
+        let flushed = self.dirs.paths.iter().try_for_each(|dir| files.sync_all(dir));
+        if let Err(error) = &flushed {
+            tracing::error!(%error, "the log directories could not be flushed; the next start will check every partition");
+        }
+        flushed.is_ok()
+    }
+}
+
+/// Says so; gives false.
+pub(super) fn not_closed(what: &str, error: &LogError) -> bool {
+    tracing::error!(partition = what, %error, "the partition could not be closed cleanly; the next start will check it");
+    false
 }

@@ -9,9 +9,11 @@ pub mod groups;
 mod lifecycle;
 mod lookup;
 pub mod mail;
+mod opening;
 pub mod partitions;
 mod read;
 pub mod strays;
+mod upkeep;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::path::PathBuf;
@@ -34,7 +36,9 @@ pub use mail::{
     AppendDone, AppendPart, ControlJob, Done, EpochPart, GroupJob, Job, Mail, OffsetsPart, PartitionKey,
     PartitionSize, ReadDone, ReadJob, ReadPart, ReplyTo,
 };
-use partitions::{Hosted, OPENED_TAG, Partitions, State, split};
+use opening::Opening;
+use partitions::{EPOCHS_TAG, Hosted, OPENED_SOON_TAG, OPENED_TAG, Partitions, State, split};
+use upkeep::Upkeep;
 
 /// A log directory of the broker.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,6 +55,7 @@ pub struct Shard {
     image: Arc<Image>,
     dirs: LogDirs,
     partitions: Partitions,
+    opening: Opening,
     cache: Cache,
     append_jobs: HashMap<u64, append::AppendJob>,
     read_jobs: HashMap<u64, read::ReadState>,
@@ -67,6 +72,7 @@ pub struct Shard {
     deferred: Vec<(ReplyTo, Offset, Job)>,
     retry_deferred: bool,
     next_maintenance: Ticks,
+    upkeep: Upkeep,
     unfinished: Vec<PathBuf>,
     outbox: Vec<(ShardId, Mail)>,
     effects: Vec<(u32, LogEffect)>,
@@ -105,6 +111,7 @@ impl Shard {
             image: parts.image,
             dirs: parts.dirs,
             partitions: Partitions::default(),
+            opening: Opening::default(),
             cache: Cache::new(parts.cache_bytes),
             append_jobs: HashMap::new(),
             read_jobs: HashMap::new(),
@@ -118,6 +125,7 @@ impl Shard {
             deferred: Vec::new(),
             retry_deferred: false,
             next_maintenance: Ticks(0),
+            upkeep: Upkeep::default(),
             unfinished: parts.unfinished,
             outbox: Vec::new(),
             effects: Vec::new(),
@@ -129,12 +137,13 @@ impl Shard {
         &self.image
     }
 
-    /// Coordinators whose partitions were opened at start begin to serve.
+    /// Coordinators whose partitions were opened at start begin to serve; the other partitions are opened.
     pub fn begin(&mut self, disk: &mut dyn Disk) {
         for dir in std::mem::take(&mut self.unfinished) {
             partitions::remove_later(disk, dir);
         }
         self.groups_loaded(disk);
+        self.open_more(disk);
         self.settle(disk);
     }
 
@@ -163,6 +172,8 @@ impl Shard {
         self.append_jobs.is_empty()
             && self.read_jobs.is_empty()
             && self.deletions.is_empty()
+            && self.opening_is_idle()
+            && self.upkeep.is_idle()
             && self.partitions.all_idle()
             && self.controller.as_ref().is_none_or(|c| c.is_idle())
     }
@@ -190,6 +201,7 @@ impl Shard {
 
     fn do_or_defer(&mut self, disk: &mut dyn Disk, reply_to: ReplyTo, image: Offset, job: Job) {
         if image > self.image.offset() || self.needs_opening(&job) || self.must_queue(&job) {
+            self.open_more(disk);
             self.deferred.push((reply_to, image, job));
             return;
         }
@@ -226,8 +238,10 @@ impl Shard {
             self.checkpoint_written(disk, outcome);
         } else if slot == controller::SLOT {
             self.controller_on_disk(disk, tag, outcome);
-        } else if tag == OPENED_TAG {
-            self.opened(disk, slot, outcome);
+        } else if tag == EPOCHS_TAG {
+            self.epochs_saved(disk, slot, outcome);
+        } else if tag == OPENED_TAG || tag == OPENED_SOON_TAG {
+            self.opened(disk, slot, tag == OPENED_SOON_TAG, outcome);
         } else {
             self.with_log(disk, slot, |log, env, effects| log.on_disk(env, tag, outcome, effects));
         }
@@ -254,7 +268,7 @@ impl Shard {
 
     /// When [`Shard::expire`] wants to be called.
     pub fn deadline(&self) -> Ticks {
-        self.next_maintenance.min(self.groups.deadline())
+        self.next_maintenance.min(self.groups.deadline()).min(self.upkeep.deadline())
     }
 
     /// Everything that hangs on time.
@@ -264,6 +278,7 @@ impl Shard {
             self.next_maintenance = now.plus_ms(self.maintenance_interval_ms());
             self.maintain(disk);
         }
+        self.expire_upkeep(disk);
         self.expire_groups(disk);
         self.expire_controller(disk);
         self.settle(disk);
@@ -313,11 +328,17 @@ impl Shard {
 
     fn on_effect(&mut self, disk: &mut dyn Disk, slot: u32, effect: LogEffect) {
         match effect {
-            LogEffect::Durable { log_end_offset } => self.durable(disk, slot, log_end_offset),
+            LogEffect::Durable { log_end_offset } => {
+                self.note_written(disk, slot);
+                self.durable(disk, slot, log_end_offset);
+            }
             LogEffect::Failed { error } => self.log_failed(disk, slot, &error),
             LogEffect::ReadDone { ticket, result } => self.read_done(ticket, result),
             LogEffect::LookupDone { ticket, result } => self.lookup_done(ticket, result),
-            LogEffect::Flushed { .. } | LogEffect::LogStartMoved { .. } => self.note_checkpoint(slot),
+            LogEffect::Flushed { .. } | LogEffect::LogStartMoved { .. } => {
+                self.note_written(disk, slot);
+                self.note_checkpoint(slot);
+            }
             LogEffect::Truncated { .. } => {}
             LogEffect::Deleted { result } => {
                 if let Err(error) = result {
@@ -325,6 +346,7 @@ impl Shard {
                 }
                 self.cache_forget(slot);
                 self.partitions.remove(slot);
+                self.upkeep.forget(slot);
                 self.close_tickets(slot);
             }
             LogEffect::Warning(text) => tracing::warn!("{text}"),

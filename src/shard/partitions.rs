@@ -9,13 +9,17 @@ use crate::base::{Offset, TopicId, TopicPartition, WallMs};
 use crate::coord::AppendId;
 use crate::coord::group::GroupCoordinator;
 use crate::io::{Disk, FileJob, Files, Token};
-use crate::log::{CreateOptions, LogConfig, OpenOptions, Partition, RecoveryReport, retire};
+use crate::log::{CreateOptions, LogConfig, OpenOptions, Partition, RecoveryReport, flush_created, retire};
 use crate::wire::record::Scratch;
 
 use super::mail::{PartitionKey, ReplyTo};
 
-/// Tokens with this tag belong to the shard, not to a partition: the opening of a partition has ended.
+/// Tokens with this tag belong to the shard, not to a partition: a job that opens partitions has ended.
 pub const OPENED_TAG: u32 = u32::MAX;
+/// The same for a job that somebody waited for.
+pub const OPENED_SOON_TAG: u32 = u32::MAX - 1;
+/// A job that writes leader epochs down has ended.
+pub const EPOCHS_TAG: u32 = u32::MAX - 2;
 /// A place that no partition has.
 const NOBODY: u32 = u32::MAX;
 
@@ -67,6 +71,11 @@ pub enum State {
 }
 
 impl Hosted {
+    /// Whether it is not open yet.
+    pub fn is_opening(&self) -> bool {
+        matches!(self.state, State::Opening)
+    }
+
     /// The log, if it is open.
     pub fn log(&mut self) -> Option<&mut Partition> {
         match &mut self.state {
@@ -172,12 +181,11 @@ impl Partitions {
         self.slots.values().map(|h| h.pending.len()).sum()
     }
 
-    /// Whether no log has work in flight.
+    /// Whether no open log has work in flight.
     pub fn all_idle(&self) -> bool {
         self.slots.values().all(|h| match &h.state {
             State::Open(log) => log.is_idle(),
-            State::Opening => false,
-            State::Broken(_) => true,
+            State::Opening | State::Broken(_) => true,
         })
     }
 }
@@ -215,16 +223,34 @@ pub struct OpenSpec {
 pub struct Opened {
     /// The log.
     pub log: Box<Partition>,
-    /// Index of its directory.
-    pub dir: usize,
+    /// Whether it was made just now.
+    pub is_new: bool,
     /// What recovery did.
     pub report: RecoveryReport,
     /// The coordinator, with every record of the log replayed.
     pub coordinator: Option<Box<GroupCoordinator>>,
 }
 
-/// Opens a partition's log or makes a new one. Blocks.
-pub fn open(files: &dyn Files, mut spec: OpenSpec) -> io::Result<Opened> {
+/// Opens the logs of partitions, or makes them and flushes what was made. Blocks.
+pub fn open_all(files: &dyn Files, specs: Vec<OpenSpec>) -> Vec<(u32, io::Result<Opened>)> {
+    let open = |spec: OpenSpec| (spec.slot, open_unflushed(files, spec));
+    let mut all: Vec<(u32, io::Result<Opened>)> = specs.into_iter().map(open).collect();
+    let made = all.iter().filter_map(|(_, result)| result.as_ref().ok()).filter(|opened| opened.is_new);
+    let dirs: Vec<PathBuf> = made.map(|opened| opened.log.dir().to_path_buf()).collect();
+    if !dirs.is_empty()
+        && let Err(error) = flush_created(files, &dirs)
+    {
+        for (_, result) in &mut all {
+            if result.as_ref().is_ok_and(|opened| opened.is_new) {
+                *result = Err(other(&error));
+            }
+        }
+    }
+    all
+}
+
+/// Opens a partition's log, or makes a new one without flushing it.
+fn open_unflushed(files: &dyn Files, mut spec: OpenSpec) -> io::Result<Opened> {
     let dir_name = spec.name.to_string();
     if spec.is_new {
         for dir in spec.dirs.iter() {
@@ -232,8 +258,8 @@ pub fn open(files: &dyn Files, mut spec: OpenSpec) -> io::Result<Opened> {
         }
     }
     let found = spec.dirs.iter().position(|d| files.exists(&d.join(&dir_name)));
-    let dir = found.unwrap_or(spec.new_dir);
-    let path = spec.dirs[dir].join(&dir_name);
+    let mut dir = found.unwrap_or(spec.new_dir);
+    let mut path = spec.dirs[dir].join(&dir_name);
     let seed = u64::from(spec.slot) ^ spec.now_ms as u64;
     if found.is_some() {
         let options = OpenOptions {
@@ -244,15 +270,18 @@ pub fn open(files: &dyn Files, mut spec: OpenSpec) -> io::Result<Opened> {
             now_ms: spec.now_ms,
             seed,
         };
-        let (log, report) = Partition::open(files, &path, spec.config.clone(), &options).map_err(other)?;
-        if log.topic_id() == spec.key.topic_id || log.topic_id().is_zero() {
+        if !set_aside(files, &path, spec.key.topic_id)? {
+            let opened = Partition::open(files, &path, spec.config.clone(), &options);
+            let (mut log, report) = opened.map_err(other)?;
+            log.set_topic_id(files, spec.key.topic_id).map_err(other)?;
             if let Some(coordinator) = &mut spec.coordinator {
                 replay(files, &log, coordinator)?;
             }
-            return Ok(Opened { log: Box::new(log), dir, report, coordinator: spec.coordinator });
+            let coordinator = spec.coordinator;
+            return Ok(Opened { log: Box::new(log), is_new: false, report, coordinator });
         }
-        let (found, wanted) = (log.topic_id(), spec.key.topic_id);
-        return Err(other(format!("{} belongs to topic {found}, not {wanted}", path.display())));
+        dir = spec.new_dir;
+        path = spec.dirs[dir].join(&dir_name);
     }
     let options = CreateOptions {
         slot: spec.slot,
@@ -261,8 +290,21 @@ pub fn open(files: &dyn Files, mut spec: OpenSpec) -> io::Result<Opened> {
         now_ms: spec.now_ms,
         seed,
     };
-    let log = Partition::create(files, &path, spec.config, &options).map_err(other)?;
-    Ok(Opened { log: Box::new(log), dir, report: RecoveryReport::default(), coordinator: spec.coordinator })
+    let log = Partition::create_unflushed(files, &path, spec.config, &options).map_err(other)?;
+    let report = RecoveryReport::default();
+    Ok(Opened { log: Box::new(log), is_new: true, report, coordinator: spec.coordinator })
+}
+
+/// Renames a directory that says that it belongs to another topic to `-stray`; whether it did.
+fn set_aside(files: &dyn Files, path: &Path, topic_id: TopicId) -> io::Result<bool> {
+    let Some(found) = retire::topic_id_of(files, path).filter(|found| *found != topic_id) else {
+        return Ok(false);
+    };
+    let stray = retire::retire(files, path, &retire::suffix(found, "stray"), |id| id == Some(found))?;
+    if let Some(stray) = &stray {
+        tracing::warn!(topic_id = %found, path = %stray.display(), "the directory belongs to another topic and was set aside; remove it when nothing in it is wanted");
+    }
+    Ok(stray.is_some())
 }
 
 /// Removes the directory of an earlier topic of the same name, which its own core may not have come to yet (KIP-516).
@@ -287,15 +329,6 @@ fn other(e: impl std::fmt::Display) -> io::Error {
     io::Error::other(e.to_string())
 }
 
-/// Has a partition opened in the background; the completion comes with [`OPENED_TAG`].
-pub fn open_later(disk: &mut dyn Disk, spec: OpenSpec) {
-    let token = token(spec.slot, OPENED_TAG);
-    let job = move |files: &dyn Files| -> io::Result<Box<dyn std::any::Any + Send>> {
-        Ok(Box::new(open(files, spec)?))
-    };
-    disk.background(FileJob::Run(Box::new(job)), token);
-}
-
 /// Has a directory removed in the background. Nobody waits for it: at the next start it is tried again.
 pub fn remove_later(disk: &mut dyn Disk, dir: PathBuf) {
     let job = move |files: &dyn Files| -> io::Result<Box<dyn std::any::Any + Send>> {
@@ -304,7 +337,7 @@ pub fn remove_later(disk: &mut dyn Disk, dir: PathBuf) {
         }
         Ok(Box::new(()))
     };
-    disk.background(FileJob::Run(Box::new(job)), token(NOBODY, 0));
+    disk.background_slow(FileJob::Run(Box::new(job)), token(NOBODY, 0));
 }
 
 /// The token of a partition's operation.

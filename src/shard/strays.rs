@@ -32,6 +32,8 @@ pub fn sort_out(
             let path = log_dir.join(&entry.name);
             match parse_dir_name(&entry.name) {
                 DirKind::Delete => unfinished.push(path),
+                // Whether one that is known by name is really this topic's shows when it is opened.
+                DirKind::Partition(name) if is_ours(image, node_id, &name, TopicId::ZERO) => {}
                 DirKind::Partition(name) if *name.topic != *METADATA_TOPIC => {
                     let mut id = TopicId::ZERO;
                     let is_stray = |found: Option<TopicId>| {

@@ -8,7 +8,7 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 
-use super::super::background::Background;
+use super::super::background::{Background, Lane};
 use super::super::world::{FileJob, FileJobOutcome, Token};
 use crate::base::ShardId;
 
@@ -133,7 +133,7 @@ impl<M> Shared<M> {
 
 impl<M: Send + 'static> Shared<M> {
     /// Hands a job to the background executor, which starts with the first job.
-    pub(super) fn background(shared: &Arc<Shared<M>>, from: ShardId, token: Token, job: FileJob) {
+    pub(super) fn background(shared: &Arc<Shared<M>>, from: ShardId, lane: Lane, token: Token, job: FileJob) {
         let background = shared.background.get_or_init(|| {
             let back: Weak<Shared<M>> = Arc::downgrade(shared);
             let deliver = move |to: ShardId, token, result| {
@@ -143,7 +143,7 @@ impl<M: Send + 'static> Shared<M> {
             };
             Background::new(shared.shards(), Box::new(deliver))
         });
-        if let Err(e) = background.submit(from, token, job) {
+        if let Err(e) = background.submit(from, lane, token, job) {
             let e = io::Error::new(e.kind(), format!("cannot start a background thread: {e}"));
             shared.push_from_outside(from, Item::Job(token, Err(e)));
         }

@@ -23,6 +23,7 @@ use bytes::Bytes;
 pub use error::RingError;
 pub use mail::Remote;
 
+use super::background::Lane;
 use super::clock;
 use super::file::{File, Files};
 use super::os_files::OsFiles;
@@ -144,7 +145,11 @@ impl<M: Send + 'static> Disk for Ring<M> {
     }
 
     fn background(&mut self, job: FileJob, token: Token) {
-        Shared::background(&self.remote.shared, self.shard, token, job);
+        Shared::background(&self.remote.shared, self.shard, Lane::Quick, token, job);
+    }
+
+    fn background_slow(&mut self, job: FileJob, token: Token) {
+        Shared::background(&self.remote.shared, self.shard, Lane::Slow, token, job);
     }
 }
 

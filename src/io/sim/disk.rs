@@ -440,7 +440,8 @@ impl State {
     /// Flushes every file and every name.
     fn sync_all(&mut self) -> io::Result<()> {
         let upto = self.changes;
-        let inodes: Vec<u64> = self.inodes.keys().copied().collect();
+        let unflushed = self.inodes.iter().filter(|(_, i)| !i.sectors.is_empty() || !i.lens.is_empty());
+        let inodes: Vec<u64> = unflushed.map(|(number, _)| *number).collect();
         inodes.into_iter().try_for_each(|inode| self.flush(inode, upto))?;
         for change in std::mem::take(&mut self.journal) {
             change.apply(&mut self.durable);
@@ -675,6 +676,12 @@ impl Files for SimDisk {
         self.sync(&file)?;
         self.rename(&temporary, path)?;
         self.sync_dir(&parent(path))
+    }
+
+    fn write(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
+        let file = self.open(path, OpenMode::DirectCreate)?;
+        self.set_len(&file, 0)?;
+        self.write_at(&file, 0, bytes)
     }
 
     fn open(&self, path: &Path, mode: OpenMode) -> io::Result<File> {

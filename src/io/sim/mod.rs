@@ -121,12 +121,13 @@ struct Core<M> {
     inbox: VecDeque<Event<M>>,
     wake_at: u64,
     jobs_until: u64,
+    slow_jobs_until: u64,
     ended: bool,
 }
 
 impl<M> Core<M> {
     fn new() -> Core<M> {
-        Core { inbox: VecDeque::new(), wake_at: u64::MAX, jobs_until: 0, ended: false }
+        Core { inbox: VecDeque::new(), wake_at: u64::MAX, jobs_until: 0, slow_jobs_until: 0, ended: false }
     }
 }
 
@@ -411,6 +412,22 @@ impl<M> Clock for SimWorld<M> {
     }
 }
 
+impl<M> SimWorld<M> {
+    /// Schedules a job behind those of its lane.
+    fn schedule_job(&mut self, job: FileJob, token: Token, lane: fn(&mut Core<M>) -> &mut u64) {
+        let mut inner = self.sim.inner.borrow_mut();
+        if inner.life != self.life {
+            return;
+        }
+        let latency = self.sim.disk.latency_ns(&mut inner.prng);
+        let now = inner.now;
+        let until = lane(&mut inner.cores[usize::from(self.shard.0)]);
+        *until = now.max(*until) + latency;
+        let at = *until;
+        inner.schedule(at, Pending::Job { shard: self.shard, job, token });
+    }
+}
+
 impl<M> Disk for SimWorld<M> {
     fn read(&mut self, file: &File, offset: u64, len: usize, token: Token) {
         assert_aligned(offset, len, 0);
@@ -442,16 +459,11 @@ impl<M> Disk for SimWorld<M> {
     }
 
     fn background(&mut self, job: FileJob, token: Token) {
-        let mut inner = self.sim.inner.borrow_mut();
-        if inner.life != self.life {
-            return;
-        }
-        let latency = self.sim.disk.latency_ns(&mut inner.prng);
-        let now = inner.now;
-        let core = &mut inner.cores[usize::from(self.shard.0)];
-        core.jobs_until = core.jobs_until.max(now) + latency;
-        let at = core.jobs_until;
-        inner.schedule(at, Pending::Job { shard: self.shard, job, token });
+        self.schedule_job(job, token, |core| &mut core.jobs_until);
+    }
+
+    fn background_slow(&mut self, job: FileJob, token: Token) {
+        self.schedule_job(job, token, |core| &mut core.slow_jobs_until);
     }
 }
 

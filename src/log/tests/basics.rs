@@ -93,10 +93,10 @@ fn flush_messages_acknowledges_after_a_flush() {
     for _ in 0..100 {
         m.append(&batch(1, &[1; 700])).unwrap();
         m.turn();
-        assert!(m.partition.durable_end_offset() <= m.partition.recovery_point());
+        assert!(m.partition.durable_end_offset() <= m.partition.flushed_end_offset());
     }
     m.settle();
-    assert_eq!((m.durable(), m.partition.recovery_point()), (100, 100));
+    assert_eq!((m.durable(), m.partition.flushed_end_offset()), (100, 100));
     m.sim.power_cut();
     m.reopen(false, Some(0), None);
     assert_eq!(m.partition.log_end_offset(), 100, "a power cut loses nothing");
@@ -111,6 +111,9 @@ fn sync_now_flushes_what_was_appended() {
     let (partition, mut env, effects) = m.parts();
     partition.sync_now(&mut env, effects);
     m.settle();
+    assert_eq!(m.partition.flushed_end_offset(), 100);
+    assert_eq!(m.partition.recovery_point(), 0, "the epoch of these records is not written down");
+    m.save_epochs();
     assert_eq!(m.partition.recovery_point(), 100);
     assert!(m.effects.iter().any(|e| matches!(e, LogEffect::Flushed { upto: 100 })));
     m.effects.clear();

@@ -181,6 +181,14 @@ impl Machine {
         }
     }
 
+    /// Writes the epochs down, as the owner of the partitions does now and then.
+    pub(super) fn save_epochs(&mut self) {
+        if let Some((path, bytes)) = self.partition.epochs_to_save() {
+            self.disk().write_atomic(&path, &bytes).unwrap();
+            self.partition.epochs_saved(true);
+        }
+    }
+
     /// Stops cleanly and opens again.
     pub(super) fn restart(&mut self) -> RecoveryReport {
         self.settle();

@@ -80,7 +80,8 @@ fn run(seed: u64, flush_messages: i64, power_cuts: bool) {
                 let _ = m.partition.is_idle() || m.turn();
             }
             75..85 => check_reads(&mut m, &model, &mut prng),
-            85..88 => {
+            85..86 => m.save_epochs(),
+            86..88 => {
                 let (partition, mut env, effects) = m.parts();
                 partition.sync_now(&mut env, effects);
             }
@@ -138,7 +139,7 @@ fn note(m: &Machine, model: &mut Model) {
     let durable = m.partition.durable_end_offset();
     assert!(durable >= model.durable, "the durable end never goes back");
     model.durable = durable;
-    model.flushed = m.partition.recovery_point().min(durable);
+    model.flushed = m.partition.flushed_end_offset().min(durable);
 }
 
 /// After a kill or power cut: everything below `acknowledged` is there, as it was; what else is there is a part of
@@ -168,7 +169,7 @@ fn reopened(m: &mut Machine, model: &mut Model, point: Offset, acknowledged: Off
     }
     model.values.retain(|offset, _| *offset < end);
     model.values.retain(|offset, _| *offset < m.partition.log_start_offset() || !missing(offset));
-    (model.durable, model.flushed) = (end, m.partition.recovery_point());
+    (model.durable, model.flushed) = (end, m.partition.flushed_end_offset());
 }
 
 /// Thirty seeds; more with `OTTLA_SEEDS`.
