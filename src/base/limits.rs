@@ -189,3 +189,18 @@ pub const BENCH_READ_BYTES: usize = 16 << 10;
 
 const _: () = assert!(BENCH_RECORD_BYTES_MAX < BENCH_REPLY_BYTES_MAX, "what was sent can be read back");
 const _: () = assert!(BENCH_READ_BYTES < BENCH_REPLY_BYTES_MAX);
+
+/// One write of a core's journal.
+pub const JOURNAL_FRAME_BYTES_MAX: usize = 1 << 20;
+/// Appends that are larger go straight to their segment: they are worth a write of their own.
+pub const JOURNAL_ENTRY_BYTES_MAX: usize = 32 << 10;
+/// Bytes in the journal that one partition holds back from its segment.
+pub const WRITE_BEHIND_BYTES_MAX: usize = 64 << 10;
+/// How long it does: between this and twice as long, milliseconds.
+pub const WRITE_BEHIND_MS: i64 = 1000;
+const _: () = assert!(JOURNAL_ENTRY_BYTES_MAX * 4 <= JOURNAL_FRAME_BYTES_MAX);
+const _: () = assert!(JOURNAL_FRAME_BYTES_MAX.is_multiple_of(BLOCK_BYTES));
+const _: () = assert!(
+    WRITE_BEHIND_BYTES_MAX <= LOG_WRITE_BYTES_MAX && WRITE_BEHIND_BYTES_MAX < PARTITION_PENDING_BYTES_MAX
+);
+const _: () = assert!(PARTITION_PENDING_BYTES_MAX <= LOG_PENDING_BYTES_MAX);

@@ -134,6 +134,8 @@ pub struct BrokerConfig {
     pub cores: Option<Cores>,
     /// `ottla.core.cache.bytes`.
     pub core_cache_bytes: i64,
+    /// `ottla.core.journal.bytes`.
+    pub core_journal_bytes: i64,
     /// The configuration of a topic that overrides nothing.
     pub topic_defaults: TopicConfig,
     values: BTreeMap<&'static str, Value>,
@@ -277,6 +279,7 @@ impl BrokerConfig {
             },
             cores: cores(&v)?,
             core_cache_bytes: v.long("ottla.core.cache.bytes"),
+            core_journal_bytes: v.long("ottla.core.journal.bytes"),
             topic_defaults: TopicConfig::kafka_defaults(),
             values,
             layers,

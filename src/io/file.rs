@@ -84,6 +84,9 @@ pub trait Files: Send + Sync {
     fn sync_dir(&self, dir: &Path) -> io::Result<()>;
     /// Flushes everything of the file system that holds `dir`: data, sizes and names.
     fn sync_all(&self, dir: &Path) -> io::Result<()>;
+    /// A number that is another one after the machine was started again: what is in the page cache now was there then,
+    /// if it is the same.
+    fn boot_id(&self) -> u128;
     /// Renames a file or directory.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
     /// Removes a file; no error if it is gone.

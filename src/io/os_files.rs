@@ -301,6 +301,13 @@ impl Files for OsFiles {
         synced.map(|_| ()).map_err(|e| named(&e, "flush the file system of", dir))
     }
 
+    fn boot_id(&self) -> u128 {
+        // Unreadable counts as a new start, which only costs time.
+        let text = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+        let hex: String = text.chars().filter(char::is_ascii_hexdigit).collect();
+        u128::from_str_radix(&hex, 16).unwrap_or(0)
+    }
+
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         fs::rename(from, to).map_err(|e| {
             io::Error::new(e.kind(), format!("rename {} to {}: {e}", from.display(), to.display()))

@@ -26,6 +26,20 @@ pub(super) struct Run {
     pub(super) cost: usize,
 }
 
+/// A run as a reader sees it, in the cache or on its way to the disk.
+pub(super) struct RunView<'a> {
+    pub(super) position: u64,
+    pub(super) next: Offset,
+    pub(super) bytes: Bytes,
+    pub(super) marks: &'a [(Offset, u64)],
+}
+
+impl Run {
+    pub(super) fn view(&self) -> RunView<'_> {
+        RunView { position: self.position, next: self.next, bytes: self.bytes.clone(), marks: &self.marks }
+    }
+}
+
 /// A sealed segment ready to be read.
 #[derive(Clone)]
 pub(super) struct OpenSegment {

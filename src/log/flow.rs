@@ -98,14 +98,14 @@ impl Partition {
         self.dir.join(file_name(offset, kind))
     }
 
-    /// Hands the next unit to the disk if none is in flight, its file is there, and there is space.
+    /// Hands the next unit to the disk if it is to be written, none is in flight, its file is there, and there is
+    /// space.
     pub(super) fn write_next(&mut self, env: &mut Env) {
         if self.writer.in_flight.is_some() || !matches!(self.state, State::Open) {
             return;
         }
-        let Some((segment, end)) = self.writer.front().map(|unit| (unit.segment, unit.padded_end())) else {
-            return;
-        };
+        let next = self.writer.front().filter(|unit| unit.first < self.write_target);
+        let Some((segment, end)) = next.map(|unit| (unit.segment, unit.padded_end())) else { return };
         let Some(sink) = self.sinks.iter().find(|sink| sink.base == segment) else { return };
         let (Some(file), has_space) = (sink.file.clone(), end <= sink.allocated) else {
             return self.ensure_open(env, segment);
@@ -204,15 +204,16 @@ impl Partition {
         env.cache.insert_run(self.slot, first, run);
     }
 
-    /// Acknowledges what is written, after a flush if the settings want one.
-    fn advance(&mut self, env: &mut Env, effects: &mut Vec<LogEffect>) {
+    /// Acknowledges what the journal has, and what is written, after a flush if the settings want one.
+    pub(super) fn advance(&mut self, env: &mut Env, effects: &mut Vec<LogEffect>) {
         let needs_flush = self.written_end - self.flushed_end >= self.config.flush_messages.max(1);
-        let durable = if needs_flush { self.flushed_end } else { self.written_end };
+        let on_device = if needs_flush { self.flushed_end } else { self.written_end };
+        let durable = self.journaled.extend(on_device, self.config.flush_messages < i64::MAX);
         if durable > self.durable_end {
             self.durable_end = durable;
             effects.push(LogEffect::Durable { log_end_offset: durable });
         }
-        if needs_flush {
+        if needs_flush && self.durable_end < self.written_end {
             self.sync_target = self.sync_target.max(self.written_end);
         }
         self.sync_if_wanted(env);
@@ -224,8 +225,7 @@ impl Partition {
             effects.push(LogEffect::Flushed { upto: self.flushed_end });
             return;
         }
-        self.sync_target = self.log_end;
-        self.sync_if_wanted(env);
+        self.flush_out(env);
     }
 
     /// Submits a flush of what is written if one is wanted and none is in flight. Rolled segments are flushed when
@@ -271,7 +271,10 @@ impl Partition {
 
     /// No more appends: what was not acknowledged never will be.
     pub(super) fn fence(&mut self, error: LogError, effects: &mut Vec<LogEffect>) {
-        self.writer.drop_pending();
+        // What the journal has was acknowledged, and stays readable; the next start writes it.
+        if self.durable_end <= self.written_end {
+            self.writer.drop_pending();
+        }
         if matches!(self.state, State::Open | State::Truncating) {
             self.state = State::Fenced(error.clone());
             effects.push(LogEffect::Failed { error });
@@ -303,6 +306,7 @@ impl Partition {
     /// Ends the active segment; the next append begins a new one.
     pub(super) fn roll(&mut self, env: &mut Env, now_ms: WallMs) {
         let end = self.log_end;
+        self.write_target = end;
         let snapshot = snapshot::format(&self.producers);
         let (Some((_, active)), Some(sink)) = (self.segments.last_key_value(), self.sinks.back_mut()) else {
             unreachable!("a partition has an active segment")

@@ -10,6 +10,9 @@ mod types;
 mod partition;
 mod writer;
 
+mod behind;
+pub mod journal;
+
 mod flow;
 mod segment;
 

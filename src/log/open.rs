@@ -13,7 +13,7 @@ use super::error::LogError;
 use super::flow::{parse_indexes, write_file};
 use super::index::{OffsetIndex, TimeIndex};
 use super::names::{self, FileKind, file_name, parse_file_name};
-use super::partition::{Partition, State};
+use super::partition::{Journaled, Partition, State};
 use super::producers::Producers;
 use super::recover::{self, Carried, Decision, ScanContext, Scanned};
 use super::segment::{Segment, Sink, storage};
@@ -124,6 +124,8 @@ impl Partition {
             planned: Vec::new(),
             scratch: Scratch::new(),
             truncate_target: None,
+            write_target: 0,
+            journaled: Journaled::none(),
         }
     }
 }

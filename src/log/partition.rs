@@ -10,6 +10,7 @@ use super::config::LogConfig;
 use super::epochs::Epochs;
 use super::error::{AppendError, LogError};
 use super::flow::Op;
+use super::journal::Level;
 use super::lookup::Search;
 use super::producers::{Checked, Marker, PlannedBatch, Producers};
 use super::segment::{Segment, Sink, index_batch};
@@ -85,6 +86,47 @@ pub struct Partition {
     pub(super) planned: Vec<PlannedBatch>,
     pub(super) scratch: Scratch,
     pub(super) truncate_target: Option<Offset>,
+    /// Everything below is to be written to its segment as soon as the disk takes it; what is above waits for more.
+    pub(super) write_target: Offset,
+    pub(super) journaled: Journaled,
+}
+
+/// What the journal has of a partition.
+pub(super) struct Journaled {
+    /// The partition's number; None if its appends go straight to the segments.
+    pub(super) partition: Option<i32>,
+    pub(super) level: Level,
+    /// Everything from here ...
+    pub(super) from: Offset,
+    /// ... to here is safe, ...
+    pub(super) end: Offset,
+    /// ... and will be to here.
+    pub(super) next: Offset,
+    /// Which halves know this partition, by level.
+    pub(super) marks: [u64; 2],
+    /// The journal was told that this partition holds back.
+    pub(super) listed: bool,
+}
+
+impl Journaled {
+    /// Nothing, and nothing to come.
+    pub(super) fn none() -> Journaled {
+        Journaled {
+            partition: None,
+            level: Level::Staged,
+            from: -1,
+            end: -1,
+            next: -1,
+            marks: [0; 2],
+            listed: false,
+        }
+    }
+
+    /// Everything that is safe, given that everything below `durable` is.
+    pub(super) fn extend(&self, durable: Offset, flush: bool) -> Offset {
+        let counts = self.from <= durable && (self.level == Level::Flushed || !flush);
+        if counts { durable.max(self.end) } else { durable }
+    }
 }
 
 impl Partition {
@@ -184,8 +226,10 @@ impl Partition {
         }
         let max_timestamp = planned.iter().map(|batch| batch.header.max_timestamp).max();
         self.roll_if_due(env, batches.len(), last_offset, max_timestamp.unwrap_or(-1), info.now_ms);
-        self.copy_in(batches, info, planned);
+        let journal = self.begin_entry(env, batches.len(), base_offset, last_offset + 1);
+        self.copy_in(env, batches, info, planned, journal);
         self.log_end = last_offset + 1;
+        self.hold_back_or_write(env, base_offset, journal);
         self.dirty = true;
         let aborted = self.producers.apply(update);
         self.active_mut().aborted.extend(aborted);
@@ -193,7 +237,6 @@ impl Partition {
             self.note_epoch(batch.header.partition_leader_epoch, batch.header.base_offset);
         }
         self.want_epochs_saved();
-        self.write_next(env);
         let stamp = info.timestamp.filter(|(kind, _)| *kind == TimestampType::LogAppendTime);
         Ok(Appended {
             base_offset,
@@ -205,7 +248,14 @@ impl Partition {
     }
 
     /// Copies the batches to the writer, sets what the leader sets, and indexes them.
-    fn copy_in(&mut self, batches: &[u8], info: &AppendInfo, planned: &[PlannedBatch]) {
+    fn copy_in(
+        &mut self,
+        env: &mut Env,
+        batches: &[u8],
+        info: &AppendInfo,
+        planned: &[PlannedBatch],
+        journal: Option<Level>,
+    ) {
         let (Some(mut entry), Some(sink)) = (self.segments.last_entry(), self.sinks.back_mut()) else {
             unreachable!("a partition has an active segment")
         };
@@ -224,6 +274,9 @@ impl Partition {
             }
             if let Some((kind, timestamp)) = info.timestamp {
                 set_max_timestamp(copy, kind, timestamp);
+            }
+            if let (Some(level), Some(journal)) = (journal, env.journal.as_mut()) {
+                journal.add(level, copy);
             }
             index_batch(segment, sink, header, position, self.config.index_interval_bytes);
             segment.size += bytes.len() as u64;

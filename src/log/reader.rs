@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::cache::{OpenSegment, Run};
+use super::cache::{OpenSegment, Run, RunView};
 use super::error::LogError;
 use super::flow::{Op, parse_indexes};
 use super::names::FileKind;
@@ -88,7 +88,7 @@ impl Partition {
     }
 
     /// An answer that needs no disk.
-    fn read_now(&self, env: &mut Env, request: &ReadRequest) -> Option<Result<ReadData, LogError>> {
+    fn read_now(&mut self, env: &mut Env, request: &ReadRequest) -> Option<Result<ReadData, LogError>> {
         if matches!(self.state, State::Truncating | State::Closed) {
             return Some(Err(LogError::Closed));
         }
@@ -104,9 +104,9 @@ impl Partition {
         self.collect(env, empty, upper, request.max_bytes, request.min_one_message).map(Ok)
     }
 
-    /// Slices of consecutive runs in the cache. None if the first one is not there.
+    /// Slices of consecutive runs in memory. None if the first one is not there.
     pub(super) fn collect(
-        &self,
+        &mut self,
         env: &mut Env,
         mut data: ReadData,
         upper: Offset,
@@ -115,10 +115,11 @@ impl Partition {
     ) -> Option<ReadData> {
         let mut found = false;
         while data.next_offset < upper {
-            let Some((_, run)) = env.cache.run(self.slot, data.next_offset) else { break };
+            let cached = env.cache.run(self.slot, data.next_offset).map(|(_, run)| run.view());
+            let Some(run) = cached.or_else(|| self.writer.run(data.next_offset)) else { break };
             found = true;
             let room = max_bytes.saturating_sub(data.bytes);
-            let (slice, next) = slice_run(run, data.next_offset, upper, room, min_one && data.bytes == 0);
+            let (slice, next) = slice_run(&run, data.next_offset, upper, room, min_one && data.bytes == 0);
             let complete = next == run.next;
             data.next_offset = next;
             if !slice.is_empty() {
@@ -401,7 +402,13 @@ fn parse_run(read: &Read, bytes: &Bytes, limit: u64) -> Result<Parsed, (u64, &'s
 
 /// The part of a run from the batch that holds `offset` on, as far as it is below `upper` and fits `room`; with
 /// `min_one` the first batch in any case. Gives the offset after it, or `offset` if there is none.
-fn slice_run(run: &Run, offset: Offset, upper: Offset, room: usize, min_one: bool) -> (Bytes, Offset) {
+fn slice_run(
+    run: &RunView<'_>,
+    offset: Offset,
+    upper: Offset,
+    room: usize,
+    min_one: bool,
+) -> (Bytes, Offset) {
     let mark = run.marks.partition_point(|(first, _)| *first <= offset);
     let position = mark.checked_sub(1).and_then(|i| run.marks.get(i)).map_or(run.position, |(_, at)| *at);
     let mut at = position.saturating_sub(run.position) as usize;

@@ -47,8 +47,7 @@ impl Partition {
     /// Flushes what `flush.ms` says has waited long enough.
     pub fn flush_if_due(&mut self, env: &mut Env, now_ms: WallMs) {
         if matches!(self.state, State::Open) && self.flush_due_ms().is_some_and(|due| due <= now_ms) {
-            self.sync_target = self.sync_target.max(self.written_end);
-            self.sync_if_wanted(env);
+            self.flush_out(env);
         }
     }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::error::LogError;
 use super::flow::Op;
 use super::open::{Loader, Start};
-use super::partition::{Partition, State};
+use super::partition::{Journaled, Partition, State};
 use super::recover;
 use super::segment::storage;
 use super::types::{Env, LogEffect, OpenOptions, RecoveryReport};
@@ -94,7 +94,8 @@ impl Partition {
                 self.written_end = start.log_end;
                 self.durable_end = start.log_end;
                 self.flushed_end = start.flushed_end.min(start.log_end);
-                self.sync_target = 0;
+                (self.sync_target, self.write_target) = (0, 0);
+                self.journaled = Journaled::none();
                 self.unflushed_since_ms = None;
                 self.dirty = true;
                 self.state = State::Open;

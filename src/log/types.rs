@@ -4,6 +4,7 @@ use bytes::Bytes;
 
 use super::cache::Cache;
 use super::error::LogError;
+use super::journal::Journal;
 use crate::base::{LeaderEpoch, Offset, ProducerId, TopicId, WallMs};
 use crate::io::Disk;
 use crate::wire::record::TimestampType;
@@ -14,6 +15,8 @@ pub struct Env<'a> {
     pub disk: &'a mut dyn Disk,
     /// The core's read cache.
     pub cache: &'a mut Cache,
+    /// The core's journal; None where every append goes straight to its segment.
+    pub journal: Option<&'a mut Journal>,
 }
 
 /// What a new partition is.

@@ -1,12 +1,14 @@
 //! Group commit: what was appended and is not written yet, gathered into aligned units.
 //!
 //! One unit is in flight at a time. A unit begins with the bytes of the last, partial block before it, so that it
-//! can be written as whole blocks; once it is submitted nobody changes it.
+//! can be written as whole blocks; once it is submitted nobody changes it. Units are read while they wait: what the
+//! journal keeps is acknowledged before it is written here.
 
 use std::collections::VecDeque;
 
 use bytes::Bytes;
 
+use super::cache::RunView;
 use crate::base::Offset;
 use crate::base::limits::{BLOCK_BYTES, LOG_WRITE_BYTES_MAX};
 use crate::io::AlignedBuf;
@@ -129,9 +131,7 @@ impl Writer {
             unit.marks.push((first, end));
         }
         unit.next = next;
-        let at = unit.buf.len();
-        unit.buf.extend_from_slice(batches);
-        &mut unit.buf.as_mut_slice()[at..]
+        unit.buf.append(batches)
     }
 
     fn make_room(&mut self, segment: Offset, end: u64, first: Offset, bytes: usize) {
@@ -145,11 +145,25 @@ impl Writer {
             self.capacity_hint = (self.capacity_hint * 2).min(LOG_WRITE_BYTES_MAX);
         }
         let carry = (end % BLOCK_BYTES as u64) as usize;
-        let hint = if self.is_empty() { 0 } else { self.capacity_hint };
+        let hint = self.capacity_hint;
         let mut buf = AlignedBuf::with_capacity((carry + bytes).max(hint));
         buf.extend_from_slice(self.last_bytes(segment, carry));
         let position = end - carry as u64;
         self.pending.push_back(Unit { segment, position, carry, buf, first, next: first, marks: Vec::new() });
+    }
+
+    /// The batches of the unit that holds `offset`, if it is not written yet.
+    pub(super) fn run(&mut self, offset: Offset) -> Option<RunView<'_>> {
+        if let Some(unit) = self.in_flight.as_ref().filter(|unit| (unit.first..unit.next).contains(&offset)) {
+            let position = unit.position + unit.carry as u64;
+            let bytes = unit.bytes.slice(unit.carry..unit.len);
+            return Some(RunView { position, next: unit.next, bytes, marks: &unit.marks });
+        }
+        let at = self.pending.partition_point(|unit| unit.next <= offset);
+        let unit = self.pending.get_mut(at).filter(|unit| unit.first <= offset)?;
+        let position = unit.position + unit.carry as u64;
+        let bytes = unit.buf.share(unit.carry, unit.buf.len());
+        Some(RunView { position, next: unit.next, bytes, marks: &unit.marks })
     }
 
     /// The last `n` bytes before the end of a segment, wherever they are.
@@ -214,6 +228,26 @@ mod tests {
         assert_eq!(&unit.bytes[..4], b"tail");
         let written = writer.written().expect("was in flight");
         assert_eq!(written.bytes[written.len - 1], if written.next == 13 { 3 } else { 2 });
+    }
+
+    #[test]
+    fn what_waits_can_be_read() {
+        let mut writer = Writer::new(b"tail".to_vec());
+        writer.push(0, 4100, 10, 12, &[1; 100]);
+        writer.push(0, 4200, 12, 13, &[2; 50]);
+        let before = writer.run(11).expect("it waits").bytes;
+        assert_eq!((before.len(), before[99], before[100]), (150, 1, 2));
+        writer.push(0, 4250, 13, 20, &[3; 7]);
+        writer.submit();
+        writer.push(0, 4257, 20, 21, &[4; 9000]);
+        let view = writer.run(19).expect("it is in flight");
+        assert_eq!((view.position, view.next, view.bytes.len(), view.bytes[156]), (4100, 20, 157, 3));
+        let view = writer.run(20).expect("it waits");
+        assert_eq!((view.position, view.next, view.bytes.len()), (4257, 21, 9000));
+        assert!(writer.run(9).is_none() && writer.run(21).is_none());
+        assert_eq!(before.len(), 150);
+        writer.written();
+        assert!(writer.run(19).is_none());
     }
 
     #[test]

@@ -5,10 +5,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::api::cx::Node;
-use crate::base::{DirectoryId, ShardId, Uuid, WallMs};
+use crate::base::{DirectoryId, ShardId, TopicId, TopicPartition, Uuid, WallMs};
 use crate::config::{BrokerConfig, Listener};
 use crate::io::{Files, World};
-use crate::log::{checkpoint, names};
+use crate::log::journal::{self, Journal};
+use crate::log::{checkpoint, names, retire};
 use crate::meta::controller::{BrokerRegistration, supported_features};
 use crate::meta::image::Image;
 use crate::meta::record::Endpoint;
@@ -17,7 +18,7 @@ use crate::raft::{Identity, SnapshotPolicy, VoterEndpoint};
 use crate::shard::checkpoints::CheckpointBook;
 use crate::shard::controller::{ControllerHost, metadata_dir};
 use crate::shard::strays;
-use crate::shard::{LogDirs, Mail, Shard, ShardParts};
+use crate::shard::{LogDirs, Mail, PartitionKey, Shard, ShardParts};
 
 use super::core::{Core, CoreParts};
 use super::{ServeError, metadata};
@@ -88,6 +89,8 @@ impl Boot {
         let image = Arc::new(loaded.controller.image().clone());
         let unfinished = strays::sort_out(files, &paths, &image, config.node_id, &book)
             .map_err(|e| ServeError::environment("the log directories", &e))?;
+        redo_journals(files, &paths, &image, &book)
+            .map_err(|e| ServeError::environment("the journals of the last run (nothing is lost: make the disk readable and writable, and start again)", &e))?;
         let host =
             ControllerHost::new(loaded.controller, loaded.raft, policy, registration, loaded.log, seed);
         let dirs = LogDirs { paths: Arc::new(paths) };
@@ -118,12 +121,23 @@ impl Boot {
             image: self.image.clone(),
             dirs: self.dirs.clone(),
             cache_bytes: self.config.core_cache_bytes.max(0) as usize,
+            journal: self.journal(files, id),
             book: self.book.clone(),
             seed: self.core_seed(id),
             unfinished: if id.0 == 0 { self.unfinished.clone() } else { Vec::new() },
         });
         shard.open_all(files, self.now_ms);
         shard
+    }
+
+    fn journal(&self, files: &dyn Files, id: ShardId) -> Journal {
+        let bytes = self.config.core_journal_bytes.max(0) as u64;
+        let (home, salt) = (metadata_home(&self.dirs.paths), self.core_seed(id) as u32);
+        let mut journal = Journal::new(home, id, bytes, salt, files.boot_id());
+        if let Err(error) = journal.open(files) {
+            tracing::warn!(%error, "there is no journal; small appends go straight to their segments, which is slower");
+        }
+        journal
     }
 
     fn core_seed(&self, id: ShardId) -> u64 {
@@ -237,6 +251,8 @@ impl Boot {
                 "some partitions were not closed cleanly; the next start will check them".to_owned(),
             ));
         }
+        journal::replay::remove(files, metadata_home(&self.dirs.paths))
+            .map_err(|e| ServeError::environment("the journals could not be removed", &e))?;
         let mark = checkpoint::format_clean_shutdown(self.book.broker_epoch());
         for dir in self.dirs.paths.iter() {
             let path = dir.join(names::CLEAN_SHUTDOWN);
@@ -249,6 +265,48 @@ impl Boot {
 }
 
 const EADDRNOTAVAIL: i32 = 99;
+
+/// The log directory with the metadata and the journals.
+fn metadata_home(paths: &[PathBuf]) -> &Path {
+    paths.first().map_or(Path::new("."), PathBuf::as_path)
+}
+
+/// What a killed process had acknowledged and not yet written to segments is written there.
+fn redo_journals(
+    files: &dyn Files,
+    paths: &[PathBuf],
+    image: &Image,
+    book: &CheckpointBook,
+) -> std::io::Result<()> {
+    let home = metadata_home(paths);
+    if book.clean_shutdown() {
+        return journal::replay::remove(files, home);
+    }
+    let target = |topic_id: TopicId, partition: i32| {
+        let topic = image.topics().get_by_id(topic_id)?;
+        topic.partitions.get(&partition)?;
+        let name = TopicPartition::new(&*topic.name, partition);
+        let key = PartitionKey { topic_id, partition };
+        let dir_name = name.to_string();
+        let found = paths.iter().map(|path| path.join(&dir_name)).find(|dir| files.exists(dir));
+        let dir = found.unwrap_or_else(|| paths[key.owner(paths.len()).0 as usize].join(&dir_name));
+        let of = retire::topic_id_of(files, &dir);
+        if of.is_some_and(|of| of != topic_id) {
+            return None; // of an earlier topic of this name, which is still to be removed
+        }
+        let recovery_point = book.initial(&name).recovery_point.unwrap_or(0);
+        Some(journal::replay::Target { dir, recovery_point })
+    };
+    let done = journal::replay::replay(files, home, paths, target)?;
+    if done.entries > 0 {
+        tracing::info!(
+            entries = done.entries,
+            bytes = done.bytes,
+            "the journals of the last run were redone"
+        );
+    }
+    Ok(())
+}
 
 fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, ServeError> {
     use std::net::ToSocketAddrs;

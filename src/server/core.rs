@@ -154,6 +154,10 @@ impl Core {
         self.handle_net(world);
         self.expire(world);
         self.deliver(world);
+        // One write for all appends of this turn; what it makes safe is answered in this turn.
+        while self.shard.commit(world) {
+            self.deliver(world);
+        }
         self.net.flush(world);
         self.progress(world)
     }
@@ -410,6 +414,7 @@ impl Core {
         self.shard.halt_opening();
         let sockets: &mut dyn Sockets = world;
         self.net.drain(sockets);
+        self.shard.write_through(world);
         // Long polls are answered now, with what there is.
         for id in self.parked.all() {
             self.resume(world, id, |waiting, cx| waiting.hurry(cx, id));

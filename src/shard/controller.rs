@@ -211,7 +211,7 @@ impl Shard {
             Ok(body) => {
                 let end_offset = host.end_offset();
                 host.pending.push_back(Pending { end_offset, reply_to, body });
-                host.log.sync_now(&mut Env { disk, cache: &mut self.cache }, &mut effects);
+                host.log.sync_now(&mut Env { disk, cache: &mut self.cache, journal: None }, &mut effects);
             }
             Err(code) => self.answer(reply_to, Done::Body(Err(code))),
         }
@@ -233,7 +233,7 @@ impl Shard {
         let mut ids = Prng::new(host.random.next_u64());
         let mut new_topic_id = || random_uuid(&mut ids);
         let mut context = Context { config: &config, random: &mut random, new_topic_id: &mut new_topic_id };
-        let env = &mut Env { disk, cache: &mut self.cache };
+        let env = &mut Env { disk, cache: &mut self.cache, journal: None };
         match job.api_key {
             ApiKey::CreateTopics => {
                 let request: CreateTopicsRequest<'_> = read(job)?;
@@ -296,7 +296,12 @@ impl Shard {
             return;
         }
         let mut effects = Vec::new();
-        host.log.on_disk(&mut Env { disk, cache: &mut self.cache }, tag, outcome, &mut effects);
+        host.log.on_disk(
+            &mut Env { disk, cache: &mut self.cache, journal: None },
+            tag,
+            outcome,
+            &mut effects,
+        );
         self.controller_effects(disk, effects);
         self.release_replies();
     }
@@ -388,7 +393,7 @@ impl Shard {
         let Some(mut host) = self.controller.take() else { return Ok(()) };
         let started = self.lead(disk, files, &mut host);
         let mut effects = Vec::new();
-        host.log.sync_now(&mut Env { disk, cache: &mut self.cache }, &mut effects);
+        host.log.sync_now(&mut Env { disk, cache: &mut self.cache, journal: None }, &mut effects);
         self.controller = Some(host);
         self.controller_effects(disk, effects);
         started
@@ -411,7 +416,7 @@ impl Shard {
                     .map_err(|e| format!("cannot write {}: {e}", path.display()))?;
             }
         }
-        let env = &mut Env { disk, cache: &mut self.cache };
+        let env = &mut Env { disk, cache: &mut self.cache, journal: None };
         let refused = |code: ErrorCode| format!("the metadata log refused its first records: {code}");
         host.append(env, effects).map_err(refused)?;
         let end = host.end_offset();

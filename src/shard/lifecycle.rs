@@ -77,7 +77,9 @@ impl Shard {
         hosted.high_watermark = opened.log.log_end_offset();
         let (topic_id, partition) = (hosted.key.topic_id, hosted.key.partition);
         let key = hosted.key;
-        hosted.state = State::Open(opened.log);
+        let mut log = opened.log;
+        log.use_journal(partition);
+        hosted.state = State::Open(log);
         self.note_leader_epoch(key);
         if let Some(coordinator) = opened.coordinator {
             self.groups.install(partition, slot, *coordinator);

@@ -2,6 +2,7 @@
 //! Jobs come in by mail, answers go out by mail; nothing here waits.
 
 mod append;
+mod behind;
 pub mod checkpoints;
 pub mod controller;
 pub mod effective;
@@ -23,6 +24,7 @@ use crate::base::prng::Prng;
 use crate::base::{Offset, ShardId, Ticks};
 use crate::config::BrokerConfig;
 use crate::io::{Disk, DiskOutcome, Token};
+use crate::log::journal::{self, Journal, Outcome};
 use crate::log::{Cache, Env, LogEffect, LogError, Partition};
 use crate::meta::image::{Delta, Image};
 use crate::wire::errors::ErrorCode;
@@ -57,6 +59,12 @@ pub struct Shard {
     partitions: Partitions,
     opening: Opening,
     cache: Cache,
+    journal: Journal,
+    journal_outcomes: Vec<Outcome>,
+    /// When partitions that hold appends back are looked at.
+    next_period: Ticks,
+    /// Nothing is held back any more: the process is about to end.
+    writes_through: bool,
     append_jobs: HashMap<u64, append::AppendJob>,
     read_jobs: HashMap<u64, read::ReadState>,
     lookup_jobs: HashMap<u64, lookup::LookupState>,
@@ -92,6 +100,8 @@ pub struct ShardParts {
     pub dirs: LogDirs,
     /// Bytes of the read cache.
     pub cache_bytes: usize,
+    /// The journal.
+    pub journal: Journal,
     /// The checkpoints of all cores.
     pub book: Arc<CheckpointBook>,
     /// From a random source: what the ids of group members are made from.
@@ -113,6 +123,10 @@ impl Shard {
             partitions: Partitions::default(),
             opening: Opening::default(),
             cache: Cache::new(parts.cache_bytes),
+            journal: parts.journal,
+            journal_outcomes: Vec::new(),
+            next_period: Ticks::NEVER,
+            writes_through: false,
             append_jobs: HashMap::new(),
             read_jobs: HashMap::new(),
             lookup_jobs: HashMap::new(),
@@ -175,6 +189,7 @@ impl Shard {
             && self.opening_is_idle()
             && self.upkeep.is_idle()
             && self.partitions.all_idle()
+            && self.journal.is_idle()
             && self.controller.as_ref().is_none_or(|c| c.is_idle())
     }
 
@@ -236,6 +251,8 @@ impl Shard {
         let (slot, tag) = split(token);
         if token == lookup::CHECKPOINT_TOKEN {
             self.checkpoint_written(disk, outcome);
+        } else if slot == journal::SLOT {
+            self.journal_on_disk(disk, tag, outcome);
         } else if slot == controller::SLOT {
             self.controller_on_disk(disk, tag, outcome);
         } else if tag == EPOCHS_TAG {
@@ -268,7 +285,8 @@ impl Shard {
 
     /// When [`Shard::expire`] wants to be called.
     pub fn deadline(&self) -> Ticks {
-        self.next_maintenance.min(self.groups.deadline()).min(self.upkeep.deadline())
+        let upkeep = self.upkeep.deadline().min(self.next_period);
+        self.next_maintenance.min(self.groups.deadline()).min(upkeep)
     }
 
     /// Everything that hangs on time.
@@ -279,6 +297,7 @@ impl Shard {
             self.maintain(disk);
         }
         self.expire_upkeep(disk);
+        self.expire_held_back(disk);
         self.expire_groups(disk);
         self.expire_controller(disk);
         self.settle(disk);
@@ -303,7 +322,8 @@ impl Shard {
     ) -> Option<R> {
         let log = self.partitions.get(slot)?.log()?;
         let mut effects = Vec::new();
-        let result = call(log, &mut Env { disk, cache: &mut self.cache }, &mut effects);
+        let journal = (!self.writes_through).then_some(&mut self.journal);
+        let result = call(log, &mut Env { disk, cache: &mut self.cache, journal }, &mut effects);
         self.effects.extend(effects.into_iter().map(|e| (slot, e)));
         Some(result)
     }

@@ -96,6 +96,9 @@ impl Run {
         if all_durable {
             settings.push(("log.flush.interval.messages", "1"));
         }
+        // None, one whose halves fill up often, and the usual one, but smaller.
+        let journal = ["0", "270336", "4194304"][prng.below(3) as usize];
+        settings.push(("ottla.core.journal.bytes", journal));
         let mut config = SimConfig::new(prng.next_u64(), shards);
         if prng.one_in(3) {
             (config.disk.slow_one_in, config.disk.slow_ns) = (30, 30_000_000);

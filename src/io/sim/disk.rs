@@ -133,6 +133,7 @@ struct State {
     next_inode: u64,
     changes: u64,
     life: u64,
+    boots: u128,
     faults: Vec<DiskFault>,
 }
 
@@ -502,6 +503,7 @@ impl State {
     }
 
     fn power_cut(&mut self) {
+        self.boots += 1;
         let survive = self.prng.below(self.journal.len() as u64 + 1) as usize;
         for change in self.journal.drain(..).take(survive) {
             change.apply(&mut self.durable);
@@ -541,6 +543,7 @@ impl SimDisk {
                 next_inode: 0,
                 changes: 0,
                 life: 0,
+                boots: 1,
                 faults: Vec::new(),
             })),
         }
@@ -745,6 +748,10 @@ impl Files for SimDisk {
             return Err(errno(libc::ENOENT));
         }
         state.sync_all()
+    }
+
+    fn boot_id(&self) -> u128 {
+        self.lock().boots
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {

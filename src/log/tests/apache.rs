@@ -67,7 +67,7 @@ impl Disk for AtOnce {
 
 fn drain(partition: &mut Partition, disk: &mut AtOnce, cache: &mut Cache) {
     while let Some((token, outcome)) = disk.done.pop_front() {
-        partition.on_disk(&mut Env { disk, cache }, token.0 as u32, outcome, &mut Vec::new());
+        partition.on_disk(&mut Env { disk, cache, journal: None }, token.0 as u32, outcome, &mut Vec::new());
     }
     assert!(partition.is_idle());
 }
@@ -96,12 +96,12 @@ fn written(dir: &Path) -> Partition {
                 &[(b"h", Some(b"v"))],
             );
         }
-        let mut env = Env { disk: &mut disk, cache: &mut cache };
+        let mut env = Env { disk: &mut disk, cache: &mut cache, journal: None };
         let info = AppendInfo { leader_epoch: i / 150, ..info() };
         partition.append(&mut env, &builder.build(), info).unwrap();
         if i % 100 == 99 {
             let marker = BatchBuilder::end_transaction(0, 8, 0, i % 200 == 99, 3, 1_700_000_000_000).build();
-            let mut env = Env { disk: &mut disk, cache: &mut cache };
+            let mut env = Env { disk: &mut disk, cache: &mut cache, journal: None };
             let origin = AppendOrigin::Coordinator;
             let version = AppendInfo { origin, transaction_version: 0, ..info };
             partition.append(&mut env, &marker, version).unwrap();

@@ -97,7 +97,11 @@ impl Machine {
 
     /// The partition and what its methods need.
     pub(super) fn parts(&mut self) -> (&mut Partition, Env<'_>, &mut Vec<LogEffect>) {
-        (&mut self.partition, Env { disk: &mut self.world, cache: &mut self.cache }, &mut self.effects)
+        (
+            &mut self.partition,
+            Env { disk: &mut self.world, cache: &mut self.cache, journal: None },
+            &mut self.effects,
+        )
     }
 
     pub(super) fn append(&mut self, batches: &[u8]) -> Result<Appended, AppendError> {

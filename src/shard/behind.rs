@@ -1,0 +1,106 @@
+//! Appends that the journal keeps: safe at the end of the turn, in their segments later.
+
+use crate::base::Ticks;
+use crate::base::limits::WRITE_BEHIND_MS;
+use crate::io::{Disk, DiskOutcome};
+use crate::log::journal::{Level, Member};
+
+use super::{Hosted, Shard};
+
+impl Shard {
+    /// The end of a turn: what was appended is made safe, and who waits for that is told. Tells whether anything came
+    /// of it.
+    pub fn commit(&mut self, disk: &mut dyn Disk) -> bool {
+        self.journal.commit(disk);
+        let any = self.take_journal_outcomes(disk);
+        for level in [Level::Staged, Level::Flushed] {
+            if let Some(members) = self.journal.rotated(level) {
+                self.empty_half(disk, level, members);
+            }
+        }
+        let partitions = &mut self.partitions;
+        self.journal.reclaim(|level, member| is_done(partitions.get(member.slot), level, member));
+        if self.next_period == Ticks::NEVER && self.journal.is_behind() {
+            self.next_period = disk.now().plus_ms(WRITE_BEHIND_MS);
+        }
+        if any {
+            self.settle(disk);
+        }
+        any
+    }
+
+    fn take_journal_outcomes(&mut self, disk: &mut dyn Disk) -> bool {
+        let mut outcomes = std::mem::take(&mut self.journal_outcomes);
+        self.journal.take_outcomes(&mut outcomes);
+        let any = !outcomes.is_empty();
+        for outcome in outcomes.drain(..) {
+            let Member { slot, topic_id, upto } = outcome.member;
+            if self.partitions.get(slot).is_none_or(|hosted| hosted.key.topic_id != topic_id) {
+                continue;
+            }
+            self.with_log(disk, slot, |log, env, effects| {
+                if outcome.safe {
+                    log.on_journaled(env, upto, effects);
+                } else {
+                    log.on_not_journaled(env);
+                }
+            });
+        }
+        self.journal_outcomes = outcomes;
+        any
+    }
+
+    /// The partitions of a half that is full write what they hold back.
+    fn empty_half(&mut self, disk: &mut dyn Disk, level: Level, mut members: Vec<Member>) {
+        for member in &mut members {
+            let end = self.with_log(disk, member.slot, |log, env, _| {
+                match level {
+                    Level::Staged => log.write_out(env),
+                    Level::Flushed => log.flush_out(env),
+                }
+                log.log_end_offset()
+            });
+            member.upto = end.unwrap_or(member.upto);
+        }
+        self.journal.drains(level, members);
+    }
+
+    pub(super) fn journal_on_disk(&mut self, disk: &mut dyn Disk, tag: u32, outcome: DiskOutcome) {
+        if let Some(warning) = self.journal.on_disk(disk, tag, outcome) {
+            tracing::warn!("{warning}");
+        }
+        self.take_journal_outcomes(disk);
+    }
+
+    /// What was held back for a period is written.
+    pub(super) fn expire_held_back(&mut self, disk: &mut dyn Disk) {
+        if self.next_period > disk.now() {
+            return;
+        }
+        for slot in self.journal.next_period() {
+            self.with_log(disk, slot, |log, env, _| log.hold_back_no_more(env));
+        }
+        let behind = self.journal.is_behind();
+        self.next_period = if behind { disk.now().plus_ms(WRITE_BEHIND_MS) } else { Ticks::NEVER };
+    }
+
+    /// Everything held back is written, and nothing is held back from now on: the process is about to end.
+    pub fn write_through(&mut self, disk: &mut dyn Disk) {
+        self.commit(disk);
+        self.writes_through = true;
+        let slots: Vec<u32> = self.partitions.iter_mut().map(|(slot, _)| slot).collect();
+        for slot in slots {
+            self.with_log(disk, slot, |log, env, _| log.write_out(env));
+        }
+        self.settle(disk);
+    }
+}
+
+/// Whether a partition needs the journal no more. One whose log has failed does, until the next start.
+fn is_done(hosted: Option<&mut Hosted>, level: Level, member: &Member) -> bool {
+    let Some(hosted) = hosted.filter(|hosted| hosted.key.topic_id == member.topic_id) else { return true };
+    hosted.log().is_none_or(|log| match level {
+        Level::Staged => log.written_end_offset() >= member.upto,
+        Level::Flushed => log.recovery_point() >= member.upto,
+    })
+}
