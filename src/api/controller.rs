@@ -15,7 +15,7 @@ struct Forwarded;
 
 /// Sends a request to the controller.
 #[allow(clippy::unnecessary_wraps)] // the form of a handler
-pub fn forward(cx: &mut Cx<'_>, request: &Request) -> Result<Outcome, DecodeError> {
+pub fn forward(cx: &mut Cx<'_>, request: &Request<'_>) -> Result<Outcome, DecodeError> {
     let id = cx.open();
     let job =
         ControlJob { api_key: request.api_key, api_version: request.api_version, body: request.body.clone() };

@@ -1,6 +1,5 @@
 //! What a handler can see and do, and the table of parked requests.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -9,18 +8,20 @@ use bytes::Bytes;
 use crate::base::{ShardId, Ticks, WallMs};
 use crate::config::BrokerConfig;
 use crate::meta::image::Image;
-use crate::net::Slot;
+use crate::net::{Reply, Slot, Spare};
 use crate::shard::effective::Effective;
 use crate::shard::{Done, Job, Mail, ReplyTo};
 use crate::wire::api::ApiKey;
+use crate::wire::codec::Writer;
 use crate::wire::record::Scratch;
 
 use super::fetch_session::FetchSessions;
+use super::parked::{Asked, ParkedTable};
+use super::pool::Pools;
 use super::producer_ids::ProducerIdBlock;
 
 /// A request whose header has been read and whose version is one that we serve.
-#[derive(Clone)]
-pub struct Request {
+pub struct Request<'a> {
     /// Where its reply goes.
     pub slot: Slot,
     /// The API.
@@ -30,7 +31,7 @@ pub struct Request {
     /// Chosen by the client, echoed in the reply.
     pub correlation_id: i32,
     /// The client's name for itself.
-    pub client_id: Option<Arc<str>>,
+    pub client_id: Option<&'a str>,
     /// The body: what follows the header.
     pub body: Bytes,
     /// The client's address.
@@ -39,10 +40,23 @@ pub struct Request {
     pub listener: u32,
 }
 
+impl Request<'_> {
+    /// What is kept of it to answer it.
+    pub fn asked(&self) -> Asked {
+        Asked {
+            slot: self.slot,
+            api_key: self.api_key,
+            api_version: self.api_version,
+            correlation_id: self.correlation_id,
+            peer: self.peer,
+        }
+    }
+}
+
 /// What became of a request.
 pub enum Outcome {
-    /// Answered: the response body, in parts.
-    Reply(Vec<Bytes>),
+    /// Answered: the response body.
+    Reply(Reply),
     /// Parked until its jobs are done or its deadline has come.
     Parked(Parked),
     /// Nothing is sent (Produce with acks=0).
@@ -54,7 +68,35 @@ pub enum Outcome {
 impl Outcome {
     /// A reply in one piece.
     pub fn body(bytes: Vec<u8>) -> Outcome {
-        Outcome::Reply(vec![Bytes::from(bytes)])
+        Outcome::Reply(Reply::from(bytes))
+    }
+}
+
+/// A reply as it grows: bytes written here, and slices that stay where they are.
+#[derive(Default)]
+pub struct ReplyWriter {
+    /// Where to write.
+    pub writer: Writer,
+    slices: Vec<(usize, Bytes)>,
+}
+
+impl ReplyWriter {
+    /// Slices go here, after what is written so far.
+    pub fn slices(&mut self, slices: impl IntoIterator<Item = Bytes>) {
+        let at = self.writer.position();
+        self.slices.extend(slices.into_iter().map(|slice| (at, slice)));
+    }
+
+    /// The whole reply. Writing one of ours cannot fail unless the handler set a field that the version lacks: a bug of
+    /// ours, which closes this connection and leaves the others alone.
+    pub fn finish(self) -> Outcome {
+        match self.writer.finish() {
+            Ok(bytes) => Outcome::Reply(Reply { bytes, slices: self.slices }),
+            Err(error) => {
+                tracing::error!(%error, "a response could not be written: please report this");
+                Outcome::Close("a response could not be written")
+            }
+        }
     }
 }
 
@@ -81,6 +123,8 @@ pub trait Waiting {
     }
     /// The connection is gone: no answer is wanted any more. What other cores keep for this request is let go.
     fn abandoned(&mut self, _cx: &mut Cx<'_>, _id: u64) {}
+    /// It is over: what of this can be used again goes back.
+    fn recycle(self: Box<Self>, _pools: &mut Pools) {}
 }
 
 /// What a parked request does next.
@@ -124,8 +168,12 @@ pub struct Cx<'a> {
     pub producer_ids: &'a mut ProducerIdBlock,
     /// Mail to send at the end of this turn.
     pub outbox: &'a mut Vec<(ShardId, Mail)>,
-    /// The last id given to a parked request.
-    pub last_id: &'a mut u64,
+    /// The requests that wait.
+    pub parked: &'a mut ParkedTable,
+    /// Replies to write into.
+    pub spare: &'a mut Spare,
+    /// What is used again and again.
+    pub pools: &'a mut Pools,
 }
 
 impl Cx<'_> {
@@ -134,10 +182,15 @@ impl Cx<'_> {
         self.effective.broker()
     }
 
-    /// A new id for a request that is about to be parked.
+    /// The id of this request, which is about to be parked.
     pub fn open(&mut self) -> u64 {
-        *self.last_id += 1;
-        *self.last_id
+        self.parked.open()
+    }
+
+    /// Begins to write a reply by hand, into one that has been used before.
+    pub fn begin_reply(&mut self) -> ReplyWriter {
+        let Reply { bytes, slices } = self.spare.take();
+        ReplyWriter { writer: Writer::with_buffer(bytes), slices }
     }
 
     /// Where the answer to part `part` of request `id` goes.
@@ -179,90 +232,5 @@ impl<T> ByOwner<T> {
         let group = &mut self.groups[at];
         group.1.push(place);
         group.2.push(item);
-    }
-}
-
-/// The parked requests of a core.
-#[derive(Default)]
-pub struct ParkedTable {
-    entries: HashMap<u64, Entry>,
-    deadlines: BTreeSet<(Ticks, u64)>,
-    by_conn: BTreeMap<crate::io::ConnId, BTreeSet<u64>>,
-}
-
-/// A parked request with what is needed to answer it.
-pub struct Entry {
-    /// The request without its body.
-    pub request: Request,
-    /// Its state.
-    pub waiting: Box<dyn Waiting>,
-    deadline: Ticks,
-}
-
-impl ParkedTable {
-    /// Parks a request.
-    pub fn insert(&mut self, request: Request, parked: Parked) {
-        let Parked { id, deadline, waiting } = parked;
-        self.by_conn.entry(request.slot.conn).or_default().insert(id);
-        self.deadlines.insert((deadline, id));
-        self.entries.insert(id, Entry { request, waiting, deadline });
-    }
-
-    /// Takes a request out; put it back with [`ParkedTable::put_back`] if it waits on.
-    pub fn take(&mut self, id: u64) -> Option<Entry> {
-        self.entries.remove(&id)
-    }
-
-    /// Puts a request back that waits on.
-    pub fn put_back(&mut self, id: u64, entry: Entry) {
-        self.entries.insert(id, entry);
-    }
-
-    /// Forgets a request that was taken out and is finished.
-    pub fn finish(&mut self, id: u64, entry: &Entry) {
-        self.deadlines.remove(&(entry.deadline, id));
-        let conn = entry.request.slot.conn;
-        if let Some(ids) = self.by_conn.get_mut(&conn) {
-            ids.remove(&id);
-            if ids.is_empty() {
-                self.by_conn.remove(&conn);
-            }
-        }
-    }
-
-    /// The earliest deadline.
-    pub fn deadline(&self) -> Ticks {
-        self.deadlines.first().map_or(Ticks::NEVER, |d| d.0)
-    }
-
-    /// A request whose deadline has come. Its deadline is forgotten: it is told once.
-    pub fn pop_expired(&mut self, now: Ticks) -> Option<u64> {
-        let first = *self.deadlines.first()?;
-        (first.0 <= now).then(|| {
-            self.deadlines.remove(&first);
-            first.1
-        })
-    }
-
-    /// The requests of a connection that is gone.
-    pub fn of_conn(&self, conn: crate::io::ConnId) -> Vec<u64> {
-        self.by_conn.get(&conn).map(|ids| ids.iter().copied().collect()).unwrap_or_default()
-    }
-
-    /// All parked requests.
-    pub fn all(&self) -> Vec<u64> {
-        let mut ids: Vec<u64> = self.entries.keys().copied().collect();
-        ids.sort_unstable();
-        ids
-    }
-
-    /// The number of parked requests.
-    pub fn len(&self) -> usize {
-        self.entries.len()
-    }
-
-    /// Whether none is parked.
-    pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
     }
 }

@@ -41,9 +41,9 @@ pub fn offsets_partition(image: &Image, group_id: &str) -> Option<PartitionKey> 
     (count > 0).then(|| PartitionKey { topic_id: topic.id, partition: partition_for(group_id, count) })
 }
 
-fn client(request: &Request) -> ClientInfo {
+fn client(request: &Request<'_>) -> ClientInfo {
     ClientInfo {
-        client_id: request.client_id.as_deref().unwrap_or_default().to_owned(),
+        client_id: request.client_id.unwrap_or_default().to_owned(),
         host: format!("/{}", request.peer.ip().to_canonical()),
     }
 }
@@ -110,7 +110,7 @@ impl Waiting for Gather {
 /// Asks the coordinators of some groups; a group that has none here is refused.
 fn coordinate(
     cx: &mut Cx<'_>,
-    request: &Request,
+    request: &Request<'_>,
     wanted: Vec<GroupRequest>,
     respond: impl FnOnce(Vec<GroupReply>) -> Outcome + 'static,
 ) -> Outcome {
@@ -140,7 +140,7 @@ fn unexpected() -> Outcome {
 }
 
 /// Serves a JoinGroup request, versions 0 to 9.
-pub fn join_group(cx: &mut Cx<'_>, request: &Request) -> Result<Outcome, DecodeError> {
+pub fn join_group(cx: &mut Cx<'_>, request: &Request<'_>) -> Result<Outcome, DecodeError> {
     let version = request.api_version;
     let message: JoinGroupRequest<'_> = decode_request(&request.body, version)?;
     let wanted = GroupRequest::Join(ask::JoinRequest::from_wire(&message, version));
@@ -151,7 +151,7 @@ pub fn join_group(cx: &mut Cx<'_>, request: &Request) -> Result<Outcome, DecodeE
 }
 
 /// Serves a SyncGroup request, versions 0 to 5.
-pub fn sync_group(cx: &mut Cx<'_>, request: &Request) -> Result<Outcome, DecodeError> {
+pub fn sync_group(cx: &mut Cx<'_>, request: &Request<'_>) -> Result<Outcome, DecodeError> {
     let version = request.api_version;
     let message: SyncGroupRequest<'_> = decode_request(&request.body, version)?;
     if lacks_protocol(&message, version) {
@@ -171,7 +171,7 @@ fn lacks_protocol(message: &SyncGroupRequest<'_>, version: i16) -> bool {
 }
 
 /// Serves a Heartbeat request, versions 0 to 4.
-pub fn heartbeat(cx: &mut Cx<'_>, request: &Request) -> Result<Outcome, DecodeError> {
+pub fn heartbeat(cx: &mut Cx<'_>, request: &Request<'_>) -> Result<Outcome, DecodeError> {
     let version = request.api_version;
     let message: HeartbeatRequest<'_> = decode_request(&request.body, version)?;
     let wanted = GroupRequest::Heartbeat(ask::HeartbeatRequest::from_wire(&message));
@@ -185,7 +185,7 @@ pub fn heartbeat(cx: &mut Cx<'_>, request: &Request) -> Result<Outcome, DecodeEr
 }
 
 /// Serves a LeaveGroup request, versions 0 to 5.
-pub fn leave_group(cx: &mut Cx<'_>, request: &Request) -> Result<Outcome, DecodeError> {
+pub fn leave_group(cx: &mut Cx<'_>, request: &Request<'_>) -> Result<Outcome, DecodeError> {
     let version = request.api_version;
     let message: LeaveGroupRequest<'_> = decode_request(&request.body, version)?;
     let wanted = GroupRequest::Leave(ask::LeaveRequest::from_wire(&message, version));
@@ -196,7 +196,7 @@ pub fn leave_group(cx: &mut Cx<'_>, request: &Request) -> Result<Outcome, Decode
 }
 
 /// Serves a DescribeGroups request, versions 0 to 6.
-pub fn describe_groups(cx: &mut Cx<'_>, request: &Request) -> Result<Outcome, DecodeError> {
+pub fn describe_groups(cx: &mut Cx<'_>, request: &Request<'_>) -> Result<Outcome, DecodeError> {
     let version = request.api_version;
     let message: DescribeGroupsRequest<'_> = decode_request(&request.body, version)?;
     let wanted = message.groups.iter().map(|id| GroupRequest::Describe { group_id: (*id).to_owned() });
@@ -216,7 +216,7 @@ pub fn describe_groups(cx: &mut Cx<'_>, request: &Request) -> Result<Outcome, De
 }
 
 /// Serves a DeleteGroups request, versions 0 to 2. A group that is named twice is deleted once.
-pub fn delete_groups(cx: &mut Cx<'_>, request: &Request) -> Result<Outcome, DecodeError> {
+pub fn delete_groups(cx: &mut Cx<'_>, request: &Request<'_>) -> Result<Outcome, DecodeError> {
     let version = request.api_version;
     let message: DeleteGroupsRequest<'_> = decode_request(&request.body, version)?;
     let mut seen = BTreeSet::new();
@@ -233,7 +233,7 @@ pub fn delete_groups(cx: &mut Cx<'_>, request: &Request) -> Result<Outcome, Deco
 }
 
 /// Serves a ListGroups request, versions 0 to 5: every core has a share of the groups.
-pub fn list_groups(cx: &mut Cx<'_>, request: &Request) -> Result<Outcome, DecodeError> {
+pub fn list_groups(cx: &mut Cx<'_>, request: &Request<'_>) -> Result<Outcome, DecodeError> {
     let version = request.api_version;
     let message: ListGroupsRequest<'_> = decode_request(&request.body, version)?;
     let wanted = ask::ListRequest::from_wire(&message);

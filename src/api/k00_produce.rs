@@ -3,198 +3,252 @@
 //!
 //! Batches are validated here, on the connection's core, and appended by their partitions' owners.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::base::TopicId;
-use crate::base::limits::RECORDS_UNCOMPRESSED_BYTES_MAX;
+use crate::base::limits::{POOL_KEPT_ITEMS, RECORDS_UNCOMPRESSED_BYTES_MAX};
+use crate::base::{ShardId, TopicId};
 use crate::config::{self, TopicConfig};
 use crate::meta::image::Topic;
 use crate::shard::{AppendDone, AppendPart, Done, Job, PartitionKey};
-use crate::wire::codec::{DecodeError, decode_request};
+use crate::wire::codec::{DecodeError, Element, Writer};
 use crate::wire::errors::ErrorCode;
-use crate::wire::messages::produce_request::ProduceRequest;
 use crate::wire::messages::produce_response::{
-    BatchIndexAndErrorMessage, LeaderIdAndEpoch, NodeEndpoint, PartitionProduceResponse, ProduceResponse,
-    TopicProduceResponse,
+    BatchIndexAndErrorMessage, LeaderIdAndEpoch, NodeEndpoint, PartitionProduceResponse,
 };
+use crate::wire::produce::{ProduceWalk, WalkedTopic};
 use crate::wire::record::{
     Accepted, BatchHeader, Codec, Compression, Origin, RecordError, TimestampType, ValidationError,
     ValidationRules, validate,
 };
 
-use super::cx::{ByOwner, Cx, Outcome, Parked, Request, Step, Waiting};
-use super::{deadline, reply, topics};
+use super::cx::{Cx, Outcome, Parked, Request, Step, Waiting};
+use super::pool::{Pools, Reuse};
+use super::{deadline, topics};
 
-/// One topic of the request, with the places of its partitions' outcomes.
-struct TopicPlaces {
-    name: String,
-    id: TopicId,
-    partitions: Vec<(i32, usize)>,
+/// A Produce request, from its walk to its response.
+#[derive(Default)]
+pub struct Produce {
+    version: i16,
+    acks: i16,
+    listener: u32,
+    topics: Vec<Asked>,
+    /// Of all topics, in order.
+    partitions: Vec<Partition>,
+    /// What goes to each owner.
+    by_owner: Vec<(ShardId, Vec<AppendPart>)>,
+    outstanding: usize,
 }
 
-/// What became of one partition.
-struct PartOutcome {
-    done: AppendDone,
+/// One topic of the request.
+struct Asked {
+    topic: Named,
+    id: TopicId,
+    partitions: usize,
+}
+
+/// A topic's name for the response.
+enum Named {
+    Known(Arc<Topic>),
+    Unknown(String),
+}
+
+/// One partition of the request; what has not come in time is None.
+struct Partition {
+    index: i32,
+    done: Option<AppendDone>,
     record_errors: RecordErrors,
 }
 
 /// Records that were refused: their places in the batch, and why.
 type RecordErrors = Vec<(i32, String)>;
 
-struct Produce {
-    version: i16,
-    acks: i16,
-    listener: u32,
-    topics: Vec<TopicPlaces>,
-    outcomes: Vec<Option<PartOutcome>>,
-    /// By place.
-    record_errors: BTreeMap<usize, RecordErrors>,
-    /// The places of each part's items.
-    parts: Vec<Vec<usize>>,
-    outstanding: usize,
+/// What batches for a topic are held against.
+struct Checks {
+    /// The topic, or what to answer.
+    topic: Result<(TopicId, ValidationRules), ErrorCode>,
+    /// What to answer for a partition that there is.
+    refusal: Option<ErrorCode>,
+    min_insync: i32,
 }
 
 /// Serves a Produce request.
-pub fn handle(cx: &mut Cx<'_>, request: &Request) -> Result<Outcome, DecodeError> {
-    let version = request.api_version;
-    let message: ProduceRequest<'_> = decode_request(&request.body, version)?;
-    let mut produce = Produce {
-        version,
-        acks: message.acks,
-        listener: request.listener,
-        topics: Vec::with_capacity(message.topic_data.len()),
-        outcomes: Vec::new(),
-        record_errors: BTreeMap::new(),
-        parts: Vec::new(),
-        outstanding: 0,
-    };
-    let refusal = match message.acks {
-        // Transactions are not built and InitProducerId refuses them. A transactional id alone does no harm, as in Kafka.
-        _ if has_transactional_batch(&message) => Some(ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED),
-        -1..=1 => None,
-        _ => Some(ErrorCode::INVALID_REQUIRED_ACKS),
-    };
-    // Only Kafka's own tools write to internal topics, and say so by this name (`KafkaApis.handleProduceRequest`).
-    let internal_allowed = request.client_id.as_deref() == Some("__admin_client");
-    let mut by_owner = ByOwner::default();
-    for topic in &message.topic_data {
-        let known = topics::find_topic(cx.image, version >= 13, topic.name, topic.topic_id).cloned();
-        let mut places =
-            TopicPlaces { name: topic.name.to_owned(), id: topic.topic_id, partitions: Vec::new() };
-        for partition in &topic.partition_data {
-            let place = produce.outcomes.len();
-            places.partitions.push((partition.index, place));
-            let checked = if let Some(code) = refusal {
-                Err(PartOutcome::error(code, None))
-            } else {
-                let records = partition.records.map(|r| request.body.slice_ref(r));
-                let known = known.as_ref();
-                check(cx, version, message.acks, internal_allowed, known, partition.index, records)
-            };
-            match checked {
-                Ok((part, record_errors)) => {
-                    if !record_errors.is_empty() {
-                        produce.record_errors.insert(place, record_errors);
-                    }
-                    by_owner.push(part.key.owner(cx.shards), place, part);
-                    produce.outcomes.push(None);
-                }
-                Err(outcome) => produce.outcomes.push(Some(outcome)),
-            }
-        }
-        produce.topics.push(places);
-    }
-    produce.outstanding = by_owner.groups.len();
-    if by_owner.groups.is_empty() {
-        return Ok(produce.finish(cx));
+pub fn handle(cx: &mut Cx<'_>, request: &Request<'_>) -> Result<Outcome, DecodeError> {
+    let mut walk = ProduceWalk::new(&request.body, request.api_version)?;
+    let mut produce = cx.pools.produces.take();
+    produce.version = request.api_version;
+    produce.acks = walk.acks;
+    produce.listener = request.listener;
+    produce.read(cx, request, &mut walk)?;
+    if produce.by_owner.is_empty() {
+        let outcome = produce.finish(cx);
+        cx.pools.produces.keep(produce);
+        return Ok(outcome);
     }
     let id = cx.open();
-    let durable = message.acks != 0;
-    for (part, (owner, places, parts)) in by_owner.groups.into_iter().enumerate() {
-        produce.parts.push(places);
+    let durable = produce.acks != 0;
+    produce.outstanding = produce.by_owner.len();
+    for (part, (owner, parts)) in produce.by_owner.drain(..).enumerate() {
         cx.send(owner, id, part as u32, Job::Append { parts, durable });
     }
-    Ok(Outcome::Parked(Parked { id, deadline: deadline(cx, message.timeout_ms), waiting: Box::new(produce) }))
+    Ok(Outcome::Parked(Parked { id, deadline: deadline(cx, walk.timeout_ms), waiting: produce }))
 }
 
-/// Whether any batch says that it belongs to a transaction (`RequestUtils.hasTransactionalRecords`).
-fn has_transactional_batch(message: &ProduceRequest<'_>) -> bool {
-    let mut records = message.topic_data.iter().flat_map(|t| &t.partition_data).filter_map(|p| p.records);
-    records.any(|r| BatchHeader::parse(r).is_ok_and(|h| h.attributes.is_transactional()))
+impl Produce {
+    /// Reads the whole request and checks what can be checked without the partitions' state.
+    fn read(
+        &mut self,
+        cx: &mut Cx<'_>,
+        request: &Request<'_>,
+        walk: &mut ProduceWalk<'_>,
+    ) -> Result<(), DecodeError> {
+        let mut transactional = false;
+        while let Some(topic) = walk.topic()? {
+            let (known, checks) = Checks::of(cx, request, self.acks, topic);
+            let first = self.partitions.len();
+            while let Some(partition) = walk.partition()? {
+                transactional |= partition.records.is_some_and(BatchHeader::is_transactional);
+                let there = known.is_none_or(|known| known.partitions.contains_key(&partition.index));
+                let records = partition.records.map(|r| request.body.slice_ref(r));
+                self.check(cx, &checks, there, partition.index, records.unwrap_or_default());
+            }
+            let partitions = self.partitions.len() - first;
+            let named =
+                known.map_or_else(|| Named::Unknown(topic.name.to_owned()), |t| Named::Known(t.clone()));
+            self.topics.push(Asked { topic: named, id: topic.id, partitions });
+        }
+        // Transactions are not built and InitProducerId refuses them. A transactional id alone does no harm, as in Kafka.
+        if transactional {
+            self.refuse(ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED);
+        } else if !(-1..=1).contains(&self.acks) {
+            self.refuse(ErrorCode::INVALID_REQUIRED_ACKS);
+        }
+        Ok(())
+    }
+
+    /// Nothing is appended.
+    fn refuse(&mut self, code: ErrorCode) {
+        self.by_owner.clear();
+        for partition in &mut self.partitions {
+            partition.done = Some(AppendDone::error(code, None));
+            partition.record_errors.clear();
+        }
+    }
+
+    /// Checks one partition's batch: it is sent to its owner, or has its outcome.
+    fn check(&mut self, cx: &mut Cx<'_>, checks: &Checks, there: bool, index: i32, records: Bytes) {
+        let mut partition = Partition { index, done: None, record_errors: Vec::new() };
+        match checks.check(cx, there, index, records, &mut partition.record_errors) {
+            Ok(mut part) => {
+                part.place = self.partitions.len() as u32;
+                self.owners_parts(cx, part.key.owner(cx.shards)).push(part);
+            }
+            Err(done) => partition.done = Some(done),
+        }
+        self.partitions.push(partition);
+    }
+
+    fn owners_parts(&mut self, cx: &mut Cx<'_>, owner: ShardId) -> &mut Vec<AppendPart> {
+        let known = self.by_owner.iter().position(|(shard, _)| *shard == owner);
+        let at = known.unwrap_or_else(|| {
+            self.by_owner.push((owner, cx.pools.append_parts.take()));
+            self.by_owner.len() - 1
+        });
+        &mut self.by_owner[at].1
+    }
 }
 
-/// Everything that can be checked without the partition's state.
-fn check(
-    cx: &mut Cx<'_>,
-    version: i16,
-    acks: i16,
-    internal_allowed: bool,
-    topic: Option<&Arc<Topic>>,
-    index: i32,
-    records: Option<Bytes>,
-) -> Result<(AppendPart, RecordErrors), PartOutcome> {
-    let Some(topic) = topic else {
-        let code =
-            if version >= 13 { ErrorCode::UNKNOWN_TOPIC_ID } else { ErrorCode::UNKNOWN_TOPIC_OR_PARTITION };
-        return Err(PartOutcome::error(code, None));
-    };
-    if !topic.partitions.contains_key(&index) {
-        return Err(PartOutcome::error(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, None));
+impl Checks {
+    fn of<'a>(
+        cx: &mut Cx<'a>,
+        request: &Request<'_>,
+        acks: i16,
+        topic: WalkedTopic<'_>,
+    ) -> (Option<&'a Arc<Topic>>, Checks) {
+        let by_id = request.api_version >= 13;
+        let image = cx.image;
+        let Some(known) = topics::find_topic(image, by_id, topic.name, topic.id) else {
+            let unknown =
+                if by_id { ErrorCode::UNKNOWN_TOPIC_ID } else { ErrorCode::UNKNOWN_TOPIC_OR_PARTITION };
+            return (None, Checks { topic: Err(unknown), refusal: None, min_insync: 0 });
+        };
+        // Only Kafka's own tools write to internal topics, and say so by this name (`KafkaApis.handleProduceRequest`).
+        let internal = topics::is_internal(&known.name) && request.client_id != Some("__admin_client");
+        let now_ms = cx.wall_ms;
+        let config = cx.topic_config(known);
+        let checks = Checks {
+            topic: Ok((known.id, rules(config, request.api_version, now_ms))),
+            refusal: internal.then_some(ErrorCode::INVALID_TOPIC_EXCEPTION),
+            min_insync: if acks == -1 { config.min_insync_replicas } else { 0 },
+        };
+        (Some(known), checks)
     }
-    if topics::is_internal(&topic.name) && !internal_allowed {
-        return Err(PartOutcome::error(ErrorCode::INVALID_TOPIC_EXCEPTION, None));
+
+    /// What goes to the partition's owner, or the partition's outcome.
+    fn check(
+        &self,
+        cx: &mut Cx<'_>,
+        there: bool,
+        index: i32,
+        records: Bytes,
+        record_errors: &mut RecordErrors,
+    ) -> Result<AppendPart, AppendDone> {
+        let (topic_id, rules) = self.topic.as_ref().map_err(|code| AppendDone::error(*code, None))?;
+        if !there {
+            return Err(AppendDone::error(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, None));
+        }
+        if let Some(code) = self.refusal {
+            return Err(AppendDone::error(code, None));
+        }
+        let key = PartitionKey { topic_id: *topic_id, partition: index };
+        let validated = match validate(&records, rules, cx.scratch) {
+            Ok(validated) => validated,
+            Err(error) => return refused(key, &error, record_errors),
+        };
+        let (batches, timestamp) = match validated.accepted {
+            Accepted::AsIs { batch_bytes, patches_timestamp } => {
+                let timestamp = patches_timestamp.then_some((rules.timestamp_type, validated.max_timestamp));
+                (records.slice(..batch_bytes), timestamp)
+            }
+            Accepted::Rewritten(bytes) => {
+                let stamped = rules.timestamp_type == TimestampType::LogAppendTime;
+                (Bytes::from(bytes), stamped.then_some((rules.timestamp_type, validated.max_timestamp)))
+            }
+        };
+        Ok(AppendPart { batches, timestamp, min_insync: self.min_insync, ..AppendPart::new(key) })
     }
-    let topic_config = cx.topic_config(topic);
-    let rules = ValidationRules {
-        max_message_bytes: topic_config.max_message_bytes.max(0) as usize,
-        timestamp_type: timestamp_type(&topic_config),
-        timestamp_before_max_ms: topic_config.message_timestamp_before_max_ms,
-        timestamp_after_max_ms: topic_config.message_timestamp_after_max_ms,
-        compacted: topic_config.cleanup_policy.compact,
-        compression: compression(&topic_config),
+}
+
+fn rules(config: &TopicConfig, version: i16, now_ms: i64) -> ValidationRules {
+    ValidationRules {
+        max_message_bytes: config.max_message_bytes.max(0) as usize,
+        timestamp_type: timestamp_type(config),
+        timestamp_before_max_ms: config.message_timestamp_before_max_ms,
+        timestamp_after_max_ms: config.message_timestamp_after_max_ms,
+        compacted: config.cleanup_policy.compact,
+        compression: compression(config),
         zstd_allowed: version >= 7,
         uncompressed_bytes_max: RECORDS_UNCOMPRESSED_BYTES_MAX,
         origin: Origin::Client,
-        now_ms: cx.wall_ms,
-    };
-    let records = records.unwrap_or_default();
-    let key = PartitionKey { topic_id: topic.id, partition: index };
-    let validated = match validate(&records, &rules, cx.scratch) {
-        Ok(validated) => validated,
-        Err(error) => return refused(key, &error),
-    };
-    let (batches, timestamp) = match validated.accepted {
-        Accepted::AsIs { batch_bytes, patches_timestamp } => {
-            let timestamp = patches_timestamp.then_some((rules.timestamp_type, validated.max_timestamp));
-            (records.slice(..batch_bytes), timestamp)
-        }
-        Accepted::Rewritten(bytes) => {
-            let stamped = rules.timestamp_type == TimestampType::LogAppendTime;
-            (Bytes::from(bytes), stamped.then_some((rules.timestamp_type, validated.max_timestamp)))
-        }
-    };
-    let part = AppendPart {
-        key,
-        batches,
-        timestamp,
-        refused: None,
-        min_insync: if acks == -1 { topic_config.min_insync_replicas } else { 0 },
-    };
-    Ok((part, Vec::new()))
+        now_ms,
+    }
 }
 
 /// What a batch that did not pass becomes. As in Kafka, a header that cannot be one is answered with words, what is wrong
 /// with the request, damage and size without, and what breaks the topic's rules with the log's start, which its owner
 /// fills in.
-fn refused(key: PartitionKey, error: &ValidationError) -> Result<(AppendPart, RecordErrors), PartOutcome> {
+#[cold]
+fn refused(
+    key: PartitionKey,
+    error: &ValidationError,
+    record_errors: &mut RecordErrors,
+) -> Result<AppendPart, AppendDone> {
     use ValidationError as E;
     let code = error.code();
     match error {
         E::Batch(RecordError::Magic(_) | RecordError::BatchLength(_)) => {
-            Err(PartOutcome::error(code, Some(error.to_string())))
+            Err(AppendDone::error(code, Some(error.to_string())))
         }
         E::NoBatch
         | E::MoreThanOneBatch
@@ -202,15 +256,12 @@ fn refused(key: PartitionKey, error: &ValidationError) -> Result<(AppendPart, Re
         | E::ZstdNotAllowed
         | E::TooLarge { .. }
         | E::Batch(RecordError::Crc { .. } | RecordError::Truncated { .. }) => {
-            Err(PartOutcome::error(code, None))
+            Err(AppendDone::error(code, None))
         }
         _ => {
-            let record_errors: RecordErrors =
-                error.record_issues().iter().map(|i| (i.batch_index, i.message.clone())).collect();
+            record_errors.extend(error.record_issues().iter().map(|i| (i.batch_index, i.message.clone())));
             let message = (!record_errors.is_empty()).then(|| error.to_string());
-            let refused = Some((code, message));
-            let part = AppendPart { key, batches: Bytes::new(), timestamp: None, min_insync: 0, refused };
-            Ok((part, record_errors))
+            Ok(AppendPart { done: AppendDone::error(code, message), ..AppendPart::new(key) })
         }
     }
 }
@@ -235,19 +286,13 @@ fn compression(config: &TopicConfig) -> Option<Compression> {
     }
 }
 
-impl PartOutcome {
-    fn error(code: ErrorCode, message: Option<String>) -> PartOutcome {
-        PartOutcome { done: AppendDone::error(code, message), record_errors: Vec::new() }
-    }
-}
-
 impl Waiting for Produce {
-    fn done(&mut self, cx: &mut Cx<'_>, _id: u64, part: u32, done: Done) -> Step {
-        let Done::Append(outcomes) = done else { return Step::Wait };
-        for (place, done) in self.parts[part as usize].iter().zip(outcomes) {
-            let record_errors = self.record_errors.remove(place).unwrap_or_default();
-            self.outcomes[*place] = Some(PartOutcome { done, record_errors });
+    fn done(&mut self, cx: &mut Cx<'_>, _id: u64, _part: u32, done: Done) -> Step {
+        let Done::Append(mut parts) = done else { return Step::Wait };
+        for part in parts.drain(..) {
+            self.partitions[part.place as usize].done = Some(part.done);
         }
+        cx.pools.append_parts.keep(parts);
         self.outstanding -= 1;
         if self.outstanding > 0 { Step::Wait } else { Step::Finish(self.finish(cx)) }
     }
@@ -255,91 +300,125 @@ impl Waiting for Produce {
     fn expired(&mut self, cx: &mut Cx<'_>, _id: u64) -> Step {
         Step::Finish(self.finish(cx))
     }
+
+    fn recycle(self: Box<Self>, pools: &mut Pools) {
+        pools.produces.keep(self);
+    }
+}
+
+impl Reuse for Produce {
+    fn renew(&mut self) -> bool {
+        self.topics.clear();
+        self.partitions.clear();
+        self.by_owner.clear();
+        self.topics.capacity().max(self.partitions.capacity()) <= POOL_KEPT_ITEMS
+    }
 }
 
 impl Produce {
     /// Answers; what has not come by now has timed out.
     fn finish(&mut self, cx: &mut Cx<'_>) -> Outcome {
         if self.acks == 0 {
-            let failed = self.outcomes.iter().flatten().any(|o| o.done.error != ErrorCode::NONE);
+            let failed =
+                self.partitions.iter().filter_map(|p| p.done.as_ref()).any(|d| d.error != ErrorCode::NONE);
             // The only way to tell a producer that asks for no answers (as Kafka does).
             return if failed { Outcome::Close("a Produce with acks=0 failed") } else { Outcome::Silent };
         }
-        let mut response = ProduceResponse::default();
-        let mut moved = false;
-        for topic in &self.topics {
-            let mut partitions = Vec::with_capacity(topic.partitions.len());
-            for (index, place) in &topic.partitions {
-                let outcome = self.outcomes[*place].as_ref();
-                moved |= outcome.is_some_and(|o| o.done.error == ErrorCode::NOT_LEADER_OR_FOLLOWER);
-                partitions.push(partition_response(*index, outcome));
-            }
-            response.responses.push(TopicProduceResponse {
-                name: &topic.name,
-                topic_id: topic.id,
-                partition_responses: partitions,
-            });
-        }
-        if moved && self.version >= 10 {
-            let endpoints = topics::endpoints(cx.image, cx.listener_name(self.listener));
-            response.node_endpoints = endpoints
-                .map(|(node_id, host, port, rack)| NodeEndpoint {
-                    node_id,
-                    host,
-                    port: i32::from(port),
-                    rack,
-                })
-                .collect();
-            self.hint_leaders(cx, &mut response);
-        }
-        reply(&response, self.version)
+        let mut reply = cx.begin_reply();
+        self.write(cx, &mut reply.writer);
+        reply.finish()
     }
 
-    /// KIP-951: who leads a partition that the client looked for here.
-    fn hint_leaders<'a>(&'a self, cx: &Cx<'a>, response: &mut ProduceResponse<'a>) {
-        for topic in &mut response.responses {
-            let Some(known) = topics::find_topic(cx.image, self.version >= 13, topic.name, topic.topic_id)
-            else {
-                continue;
-            };
-            for partition in &mut topic.partition_responses {
-                if partition.error_code != ErrorCode::NOT_LEADER_OR_FOLLOWER.code() {
-                    continue;
+    /// Writes a `ProduceResponse`.
+    fn write(&self, cx: &Cx<'_>, w: &mut Writer) {
+        let version = self.version;
+        let flex = version >= 9;
+        let mut partitions = self.partitions.iter();
+        let mut moved = false;
+        w.count(flex, self.topics.len());
+        for topic in &self.topics {
+            if version >= 13 {
+                w.uuid(topic.id);
+            } else {
+                w.string(flex, topic.name());
+            }
+            w.count(flex, topic.partitions);
+            for partition in partitions.by_ref().take(topic.partitions) {
+                let mut response = partition.response();
+                // KIP-951: who leads a partition that the client looked for here.
+                if partition.has_moved() && version >= 10 {
+                    moved = true;
+                    response.current_leader = topic.leader(cx, version, partition.index);
                 }
-                if let Some(state) = known.partitions.get(&partition.index) {
-                    partition.current_leader =
-                        LeaderIdAndEpoch { leader_id: state.leader, leader_epoch: state.leader_epoch };
-                }
+                response.put(w, version);
+            }
+            if flex {
+                w.tags();
+            }
+        }
+        w.i32(0); // throttle time
+        if flex {
+            let tags = w.tags();
+            let endpoints: Vec<NodeEndpoint<'_>> =
+                if moved { endpoints(cx, self.listener) } else { Vec::new() };
+            if !endpoints.is_empty() {
+                w.tag(tags, 0, |w| w.array(true, &endpoints, version));
             }
         }
     }
 }
 
-fn partition_response(index: i32, outcome: Option<&PartOutcome>) -> PartitionProduceResponse<'_> {
-    let Some(outcome) = outcome else {
-        return PartitionProduceResponse {
-            index,
-            error_code: ErrorCode::REQUEST_TIMED_OUT.code(),
-            base_offset: -1,
-            ..Default::default()
+fn endpoints<'a>(cx: &'a Cx<'_>, listener: u32) -> Vec<NodeEndpoint<'a>> {
+    let all = topics::endpoints(cx.image, cx.listener_name(listener));
+    all.map(|(node_id, host, port, rack)| NodeEndpoint { node_id, host, port: port.into(), rack }).collect()
+}
+
+impl Asked {
+    fn name(&self) -> &str {
+        match &self.topic {
+            Named::Known(topic) => &topic.name,
+            Named::Unknown(name) => name,
+        }
+    }
+
+    fn leader(&self, cx: &Cx<'_>, version: i16, index: i32) -> LeaderIdAndEpoch {
+        let topic = topics::find_topic(cx.image, version >= 13, self.name(), self.id);
+        topic.and_then(|t| t.partitions.get(&index)).map_or_else(LeaderIdAndEpoch::default, |state| {
+            LeaderIdAndEpoch { leader_id: state.leader, leader_epoch: state.leader_epoch }
+        })
+    }
+}
+
+impl Partition {
+    fn has_moved(&self) -> bool {
+        self.done.as_ref().is_some_and(|done| done.error == ErrorCode::NOT_LEADER_OR_FOLLOWER)
+    }
+
+    fn response(&self) -> PartitionProduceResponse<'_> {
+        let Some(done) = &self.done else {
+            return PartitionProduceResponse {
+                index: self.index,
+                error_code: ErrorCode::REQUEST_TIMED_OUT.code(),
+                base_offset: -1,
+                ..Default::default()
+            };
         };
-    };
-    let done = &outcome.done;
-    PartitionProduceResponse {
-        index,
-        error_code: done.error.code(),
-        base_offset: done.base_offset,
-        log_append_time_ms: done.log_append_time_ms,
-        log_start_offset: done.log_start_offset,
-        record_errors: outcome
-            .record_errors
-            .iter()
-            .map(|(batch_index, message)| BatchIndexAndErrorMessage {
-                batch_index: *batch_index,
-                batch_index_error_message: Some(message),
-            })
-            .collect(),
-        error_message: done.message.as_deref(),
-        ..Default::default()
+        PartitionProduceResponse {
+            index: self.index,
+            error_code: done.error.code(),
+            base_offset: done.base_offset,
+            log_append_time_ms: done.log_append_time_ms,
+            log_start_offset: done.log_start_offset,
+            record_errors: self
+                .record_errors
+                .iter()
+                .map(|(batch_index, message)| BatchIndexAndErrorMessage {
+                    batch_index: *batch_index,
+                    batch_index_error_message: Some(message),
+                })
+                .collect(),
+            error_message: done.message.as_deref(),
+            ..Default::default()
+        }
     }
 }

@@ -7,8 +7,6 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
-use bytes::Bytes;
-
 use crate::base::limits::FETCH_RESPONSE_BYTES_MAX;
 use crate::base::{ShardId, Ticks};
 use crate::shard::{Done, Job, PartitionKey, ReadDone, ReadJob, ReadPart};
@@ -16,7 +14,7 @@ use crate::wire::codec::{DecodeError, Writer, decode_request};
 use crate::wire::errors::ErrorCode;
 use crate::wire::messages::fetch_request::FetchRequest;
 
-use super::cx::{ByOwner, Cx, Outcome, Parked, Request, Step, Waiting};
+use super::cx::{ByOwner, Cx, Outcome, Parked, ReplyWriter, Request, Step, Waiting};
 use super::fetch_session::{FetchKey, FetchWant, SessionUse, Told, TopicRef};
 
 struct Fetch {
@@ -43,7 +41,7 @@ struct Owner {
 }
 
 /// Serves a Fetch request.
-pub fn handle(cx: &mut Cx<'_>, request: &Request) -> Result<Outcome, DecodeError> {
+pub fn handle(cx: &mut Cx<'_>, request: &Request<'_>) -> Result<Outcome, DecodeError> {
     let version = request.api_version;
     let message: FetchRequest<'_> = decode_request(&request.body, version)?;
     let by_id = version >= 13;
@@ -79,7 +77,7 @@ pub fn handle(cx: &mut Cx<'_>, request: &Request) -> Result<Outcome, DecodeError
     let session = (message.session_id, message.session_epoch);
     let (session, wants) = match cx.sessions.begin(cx.now, session, by_id, wants, &forgotten) {
         Ok(begun) => begun,
-        Err(code) => return Ok(Outcome::Reply(vec![Bytes::from(header(version, code, 0, 0).into_bytes())])),
+        Err(code) => return Ok(header(cx, version, code, 0, 0).finish()),
     };
     let mut fetch = Fetch {
         version,
@@ -223,36 +221,11 @@ impl Waiting for Fetch {
     }
 }
 
-/// The response as it grows: bytes written here, and records that stay where they are.
-struct Body {
-    writer: Writer,
-    parts: Vec<Bytes>,
-}
-
-impl Body {
-    fn into_bytes(self) -> Vec<u8> {
-        self.writer.finish().unwrap_or_default()
-    }
-
-    fn records(&mut self, records: Vec<Bytes>) {
-        let head = std::mem::take(&mut self.writer).finish().unwrap_or_default();
-        self.parts.push(Bytes::from(head));
-        self.parts.extend(records);
-    }
-
-    fn into_outcome(mut self) -> Outcome {
-        let tail = self.writer.finish().unwrap_or_default();
-        if !tail.is_empty() {
-            self.parts.push(Bytes::from(tail));
-        }
-        Outcome::Reply(self.parts)
-    }
-}
-
 /// The response up to and with the count of topics. With no topics it is complete.
-fn header(version: i16, error: ErrorCode, session_id: i32, topics: usize) -> Body {
+fn header(cx: &mut Cx<'_>, version: i16, error: ErrorCode, session_id: i32, topics: usize) -> ReplyWriter {
     let flex = version >= 12;
-    let mut w = Writer::new();
+    let mut reply = cx.begin_reply();
+    let w = &mut reply.writer;
     w.i32(0); // throttle time
     if version >= 7 {
         w.i16(error.code());
@@ -262,7 +235,7 @@ fn header(version: i16, error: ErrorCode, session_id: i32, topics: usize) -> Bod
     if flex && topics == 0 {
         w.tags();
     }
-    Body { writer: w, parts: Vec::new() }
+    reply
 }
 
 impl Fetch {
@@ -279,7 +252,7 @@ impl Fetch {
             }
         }
         let flex = self.version >= 12;
-        let mut body = header(self.version, ErrorCode::NONE, self.session.id(), topics.len());
+        let mut body = header(cx, self.version, ErrorCode::NONE, self.session.id(), topics.len());
         for (topic, places) in &topics {
             match topic {
                 TopicRef::Id(id) => body.writer.uuid(*id),
@@ -301,7 +274,7 @@ impl Fetch {
                 body.writer.tag(tags, 0, |w| endpoints(cx, self.listener, w));
             }
         }
-        body.into_outcome()
+        body.finish()
     }
 
     /// The places that belong in the response, within its byte limit, and tells the session.
@@ -331,7 +304,7 @@ impl Fetch {
         chosen
     }
 
-    fn partition(&self, cx: &Cx<'_>, body: &mut Body, place: usize, result: ReadDone) {
+    fn partition(&self, cx: &Cx<'_>, body: &mut ReplyWriter, place: usize, result: ReadDone) {
         let version = self.version;
         let flex = version >= 12;
         let w = &mut body.writer;
@@ -366,7 +339,7 @@ impl Fetch {
             w.i32(result.bytes as i32);
         }
         if result.bytes > 0 {
-            body.records(result.records);
+            body.slices(result.records);
         }
         if flex {
             let w = &mut body.writer;

@@ -28,7 +28,7 @@ struct ListOffsets {
 }
 
 /// Serves a ListOffsets request.
-pub fn handle(cx: &mut Cx<'_>, request: &Request) -> Result<Outcome, DecodeError> {
+pub fn handle(cx: &mut Cx<'_>, request: &Request<'_>) -> Result<Outcome, DecodeError> {
     let version = request.api_version;
     let message: ListOffsetsRequest<'_> = decode_request(&request.body, version)?;
     let mut gathered = ListOffsets { version, topics: Vec::new() };

@@ -60,7 +60,7 @@ struct Metadata {
 }
 
 /// Serves a Metadata request.
-pub fn handle(cx: &mut Cx<'_>, request: &Request) -> Result<Outcome, DecodeError> {
+pub fn handle(cx: &mut Cx<'_>, request: &Request<'_>) -> Result<Outcome, DecodeError> {
     let version = request.api_version;
     let message: MetadataRequest<'_> = decode_request(&request.body, version)?;
     let wanted: Option<Vec<Wanted>> = match &message.topics {

@@ -26,7 +26,7 @@ struct Find {
 }
 
 /// Serves a FindCoordinator request.
-pub fn handle(cx: &mut Cx<'_>, request: &Request) -> Result<Outcome, DecodeError> {
+pub fn handle(cx: &mut Cx<'_>, request: &Request<'_>) -> Result<Outcome, DecodeError> {
     let version = request.api_version;
     let message: FindCoordinatorRequest<'_> = decode_request(&request.body, version)?;
     let keys = if version >= KEYS_FROM { message.coordinator_keys } else { vec![message.key] };

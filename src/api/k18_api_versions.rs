@@ -13,7 +13,7 @@ use super::cx::{Cx, Outcome, Request};
 use super::{ROUTES, find, reply};
 
 /// Serves an ApiVersions request.
-pub fn handle(cx: &mut Cx<'_>, request: &Request) -> Result<Outcome, DecodeError> {
+pub fn handle(cx: &mut Cx<'_>, request: &Request<'_>) -> Result<Outcome, DecodeError> {
     let version = request.api_version;
     let message: ApiVersionsRequest<'_> = decode_request(&request.body, version)?;
     let named =

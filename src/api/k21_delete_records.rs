@@ -19,7 +19,7 @@ struct DeleteRecords {
 }
 
 /// Serves a DeleteRecords request.
-pub fn handle(cx: &mut Cx<'_>, request: &Request) -> Result<Outcome, DecodeError> {
+pub fn handle(cx: &mut Cx<'_>, request: &Request<'_>) -> Result<Outcome, DecodeError> {
     let message: DeleteRecordsRequest<'_> = decode_request(&request.body, request.api_version)?;
     let mut gathered = DeleteRecords { version: request.api_version, topics: Vec::new() };
     let mut items = Vec::new();

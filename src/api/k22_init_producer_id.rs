@@ -22,7 +22,7 @@ struct InitProducerId {
 }
 
 /// Serves an InitProducerId request.
-pub fn handle(cx: &mut Cx<'_>, request: &Request) -> Result<Outcome, DecodeError> {
+pub fn handle(cx: &mut Cx<'_>, request: &Request<'_>) -> Result<Outcome, DecodeError> {
     let version = request.api_version;
     let message: InitProducerIdRequest<'_> = decode_request(&request.body, version)?;
     let init = InitProducerId { version };

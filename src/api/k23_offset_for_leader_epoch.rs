@@ -21,7 +21,7 @@ struct Epochs {
 }
 
 /// Serves an OffsetForLeaderEpoch request.
-pub fn handle(cx: &mut Cx<'_>, request: &Request) -> Result<Outcome, DecodeError> {
+pub fn handle(cx: &mut Cx<'_>, request: &Request<'_>) -> Result<Outcome, DecodeError> {
     let message: OffsetForLeaderEpochRequest<'_> = decode_request(&request.body, request.api_version)?;
     let mut gathered = Epochs { version: request.api_version, topics: Vec::new() };
     let mut items = Vec::new();

@@ -20,7 +20,7 @@ const BROKER_LOGGER: i8 = 8;
 type Refusal = (ErrorCode, Option<String>);
 
 /// Serves a DescribeConfigs request.
-pub fn handle(cx: &mut Cx<'_>, request: &Request) -> Result<Outcome, DecodeError> {
+pub fn handle(cx: &mut Cx<'_>, request: &Request<'_>) -> Result<Outcome, DecodeError> {
     let version = request.api_version;
     let message: DescribeConfigsRequest<'_> = decode_request(&request.body, version)?;
     let found: Vec<(&DescribeConfigsResource<'_>, Result<Vec<Entry>, Refusal>)> =

@@ -23,7 +23,7 @@ struct LogDirs {
 }
 
 /// Serves a DescribeLogDirs request.
-pub fn handle(cx: &mut Cx<'_>, request: &Request) -> Result<Outcome, DecodeError> {
+pub fn handle(cx: &mut Cx<'_>, request: &Request<'_>) -> Result<Outcome, DecodeError> {
     let message: DescribeLogDirsRequest<'_> = decode_request(&request.body, request.api_version)?;
     let keys: Option<Vec<PartitionKey>> = message.topics.as_ref().map(|asked| {
         let all = asked.iter().flat_map(|t| t.partitions.iter().map(|p| (t.topic, *p)));

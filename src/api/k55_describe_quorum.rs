@@ -5,6 +5,6 @@ use crate::wire::codec::DecodeError;
 use super::cx::{Cx, Outcome, Request};
 
 /// Serves a DescribeQuorum request.
-pub fn handle(cx: &mut Cx<'_>, request: &Request) -> Result<Outcome, DecodeError> {
+pub fn handle(cx: &mut Cx<'_>, request: &Request<'_>) -> Result<Outcome, DecodeError> {
     super::controller::forward(cx, request)
 }

@@ -12,7 +12,7 @@ use super::{reply, topics};
 const BROKERS: i8 = 1;
 
 /// Serves a DescribeCluster request.
-pub fn handle(cx: &mut Cx<'_>, request: &Request) -> Result<Outcome, DecodeError> {
+pub fn handle(cx: &mut Cx<'_>, request: &Request<'_>) -> Result<Outcome, DecodeError> {
     let version = request.api_version;
     let message: DescribeClusterRequest = decode_request(&request.body, version)?;
     let listener = cx.listener_name(request.listener);

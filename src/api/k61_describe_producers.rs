@@ -20,7 +20,7 @@ struct Producers {
 }
 
 /// Serves a DescribeProducers request.
-pub fn handle(cx: &mut Cx<'_>, request: &Request) -> Result<Outcome, DecodeError> {
+pub fn handle(cx: &mut Cx<'_>, request: &Request<'_>) -> Result<Outcome, DecodeError> {
     let message: DescribeProducersRequest<'_> = decode_request(&request.body, request.api_version)?;
     let mut gathered = Producers { topics: Vec::new() };
     let mut items = Vec::new();

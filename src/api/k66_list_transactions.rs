@@ -21,7 +21,7 @@ const STATES: [&str; 8] = [
 ];
 
 /// Serves a ListTransactions request.
-pub fn handle(_cx: &mut Cx<'_>, request: &Request) -> Result<Outcome, DecodeError> {
+pub fn handle(_cx: &mut Cx<'_>, request: &Request<'_>) -> Result<Outcome, DecodeError> {
     let version = request.api_version;
     let message: ListTransactionsRequest<'_> = decode_request(&request.body, version)?;
     let unknown_state_filters = message.state_filters.into_iter().filter(|s| !STATES.contains(s)).collect();

@@ -12,7 +12,7 @@ use super::cx::{Cx, Outcome, Request};
 use super::reply;
 
 /// Serves a ListConfigResources request.
-pub fn handle(cx: &mut Cx<'_>, request: &Request) -> Result<Outcome, DecodeError> {
+pub fn handle(cx: &mut Cx<'_>, request: &Request<'_>) -> Result<Outcome, DecodeError> {
     let version = request.api_version;
     let message: ListConfigResourcesRequest = decode_request(&request.body, version)?;
     let kinds = match (version, message.resource_types.is_empty()) {

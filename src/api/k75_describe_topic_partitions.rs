@@ -13,7 +13,7 @@ use super::k03_metadata::{TOPIC_OPERATIONS, offline};
 use super::{reply, topics};
 
 /// Serves a DescribeTopicPartitions request.
-pub fn handle(cx: &mut Cx<'_>, request: &Request) -> Result<Outcome, DecodeError> {
+pub fn handle(cx: &mut Cx<'_>, request: &Request<'_>) -> Result<Outcome, DecodeError> {
     let message: DescribeTopicPartitionsRequest<'_> = decode_request(&request.body, request.api_version)?;
     let limit = cx.config().network.max_request_partition_size_limit;
     let mut left = message.response_partition_limit.min(limit).max(1) as usize;

@@ -3,6 +3,8 @@
 
 pub mod cx;
 pub mod fetch_session;
+pub mod parked;
+pub mod pool;
 pub mod producer_ids;
 mod scatter;
 mod topics;
@@ -27,14 +29,12 @@ mod k66_list_transactions;
 mod k74_list_config_resources;
 mod k75_describe_topic_partitions;
 
-use bytes::Bytes;
-
 use crate::base::Ticks;
 use crate::base::limits::PARKED_MS_MAX;
 use crate::wire::api::ApiKey;
-use crate::wire::codec::{DecodeError, Message, encode};
+use crate::wire::codec::{DecodeError, Message};
 
-use cx::{Cx, Outcome, Request};
+use cx::{Cx, Outcome, ReplyWriter, Request};
 
 /// What serves one API.
 pub struct Route {
@@ -43,14 +43,14 @@ pub struct Route {
     /// The versions that we serve.
     pub versions: std::ops::RangeInclusive<i16>,
     /// Decodes, acts, answers.
-    pub handle: fn(&mut Cx<'_>, &Request) -> Result<Outcome, DecodeError>,
+    pub handle: fn(&mut Cx<'_>, &Request<'_>) -> Result<Outcome, DecodeError>,
 }
 
 const fn route(
     key: ApiKey,
     min: i16,
     max: i16,
-    handle: fn(&mut Cx<'_>, &Request) -> Result<Outcome, DecodeError>,
+    handle: fn(&mut Cx<'_>, &Request<'_>) -> Result<Outcome, DecodeError>,
 ) -> Route {
     Route { key, versions: min..=max, handle }
 }
@@ -101,16 +101,12 @@ pub fn unsupported_api_versions() -> Vec<u8> {
     k18_api_versions::unsupported()
 }
 
-/// A response body. Writing one of ours cannot fail unless the handler set a field that the version lacks: a bug of
-/// ours, which closes this connection and leaves the others alone.
+/// A response body.
 pub fn reply<'a, M: Message<'a>>(response: &M, version: i16) -> Outcome {
-    match encode(response, version) {
-        Ok(bytes) => Outcome::Reply(vec![Bytes::from(bytes)]),
-        Err(error) => {
-            tracing::error!(%error, "a response could not be written: please report this");
-            Outcome::Close("a response could not be written")
-        }
-    }
+    let mut reply = ReplyWriter::default();
+    // The writer keeps the error.
+    let _ = response.write(&mut reply.writer, version);
+    reply.finish()
 }
 
 /// When to give up on a request whose client waits `timeout_ms`.

@@ -48,7 +48,7 @@ impl Cx<'_> {
     }
 
     /// A topic's configuration in force.
-    pub fn topic_config(&mut self, topic: &Topic) -> Arc<TopicConfig> {
+    pub fn topic_config(&mut self, topic: &Topic) -> &Arc<TopicConfig> {
         self.effective.topic(self.image, topic.id, &topic.name)
     }
 }

@@ -155,6 +155,22 @@ pub const NET_PRESSURE_MS: i64 = 30_000;
 /// Parts of a reply up to this size are copied together; larger ones are sent from where they lie.
 pub const NET_COPY_BYTES_MAX: usize = 1024;
 
+/// States of requests of one kind that a core keeps for later ones, and the items that one may have room for.
+pub const POOL_KEPT: usize = 1024;
+/// See [`POOL_KEPT`].
+pub const POOL_KEPT_ITEMS: usize = 128;
+
+/// Where small replies are put together for sending; one that is not sent keeps all of it.
+pub const NET_SCRATCH_BYTES: usize = 16 << 10;
+
+/// Replies of a core that are kept to write later ones into, and the bytes and slices that one of them may have room
+/// for.
+pub const REPLIES_KEPT: usize = 1024;
+/// See [`REPLIES_KEPT`].
+pub const REPLY_KEPT_BYTES: usize = 4096;
+/// See [`REPLIES_KEPT`].
+pub const REPLY_KEPT_SLICES: usize = 64;
+
 const _: () = assert!(NET_CONNECTION_BYTES <= NET_CORE_BYTES);
 const _: () = assert!(FRAME_LARGE_BYTES_MIN >= RECEIVE_BUFFER_BYTES);
 

@@ -2,11 +2,15 @@
 //!
 //! Pure: no clock, thread, or I/O.
 
+pub mod deadlines;
+pub mod hash;
 pub mod ids;
 pub mod limits;
 pub mod prng;
 pub mod time;
 
+pub use deadlines::Deadlines;
+pub use hash::IdMap;
 pub use ids::{
     BrokerId, DirectoryId, LeaderEpoch, Offset, ProducerId, ShardId, TopicId, TopicPartition, Uuid,
 };

@@ -7,9 +7,10 @@ use bytes::{Bytes, BytesMut};
 
 use super::acceptor::Acceptor;
 use super::frames::{FrameError, Frames};
-use super::replies::Replies;
-use super::{NetConfig, NetEvent, Reply, Slot};
-use crate::base::{ShardId, Ticks};
+use super::replies::{Replies, Reply, Spare};
+use super::{NetConfig, NetEvent, Slot};
+use crate::base::limits::NET_SCRATCH_BYTES;
+use crate::base::{IdMap, ShardId, Ticks};
 use crate::io::{ConnId, ListenerId, Socket, SocketEvent, Sockets};
 
 /// The connections of one core; see the [module](super).
@@ -18,7 +19,7 @@ pub struct Net {
     /// On core 0, which decides for all.
     acceptor: Option<Acceptor>,
     listeners: BTreeMap<ListenerId, u32>,
-    conns: BTreeMap<ConnId, Conn>,
+    conns: IdMap<ConnId, Conn>,
     /// Connections that may have something to send or whose reading may have to change.
     dirty: Vec<ConnId>,
     /// Connections that the core's budget keeps from being read.
@@ -33,7 +34,9 @@ pub struct Net {
     /// What all connections hold.
     held: usize,
     draining: bool,
+    /// Where replies are put together that leave with one send.
     scratch: BytesMut,
+    spare: Spare,
     frames: Vec<Bytes>,
 }
 
@@ -66,6 +69,23 @@ enum Reading {
     Paused,
 }
 
+impl Conn {
+    /// Has it looked at by the next [`Net::flush`].
+    fn touch(&mut self, id: ConnId, dirty: &mut Vec<ConnId>) {
+        if !self.dirty {
+            self.dirty = true;
+            dirty.push(id);
+        }
+    }
+
+    /// Brings what all connections hold up to date.
+    fn account(&mut self, all: &mut usize) {
+        let held = self.replies.held() + self.sending + self.frames.held();
+        *all = *all - self.held + held;
+        self.held = held;
+    }
+}
+
 impl Net {
     /// Without connections.
     pub fn new(config: NetConfig) -> Net {
@@ -73,7 +93,7 @@ impl Net {
             acceptor: (config.shard.0 == 0).then(|| Acceptor::new(config.shards)),
             config,
             listeners: BTreeMap::new(),
-            conns: BTreeMap::new(),
+            conns: IdMap::default(),
             dirty: Vec::new(),
             starved: BTreeSet::new(),
             privileged: None,
@@ -82,7 +102,8 @@ impl Net {
             now: Ticks::default(),
             held: 0,
             draining: false,
-            scratch: BytesMut::new(),
+            scratch: BytesMut::with_capacity(NET_SCRATCH_BYTES),
+            spare: Spare::default(),
             frames: Vec::new(),
         }
     }
@@ -144,7 +165,7 @@ impl Net {
                     conn.send_in_flight = false;
                     conn.sending = 0;
                     conn.active = now;
-                    self.touch(id);
+                    conn.touch(id, &mut self.dirty);
                 }
             }
             SocketEvent::Closed(id, how) => self.ended(id, &how, out),
@@ -195,7 +216,7 @@ impl Net {
             Err(e) => {
                 tracing::debug!(%peer, error = %e, "connection lost before it began");
                 // No id was given; this one is nobody's.
-                self.report_gone(ConnId(u64::MAX), peer, out);
+                self.report_gone(ConnId(u64::MAX), peer, Vec::new(), out);
             }
             Ok(id) => {
                 let conn = Conn {
@@ -212,9 +233,8 @@ impl Net {
                     closing: false,
                     active: now,
                 };
-                self.conns.insert(id, conn);
+                self.conns.entry(id).insert_entry(conn).get_mut().touch(id, &mut self.dirty);
                 self.check_idle_later(id);
-                self.touch(id);
             }
         }
     }
@@ -234,30 +254,42 @@ impl Net {
         out: &mut Vec<NetEvent>,
         take: impl FnOnce(&mut Conn, &mut Vec<Bytes>) -> Result<(), FrameError>,
     ) {
-        let mut frames = std::mem::take(&mut self.frames);
-        if let Some(conn) = self.conns.get_mut(&id).filter(|c| !c.closing && c.close_before.is_none()) {
-            conn.active = now;
-            let taken = take(conn, &mut frames);
-            for frame in frames.drain(..) {
-                let slot = Slot { conn: id, seq: conn.replies.open(frame.len()) };
-                out.push(NetEvent::Frame { slot, frame, peer: conn.peer, listener: conn.listener });
-            }
-            if let Err(e) = taken {
-                tracing::info!(peer = %conn.peer, "connection closed: {e}");
-                self.close(id, io);
-            } else {
-                // Steered at the end of the turn: more of this connection may lie among this turn's events, and must
-                // not come after a buffer was lent for it.
-                self.account(id);
-                self.touch(id);
-            }
+        let Some(conn) = self.conns.get_mut(&id).filter(|c| !c.closing && c.close_before.is_none()) else {
+            return;
+        };
+        conn.active = now;
+        let taken = take(conn, &mut self.frames);
+        for frame in self.frames.drain(..) {
+            let slot = Slot { conn: id, seq: conn.replies.open(frame.len()) };
+            out.push(NetEvent::Frame { slot, frame, peer: conn.peer, listener: conn.listener });
         }
-        self.frames = frames;
+        if let Err(e) = taken {
+            tracing::info!(peer = %conn.peer, "connection closed: {e}");
+            self.close(id, io);
+        } else {
+            // Steered at the end of the turn: more of this connection may lie among this turn's events, and must
+            // not come after a buffer was lent for it.
+            conn.account(&mut self.held);
+            conn.touch(id, &mut self.dirty);
+        }
     }
 
-    /// Answers a request. Nothing happens if its connection has ended. Sent by the next [`Net::flush`].
-    pub fn reply(&mut self, slot: Slot, reply: Reply) {
-        self.answer(slot, Some(reply));
+    /// Replies to write into.
+    pub fn spare(&mut self) -> &mut Spare {
+        &mut self.spare
+    }
+
+    /// Names who is to be told, by [`NetEvent::Gone`], if the connection ends before this slot is answered.
+    pub fn waits(&mut self, slot: Slot, waiting: u64) {
+        if let Some(conn) = self.conns.get_mut(&slot.conn) {
+            conn.replies.waits(slot.seq, waiting);
+        }
+    }
+
+    /// Answers a request: `head`, then the reply. Nothing happens if its connection has ended. Sent by the next
+    /// [`Net::flush`].
+    pub fn reply(&mut self, slot: Slot, head: &[u8], reply: Reply) {
+        self.answer(slot, Some((head, reply)));
     }
 
     /// Ends a request that gets no reply (Produce with `acks=0`).
@@ -265,12 +297,11 @@ impl Net {
         self.answer(slot, None);
     }
 
-    fn answer(&mut self, slot: Slot, reply: Option<Reply>) {
+    fn answer(&mut self, slot: Slot, reply: Option<(&[u8], Reply)>) {
         let Some(conn) = self.conns.get_mut(&slot.conn).filter(|c| !c.closing) else { return };
         let answered = conn.replies.answer(slot.seq, reply);
         debug_assert!(answered, "a slot is answered once: {slot:?}");
-        self.account(slot.conn);
-        self.touch(slot.conn);
+        conn.touch(slot.conn, &mut self.dirty);
     }
 
     /// Ends a connection with this slot: what was asked before it is answered and sent, and its own reply if it has been
@@ -280,8 +311,7 @@ impl Net {
             conn.replies.answer(slot.seq, None); // unless it has been answered
             let end = slot.seq + 1;
             conn.close_before = Some(conn.close_before.map_or(end, |before| before.min(end)));
-            self.account(slot.conn);
-            self.touch(slot.conn);
+            conn.touch(slot.conn, &mut self.dirty);
         }
     }
 
@@ -302,11 +332,9 @@ impl Net {
         for (id, conn) in &mut self.conns {
             let end = conn.replies.first_seq() + conn.replies.len() as u64;
             conn.close_before = Some(conn.close_before.map_or(end, |before| before.min(end)));
-            if !conn.dirty {
-                conn.dirty = true;
-                self.dirty.push(*id);
-            }
+            conn.touch(*id, &mut self.dirty);
         }
+        self.dirty.sort_unstable();
     }
 
     /// Whether every connection has ended after [`Net::drain`].
@@ -316,14 +344,16 @@ impl Net {
 
     /// Sends what is due and reads on or stops reading as the budgets want. To be called once at the end of a turn.
     pub fn flush(&mut self, io: &mut dyn Sockets) {
-        for id in std::mem::take(&mut self.dirty) {
+        let mut dirty = std::mem::take(&mut self.dirty);
+        for id in dirty.drain(..) {
             let Some(conn) = self.conns.get_mut(&id) else { continue };
             conn.dirty = false;
             if conn.closing {
                 continue;
             }
             if !conn.send_in_flight {
-                let (parts, bytes) = conn.replies.take_due(&mut self.scratch);
+                let mut parts = Vec::new();
+                let bytes = conn.replies.take_due(&mut self.scratch, &mut parts, &mut self.spare);
                 if bytes > 0 {
                     conn.sending = bytes;
                     conn.send_in_flight = true;
@@ -334,10 +364,12 @@ impl Net {
             if ends && !conn.send_in_flight {
                 self.close(id, io);
             } else {
-                self.account(id);
+                conn.account(&mut self.held);
                 self.steer(id, io);
             }
         }
+        debug_assert!(self.dirty.is_empty(), "nothing is touched while it is looked at");
+        self.dirty = dirty;
         self.feed_starved(io);
     }
 
@@ -368,8 +400,9 @@ impl Net {
                 (conn.send_in_flight || self.privileged == Some(id))
                     && now >= conn.active.plus_ms(self.config.pressure_ms)
             };
-            let found: Vec<ConnId> =
+            let mut found: Vec<ConnId> =
                 self.conns.iter().filter(|(id, c)| in_the_way(**id, c)).map(|(id, _)| *id).collect();
+            found.sort_unstable();
             for id in found {
                 tracing::info!(conn = id.0, "connection closed: no progress while memory is short");
                 self.close(id, io);
@@ -409,27 +442,13 @@ impl Net {
         self.held -= conn.held;
         self.set_starved(id, false);
         self.lose_privilege(id);
-        self.report_gone(id, conn.peer, out);
+        self.report_gone(id, conn.peer, conn.replies.waiting().collect(), out);
     }
 
-    fn report_gone(&mut self, conn: ConnId, peer: SocketAddr, out: &mut Vec<NetEvent>) {
+    fn report_gone(&mut self, conn: ConnId, peer: SocketAddr, waiting: Vec<u64>, out: &mut Vec<NetEvent>) {
         let shard = self.config.shard;
         self.released(shard, peer.ip());
-        out.push(NetEvent::Gone { conn, peer });
-    }
-
-    fn touch(&mut self, id: ConnId) {
-        if let Some(conn) = self.conns.get_mut(&id).filter(|c| !c.dirty) {
-            conn.dirty = true;
-            self.dirty.push(id);
-        }
-    }
-
-    fn account(&mut self, id: ConnId) {
-        let Some(conn) = self.conns.get_mut(&id) else { return };
-        let held = conn.replies.held() + conn.sending + conn.frames.held();
-        self.held = self.held - conn.held + held;
-        conn.held = held;
+        out.push(NetEvent::Gone { conn, peer, waiting });
     }
 
     fn lose_privilege(&mut self, id: ConnId) {
@@ -468,7 +487,7 @@ impl Net {
                     io.recv_into(id, buffer);
                     conn.reading = Reading::Large;
                 }
-                self.account(id);
+                conn.account(&mut self.held);
             }
         }
     }

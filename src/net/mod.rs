@@ -29,9 +29,7 @@ use crate::io::{ConnId, Socket};
 
 pub use connections::Net;
 pub use frames::FrameError;
-
-/// A reply's parts, sent one after the other; their length goes before them as Kafka's frame wants it.
-pub type Reply = Vec<Bytes>;
+pub use replies::{Reply, Spare};
 
 /// The place of one request's reply in the order of its connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -109,6 +107,8 @@ pub enum NetEvent {
         conn: ConnId,
         /// Its client's address.
         peer: SocketAddr,
+        /// Who was named by [`Net::waits`] for its open slots, in their order.
+        waiting: Vec<u64>,
     },
     /// Core 0 gives a new connection to another core, which calls [`Net::adopt`].
     Handover {

@@ -1,11 +1,79 @@
 //! Replies in the order of their requests, whatever order they are answered in.
 
 use std::collections::VecDeque;
+use std::mem;
 
 use bytes::{BufMut, Bytes, BytesMut};
 
-use super::Reply;
-use crate::base::limits::NET_COPY_BYTES_MAX;
+use crate::base::limits::{NET_COPY_BYTES_MAX, REPLIES_KEPT, REPLY_KEPT_BYTES, REPLY_KEPT_SLICES};
+
+/// A reply, without the length before it: bytes that were written for it, and slices that lie elsewhere and go between
+/// them.
+#[derive(Debug, Default)]
+pub struct Reply {
+    /// What was written.
+    pub bytes: Vec<u8>,
+    /// How many of the bytes go before a slice, and the slice; in order.
+    pub slices: Vec<(usize, Bytes)>,
+}
+
+impl From<Vec<u8>> for Reply {
+    fn from(bytes: Vec<u8>) -> Reply {
+        Reply { bytes, slices: Vec::new() }
+    }
+}
+
+impl Reply {
+    fn len(&self) -> usize {
+        self.bytes.len() + self.slices.iter().map(|(_, slice)| slice.len()).sum::<usize>()
+    }
+
+    /// Puts small pieces together in `scratch`; a large one ends what is there and becomes a part of its own.
+    fn leave(&mut self, scratch: &mut BytesMut, out: &mut Vec<Bytes>) {
+        if self.slices.is_empty() && self.bytes.len() > NET_COPY_BYTES_MAX {
+            out.push(scratch.split().freeze());
+            out.push(Bytes::from(mem::take(&mut self.bytes)));
+            return;
+        }
+        let mut written = 0;
+        for (before, slice) in self.slices.drain(..) {
+            scratch.extend_from_slice(&self.bytes[written..before]);
+            written = before;
+            if slice.len() <= NET_COPY_BYTES_MAX {
+                scratch.extend_from_slice(&slice);
+            } else {
+                out.push(scratch.split().freeze());
+                out.push(slice);
+            }
+        }
+        scratch.extend_from_slice(&self.bytes[written..]);
+    }
+}
+
+/// Replies that have left, to write others into.
+#[derive(Default)]
+pub struct Spare(Vec<Reply>);
+
+impl Spare {
+    /// An empty reply.
+    pub fn take(&mut self) -> Reply {
+        self.0.pop().unwrap_or_default()
+    }
+
+    /// Keeps a reply that is not needed any more.
+    pub fn keep(&mut self, mut reply: Reply) {
+        let small =
+            reply.bytes.capacity() <= REPLY_KEPT_BYTES && reply.slices.capacity() <= REPLY_KEPT_SLICES;
+        if small && self.0.len() < REPLIES_KEPT {
+            reply.bytes.clear();
+            reply.slices.clear();
+            self.0.push(reply);
+        }
+    }
+}
+
+/// Bytes between the length and a reply, at most.
+const HEAD_BYTES_MAX: usize = 8;
 
 /// The open and the unsent slots of one connection.
 #[derive(Default)]
@@ -18,10 +86,10 @@ pub(super) struct Replies {
 }
 
 enum State {
-    /// Not answered; the size of its request.
-    Open(usize),
-    /// Answered, and the size of the reply with its prefix.
-    Reply(Reply, usize),
+    /// Not answered; the size of its request, and who waits to answer it.
+    Open(usize, Option<u64>),
+    /// Answered: what goes before the reply, the reply, and the size of all with the length.
+    Reply([u8; HEAD_BYTES_MAX], u8, Reply, usize),
     /// Answered by silence.
     Nothing,
 }
@@ -29,53 +97,71 @@ enum State {
 impl Replies {
     /// A new slot for a request of so many bytes.
     pub(super) fn open(&mut self, request_bytes: usize) -> u64 {
-        self.slots.push_back(State::Open(request_bytes));
+        self.slots.push_back(State::Open(request_bytes, None));
         self.open += 1;
         self.held += request_bytes;
         self.first_seq + self.slots.len() as u64 - 1
     }
 
+    fn slot(&mut self, seq: u64) -> Option<&mut State> {
+        let at = seq.checked_sub(self.first_seq).and_then(|n| usize::try_from(n).ok())?;
+        self.slots.get_mut(at)
+    }
+
+    /// Names who waits to answer an open slot.
+    pub(super) fn waits(&mut self, seq: u64, who: u64) {
+        if let Some(State::Open(_, waiting)) = self.slot(seq) {
+            *waiting = Some(who);
+        }
+    }
+
+    /// Who waits to answer open slots.
+    pub(super) fn waiting(&self) -> impl Iterator<Item = u64> {
+        self.slots.iter().filter_map(|slot| if let State::Open(_, waiting) = slot { *waiting } else { None })
+    }
+
     /// Answers a slot (None: without a reply). False if there is no such open slot.
-    pub(super) fn answer(&mut self, seq: u64, reply: Option<Reply>) -> bool {
-        let at = seq.checked_sub(self.first_seq).and_then(|n| usize::try_from(n).ok());
-        let Some(state) = at.and_then(|at| self.slots.get_mut(at)) else { return false };
-        let State::Open(request_bytes) = *state else { return false };
-        self.open -= 1;
-        self.held -= request_bytes;
+    pub(super) fn answer(&mut self, seq: u64, reply: Option<(&[u8], Reply)>) -> bool {
+        let Some(state) = self.slot(seq) else { return false };
+        let State::Open(request_bytes, _) = *state else { return false };
+        let mut bytes = 0;
         *state = match reply {
             None => State::Nothing,
-            Some(parts) => {
-                let bytes = 4 + parts.iter().map(Bytes::len).sum::<usize>();
-                self.held += bytes;
-                State::Reply(parts, bytes)
+            Some((head, reply)) => {
+                bytes = 4 + head.len() + reply.len();
+                let mut kept = [0; HEAD_BYTES_MAX];
+                kept[..head.len()].copy_from_slice(head);
+                State::Reply(kept, head.len() as u8, reply, bytes)
             }
         };
+        self.open -= 1;
+        self.held = self.held - request_bytes + bytes;
         true
     }
 
-    /// Takes every reply that is due, each with its length before it; small parts are put together in `scratch`.
-    pub(super) fn take_due(&mut self, scratch: &mut BytesMut) -> (Vec<Bytes>, usize) {
-        let (mut out, mut total) = (Vec::new(), 0);
-        while let Some(state) = self.slots.pop_front_if(|s| !matches!(s, State::Open(_))) {
+    /// Takes every reply that is due, each with its length before it, and gives their length. What is left of them to
+    /// be used again goes to `spare`.
+    pub(super) fn take_due(
+        &mut self,
+        scratch: &mut BytesMut,
+        out: &mut Vec<Bytes>,
+        spare: &mut Spare,
+    ) -> usize {
+        let mut total = 0;
+        while let Some(state) = self.slots.pop_front_if(|s| !matches!(s, State::Open(..))) {
             self.first_seq += 1;
-            let State::Reply(parts, bytes) = state else { continue };
+            let State::Reply(head, head_len, mut reply, bytes) = state else { continue };
             self.held -= bytes;
             total += bytes;
-            let len = i32::try_from(bytes - 4).expect("a reply within Kafka's frame size");
-            scratch.put_i32(len);
-            for part in parts {
-                if part.len() <= NET_COPY_BYTES_MAX {
-                    scratch.extend_from_slice(&part);
-                } else {
-                    out.push(scratch.split().freeze());
-                    out.push(part);
-                }
-            }
+            scratch.put_i32(i32::try_from(bytes - 4).expect("a reply within Kafka's frame size"));
+            scratch.extend_from_slice(&head[..usize::from(head_len)]);
+            reply.leave(scratch, out);
+            spare.keep(reply);
         }
         if !scratch.is_empty() {
             out.push(scratch.split().freeze());
         }
-        (out, total)
+        total
     }
 
     /// Requests that are not answered.
@@ -104,14 +190,15 @@ mod tests {
     use super::*;
 
     fn sent(replies: &mut Replies) -> Vec<u8> {
-        let (parts, total) = replies.take_due(&mut BytesMut::new());
+        let mut parts = Vec::new();
+        let total = replies.take_due(&mut BytesMut::new(), &mut parts, &mut Spare::default());
         let bytes = parts.concat();
         assert_eq!(bytes.len(), total);
         bytes
     }
 
-    fn reply(text: &'static str) -> Reply {
-        vec![Bytes::from_static(text.as_bytes())]
+    fn reply(text: &str) -> Reply {
+        Reply::from(text.as_bytes().to_vec())
     }
 
     #[test]
@@ -126,31 +213,63 @@ mod tests {
             for radix in (1..=4).rev() {
                 let seq = left.remove(n % radix);
                 n /= radix;
-                let answer = (seq != 2).then(|| reply(["a", "bb", "", "dddd"][seq as usize]));
-                assert!(replies.answer(seq, answer.clone()));
-                assert!(!replies.answer(seq, answer), "answered once");
+                let text = ["a", "bb", "", "dddd"][seq as usize];
+                let answer = || (seq != 2).then(|| (&b"h"[..], reply(text)));
+                assert!(replies.answer(seq, answer()));
+                assert!(!replies.answer(seq, answer()), "answered once");
                 stream.extend(sent(&mut replies));
             }
-            assert_eq!(stream, b"\0\0\0\x01a\0\0\0\x02bb\0\0\0\x04dddd");
+            assert_eq!(stream, b"\0\0\0\x02ha\0\0\0\x03hbb\0\0\0\x05hdddd");
             assert_eq!((replies.held(), replies.len(), replies.open_count()), (0, 0, 0));
         }
     }
 
     #[test]
-    fn large_parts_are_not_copied_and_small_ones_share_a_buffer() {
+    fn large_slices_are_not_copied_and_small_ones_share_a_buffer() {
         let mut replies = Replies::default();
         let large = Bytes::from(vec![7; NET_COPY_BYTES_MAX + 1]);
         for _ in 0..3 {
             replies.open(1);
         }
-        replies.answer(0, Some(reply("one")));
-        replies
-            .answer(1, Some(vec![Bytes::from_static(b"head"), large.clone(), Bytes::from_static(b"tail")]));
-        replies.answer(2, Some(Vec::new()));
-        let (parts, total) = replies.take_due(&mut BytesMut::new());
+        replies.answer(0, Some((b"", reply("one"))));
+        let small = Bytes::from_static(b"small");
+        let slices = vec![(0, small), (4, large.clone())];
+        replies.answer(1, Some((b"!", Reply { bytes: b"headtail".to_vec(), slices })));
+        replies.answer(2, Some((b"", Reply::default())));
+        let mut parts = Vec::new();
+        let mut spare = Spare::default();
+        let total = replies.take_due(&mut BytesMut::new(), &mut parts, &mut spare);
         assert_eq!(parts.len(), 3);
+        assert_eq!(parts[0][7 + 4..], *b"!smallhead");
         assert_eq!(parts[1].as_ptr(), large.as_ptr());
-        assert_eq!(total, 7 + 4 + 4 + large.len() + 4 + 4);
+        assert_eq!(parts[2], &b"tail\0\0\0\0"[..]);
+        assert_eq!(total, 7 + 4 + 1 + 5 + 4 + large.len() + 4 + 4);
         assert!(!replies.answer(3, None) && !replies.answer(0, None));
+        assert_eq!(spare.0.len(), 3);
+        let used = spare.take();
+        assert!(used.bytes.is_empty() && used.slices.is_empty());
+    }
+
+    #[test]
+    fn a_large_reply_is_not_copied() {
+        let mut replies = Replies::default();
+        replies.open(1);
+        let bytes = vec![7; NET_COPY_BYTES_MAX + 1];
+        let place = bytes.as_ptr();
+        replies.answer(0, Some((b"hd", bytes.into())));
+        let mut parts = Vec::new();
+        replies.take_due(&mut BytesMut::new(), &mut parts, &mut Spare::default());
+        assert_eq!((parts.len(), parts[1].as_ptr()), (2, place));
+    }
+
+    #[test]
+    fn those_who_wait_are_known_until_they_answer() {
+        let mut replies = Replies::default();
+        for seq in 0..3 {
+            replies.open(1);
+            replies.waits(seq, seq + 70);
+        }
+        replies.answer(1, None);
+        assert_eq!(replies.waiting().collect::<Vec<_>>(), [70, 72]);
     }
 }

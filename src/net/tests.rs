@@ -100,7 +100,7 @@ impl Bench {
     }
 
     fn reply(&mut self, slot: Slot, fill: u8, len: usize) {
-        self.net.reply(slot, vec![Bytes::from(vec![fill; len])]);
+        self.net.reply(slot, b"", vec![fill; len].into());
     }
 
     fn flush(&mut self) {
@@ -447,7 +447,7 @@ fn over_a_real_ring() {
             if let NetEvent::Frame { slot, frame, .. } = event {
                 assert!(frame.iter().all(|b| *b == frame[0]));
                 let len = Bytes::copy_from_slice(&(frame.len() as u32).to_be_bytes());
-                net.reply(slot, vec![frame.slice(..1), len]);
+                net.reply(slot, b"", [&frame[..1], &len].concat().into());
             }
         }
         net.flush(&mut ring);
@@ -511,7 +511,7 @@ fn simulated(seed: u64) -> (u64, bool) {
                 match event {
                     NetEvent::Frame { slot, frame, listener: 7, .. } => {
                         assert!(frame.iter().all(|b| *b == frame.len() as u8));
-                        net.reply(slot, vec![Bytes::copy_from_slice(&(frame.len() as u32).to_be_bytes())]);
+                        net.reply(slot, b"", (frame.len() as u32).to_be_bytes().to_vec().into());
                     }
                     NetEvent::Handover { socket, listener, to } => world.post(to, (listener, socket)),
                     NetEvent::Gone { .. } => reset = true,

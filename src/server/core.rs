@@ -1,18 +1,17 @@
 //! The loop of one core: events in, state changes to completion, then mail, replies and writes out.
 
-use std::sync::Arc;
-
 use crate::api;
-use crate::api::cx::{Cx, Node, Outcome, ParkedTable, Request, Step, Waiting};
+use crate::api::cx::{Cx, Node, Outcome, Request, Step, Waiting};
 use crate::api::fetch_session::FetchSessions;
+use crate::api::parked::{Asked, ParkedTable};
+use crate::api::pool::Pools;
 use crate::api::producer_ids::ProducerIdBlock;
 use crate::base::prng::Prng;
 use crate::base::{ShardId, Ticks};
-use crate::io::{ConnId, Disk, Event, Sockets, World};
+use crate::io::{Disk, Event, Sockets, World};
 use crate::net::{Net, NetEvent, Slot};
 use crate::shard::{Mail, Shard};
 use crate::wire::api::ApiKey;
-use crate::wire::codec::Writer;
 use crate::wire::frame::{self, FrameError};
 use crate::wire::record::Scratch;
 
@@ -70,8 +69,10 @@ pub struct Core {
     producer_ids: ProducerIdBlock,
     scratch: Scratch,
     parked: ParkedTable,
-    last_request: u64,
+    pools: Pools,
     outbox: Vec<(ShardId, Mail)>,
+    /// Mail that is being sent.
+    leaving: Vec<(ShardId, Mail)>,
     events: Vec<Event<Mail>>,
     net_events: Vec<NetEvent>,
     phase: Phase,
@@ -99,8 +100,9 @@ impl Core {
             producer_ids: ProducerIdBlock::default(),
             scratch: Scratch::default(),
             parked: ParkedTable::default(),
-            last_request: 0,
+            pools: Pools::default(),
             outbox: Vec::new(),
+            leaving: Vec::new(),
             events: Vec::new(),
             net_events: Vec::new(),
             phase: Phase::Serving,
@@ -212,8 +214,8 @@ impl Core {
                 NetEvent::Frame { slot, frame, peer, listener } => {
                     self.frame(world, slot, &frame, peer, listener);
                 }
-                NetEvent::Gone { conn, peer } => {
-                    self.gone(world, conn);
+                NetEvent::Gone { peer, waiting, .. } => {
+                    self.gone(world, waiting);
                     if self.id.0 != 0 {
                         self.outbox.push((ShardId(0), Mail::ConnectionGone(self.id, peer.ip())));
                     }
@@ -251,7 +253,7 @@ impl Core {
             api_key: header.api_key,
             api_version: header.api_version,
             correlation_id: header.correlation_id,
-            client_id: header.client_id.map(Arc::from),
+            client_id: header.client_id,
             body: frame.slice(body_at..),
             peer,
             listener,
@@ -271,41 +273,29 @@ impl Core {
         match outcome {
             Outcome::Parked(parked) => {
                 let id = parked.id;
-                let kept = Request { body: bytes::Bytes::new(), ..request };
-                self.parked.insert(kept, parked);
+                self.parked.insert(request.asked(), parked);
+                self.net.waits(request.slot, id);
                 if self.phase != Phase::Serving {
                     self.resume(world, id, |waiting, cx| waiting.hurry(cx, id));
                 }
             }
-            other => self.answer(&request, other),
+            other => self.answer(request.asked(), other),
         }
     }
 
-    fn answer(&mut self, request: &Request, outcome: Outcome) {
+    fn answer(&mut self, asked: Asked, outcome: Outcome) {
+        let Asked { slot, api_key, api_version, .. } = asked;
         match outcome {
-            Outcome::Reply(parts) => {
-                let known =
-                    api::find(request.api_key).is_some_and(|r| r.versions.contains(&request.api_version));
-                let version = if known { request.api_version } else { 0 };
-                let mut header = Writer::new();
-                let written = frame::write_response_header(
-                    &mut header,
-                    request.api_key,
-                    version,
-                    request.correlation_id,
-                );
-                let Ok(header) = written.and_then(|()| header.finish()) else {
-                    return self.net.close_after(request.slot);
-                };
-                let mut all = Vec::with_capacity(parts.len() + 1);
-                all.push(header.into());
-                all.extend(parts);
-                self.net.reply(request.slot, all);
+            Outcome::Reply(reply) => {
+                let known = api::find(api_key).is_some_and(|r| r.versions.contains(&api_version));
+                let version = if known { api_version } else { 0 };
+                let (head, len) = frame::response_header(api_key, version, asked.correlation_id);
+                self.net.reply(slot, &head[..len], reply);
             }
-            Outcome::Silent => self.net.no_reply(request.slot),
+            Outcome::Silent => self.net.no_reply(slot),
             Outcome::Close(why) => {
-                tracing::warn!(peer = %request.peer, api = ?request.api_key, version = request.api_version, "the connection is closed: {why}");
-                self.net.close_after(request.slot);
+                tracing::warn!(peer = %asked.peer, api = ?api_key, version = api_version, "the connection is closed: {why}");
+                self.net.close_after(slot);
             }
             Outcome::Parked(_) => unreachable!("a parked request is parked once"),
         }
@@ -326,7 +316,9 @@ impl Core {
             sessions: &mut self.sessions,
             producer_ids: &mut self.producer_ids,
             outbox: &mut self.outbox,
-            last_id: &mut self.last_request,
+            parked: &mut self.parked,
+            spare: self.net.spare(),
+            pools: &mut self.pools,
         };
         call(&mut cx)
     }
@@ -343,22 +335,25 @@ impl Core {
         id: u64,
         call: impl FnOnce(&mut dyn Waiting, &mut Cx<'_>) -> Step,
     ) {
-        let Some(mut entry) = self.parked.take(id) else { return };
-        match self.with_cx(world, |cx| call(&mut *entry.waiting, cx)) {
-            Step::Wait => self.parked.put_back(id, entry),
+        let Some(mut waiting) = self.parked.take(id) else { return };
+        match self.with_cx(world, |cx| call(&mut *waiting, cx)) {
+            Step::Wait => self.parked.put_back(id, waiting),
             Step::Finish(outcome) => {
-                self.parked.finish(id, &entry);
-                self.answer(&entry.request, outcome);
+                waiting.recycle(&mut self.pools);
+                if let Some(asked) = self.parked.finish(id) {
+                    self.answer(asked, outcome);
+                }
             }
         }
     }
 
     /// A connection is gone: nobody waits for its requests any more. What their owners still answer is dropped.
-    fn gone(&mut self, world: &mut dyn World<Mail>, conn: ConnId) {
-        for id in self.parked.of_conn(conn) {
-            let Some(mut entry) = self.parked.take(id) else { continue };
-            self.parked.finish(id, &entry);
-            self.with_cx(world, |cx| entry.waiting.abandoned(cx, id));
+    fn gone(&mut self, world: &mut dyn World<Mail>, requests: Vec<u64>) {
+        for id in requests {
+            let Some(mut waiting) = self.parked.take(id) else { continue };
+            self.with_cx(world, |cx| waiting.abandoned(cx, id));
+            waiting.recycle(&mut self.pools);
+            self.parked.finish(id);
         }
     }
 
@@ -379,12 +374,14 @@ impl Core {
 
     /// Sends mail; what is for this core is handled at once, until nothing is left.
     fn deliver(&mut self, world: &mut dyn World<Mail>) {
+        let mut leaving = std::mem::take(&mut self.leaving);
         loop {
-            self.outbox.append(&mut self.shard.take_outbox());
-            if self.outbox.is_empty() {
-                return;
+            leaving.append(&mut self.outbox);
+            leaving.append(self.shard.outbox());
+            if leaving.is_empty() {
+                break;
             }
-            for (to, mail) in std::mem::take(&mut self.outbox) {
+            for (to, mail) in leaving.drain(..) {
                 if to == self.id {
                     self.on_mail(world, mail);
                 } else {
@@ -392,6 +389,7 @@ impl Core {
                 }
             }
         }
+        self.leaving = leaving;
     }
 
     /// Core 0 was asked to stop: every core is told to finish.

@@ -1,5 +1,7 @@
 //! Appends: in, and acknowledged when durable.
 
+use bytes::Bytes;
+
 use crate::base::limits::PARTITION_PENDING_BYTES_MAX;
 use crate::base::{Offset, WallMs};
 use crate::io::Disk;
@@ -12,7 +14,7 @@ use super::{AppendDone, AppendPart, Done, ReplyTo, Shard};
 /// An append whose parts are not all durable.
 pub(super) struct AppendJob {
     reply_to: ReplyTo,
-    outcomes: Vec<AppendDone>,
+    parts: Vec<AppendPart>,
     outstanding: usize,
 }
 
@@ -21,27 +23,27 @@ impl Shard {
         &mut self,
         disk: &mut dyn Disk,
         reply_to: ReplyTo,
-        parts: &[AppendPart],
+        mut parts: Vec<AppendPart>,
         durable: bool,
     ) {
-        let number = self.number();
+        let job = self.append_jobs.vacant_key();
         let now_ms = disk.wall_ms();
-        let mut job = AppendJob { reply_to, outcomes: Vec::with_capacity(parts.len()), outstanding: 0 };
-        for (place, part) in parts.iter().enumerate() {
-            let waiter = if durable { Waiter::Job(number, place) } else { Waiter::Nobody };
-            let outcome = match self.append_part(disk, part, now_ms, waiter) {
+        let mut outstanding = 0;
+        for (place, part) in parts.iter_mut().enumerate() {
+            let waiter = if durable { Waiter::Job(job, place) } else { Waiter::Nobody };
+            match self.append_part(disk, part, now_ms, waiter) {
                 Ok((done, waits)) => {
-                    job.outstanding += usize::from(waits);
-                    done
+                    outstanding += usize::from(waits);
+                    part.done = done;
                 }
-                Err(refused) => refused,
-            };
-            job.outcomes.push(outcome);
+                Err(refused) => part.done = refused,
+            }
+            part.batches = Bytes::new();
         }
-        if job.outstanding == 0 {
-            self.answer(reply_to, Done::Append(job.outcomes));
+        if outstanding == 0 {
+            self.answer(reply_to, Done::Append(parts));
         } else {
-            self.append_jobs.insert(number, job);
+            self.append_jobs.insert(AppendJob { reply_to, parts, outstanding });
         }
     }
 
@@ -58,20 +60,19 @@ impl Shard {
         now_ms: WallMs,
         waiter: Waiter,
     ) -> Result<(AppendDone, bool), AppendDone> {
-        let (in_sync, replicas) = self.in_sync(part);
-        let leader_epoch = self.leader_epoch(part.key);
         let (slot, hosted) = self.open_partition(part.key).map_err(|code| AppendDone::error(code, None))?;
+        let leadership = hosted.leadership;
         let log_start_offset = hosted.log().map_or(-1, |log| log.log_start_offset());
-        if let Some((code, message)) = &part.refused {
-            return Err(AppendDone { log_start_offset, ..AppendDone::error(*code, message.clone()) });
+        if part.done.error != ErrorCode::NONE {
+            return Err(AppendDone { log_start_offset, ..part.done.clone() });
         }
         // No more can be asked for than there are (KIP-966).
-        if in_sync < part.min_insync.min(replicas) {
+        if leadership.in_sync < part.min_insync.min(leadership.replicas) {
             return Err(AppendDone::error(ErrorCode::NOT_ENOUGH_REPLICAS, None));
         }
         let info = AppendInfo {
             origin: AppendOrigin::Client,
-            leader_epoch,
+            leader_epoch: leadership.epoch,
             now_ms,
             timestamp: part.timestamp,
             transaction_version: 0,
@@ -102,20 +103,15 @@ impl Shard {
         Ok((done, waits && waiter != Waiter::Nobody))
     }
 
-    /// How many replicas are in sync, and how many there are.
-    fn in_sync(&self, part: &AppendPart) -> (i32, i32) {
-        let topic = self.image.topics().get_by_id(part.key.topic_id);
-        let partition = topic.and_then(|t| t.partitions.get(&part.key.partition));
-        partition.map_or((0, 0), |p| (p.isr.len() as i32, p.replicas.len() as i32))
-    }
-
     /// Everything below `end` is on the device: it becomes visible, and who waited is told.
     pub(super) fn durable(&mut self, disk: &mut dyn Disk, slot: u32, end: Offset) {
         let Some(hosted) = self.partitions.get(slot) else { return };
-        let (waiters, bytes) = hosted.release(end);
-        for waiter in waiters {
+        let mut waiters = std::mem::take(&mut self.released);
+        let bytes = hosted.release(end, &mut waiters);
+        for waiter in waiters.drain(..) {
             self.resolve(disk, slot, waiter, None);
         }
+        self.released = waiters;
         self.count_for_watches(slot, bytes);
         self.retry_deferred |= !self.deferred.is_empty();
     }
@@ -145,17 +141,15 @@ impl Shard {
         }
     }
 
-    fn resolve_part(&mut self, number: u64, place: usize, error: Option<ErrorCode>) {
-        let Some(job) = self.append_jobs.get_mut(&number) else { return };
+    fn resolve_part(&mut self, number: usize, place: usize, error: Option<ErrorCode>) {
+        let Some(job) = self.append_jobs.get_mut(number) else { return };
         if let Some(code) = error {
-            job.outcomes[place] = AppendDone::error(code, None);
+            job.parts[place].done = AppendDone::error(code, None);
         }
         job.outstanding -= 1;
-        if job.outstanding > 0 {
-            return;
-        }
-        if let Some(job) = self.append_jobs.remove(&number) {
-            self.answer(job.reply_to, Done::Append(job.outcomes));
+        if job.outstanding == 0 {
+            let job = self.append_jobs.remove(number);
+            self.answer(job.reply_to, Done::Append(job.parts));
         }
     }
 }

@@ -1,10 +1,10 @@
 //! Configurations as they are in force: the broker's own file, what was altered since, topics over both. Worked
 //! out once per change, not once per request.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::base::TopicId;
+use crate::base::{IdMap, TopicId};
 use crate::config::{BrokerConfig, TopicConfig};
 use crate::meta::image::{Delta, Image, ResourceType};
 
@@ -12,14 +12,14 @@ use crate::meta::image::{Delta, Image, ResourceType};
 pub struct Effective {
     statics: Arc<BrokerConfig>,
     broker: Arc<BrokerConfig>,
-    topics: HashMap<TopicId, Arc<TopicConfig>>,
+    topics: IdMap<TopicId, Arc<TopicConfig>>,
 }
 
 impl Effective {
     /// As the image has it.
     pub fn new(statics: Arc<BrokerConfig>, image: &Image) -> Effective {
         let broker = with_dynamic(&statics, image);
-        Effective { statics, broker, topics: HashMap::new() }
+        Effective { statics, broker, topics: IdMap::default() }
     }
 
     /// What the broker was started with.
@@ -33,9 +33,9 @@ impl Effective {
     }
 
     /// A topic's configuration in force.
-    pub fn topic(&mut self, image: &Image, id: TopicId, name: &str) -> Arc<TopicConfig> {
+    pub fn topic(&mut self, image: &Image, id: TopicId, name: &str) -> &Arc<TopicConfig> {
         let broker = &self.broker;
-        self.topics.entry(id).or_insert_with(|| Arc::new(topic_config(broker, image, name))).clone()
+        self.topics.entry(id).or_insert_with(|| Arc::new(topic_config(broker, image, name)))
     }
 
     /// Follows a change.

@@ -80,7 +80,7 @@ impl Shard {
         let mut log = opened.log;
         log.use_journal(partition);
         hosted.state = State::Open(log);
-        self.note_leader_epoch(key);
+        self.note_leadership(key);
         if let Some(coordinator) = opened.coordinator {
             self.groups.install(partition, slot, *coordinator);
         }
@@ -121,17 +121,19 @@ impl Shard {
         self.open_more(disk);
         for (id, change) in delta.topics_changed() {
             for partition in &change.partitions_changed {
-                self.note_leader_epoch(PartitionKey { topic_id: id, partition: *partition });
+                self.note_leadership(PartitionKey { topic_id: id, partition: *partition });
             }
         }
         self.update_configs(delta);
     }
 
-    /// Tells a log which epoch its records get from now on.
-    fn note_leader_epoch(&mut self, key: PartitionKey) {
-        let epoch = self.leader_epoch(key);
-        if let Some(log) = self.partitions.find(key).and_then(|(_, hosted)| hosted.log()) {
-            log.note_leader_epoch(epoch);
+    /// Tells a partition, and its log, in which epoch it is led from now on.
+    fn note_leadership(&mut self, key: PartitionKey) {
+        let leadership = self.leadership(key);
+        let Some((_, hosted)) = self.partitions.find(key) else { return };
+        hosted.leadership = leadership;
+        if let Some(log) = hosted.log() {
+            log.note_leader_epoch(leadership.epoch);
         }
     }
 
@@ -181,24 +183,25 @@ impl Shard {
 
     /// A job for a partition that is being opened waits.
     pub(super) fn needs_opening(&mut self, job: &Job) -> bool {
-        if let Job::Group(group) = job {
-            return self.group_is_opening(group.partition);
-        }
-        let keys: Vec<PartitionKey> = match job {
-            Job::Append { parts, .. } => parts.iter().map(|p| p.key).collect(),
-            Job::Read(read) => read.parts.iter().map(|p| p.key).collect(),
-            Job::Offsets(parts) => parts.iter().map(|p| p.key).collect(),
-            Job::Epochs(parts) => parts.iter().map(|p| p.key).collect(),
-            Job::DeleteRecords(parts) => parts.iter().map(|p| p.0).collect(),
-            Job::Producers(keys) | Job::Sizes(Some(keys)) => keys.clone(),
-            Job::Sizes(None) => return self.partitions.any_opening(),
-            Job::Group(_) | Job::Control(_) => Vec::new(),
-        };
+        let opening = |key: PartitionKey| self.is_opening(key);
         // All of them, so that they are opened together.
-        keys.into_iter().filter(|key| self.is_opening(*key)).count() > 0
+        let count = match job {
+            Job::Append { parts, .. } => parts.iter().map(|p| p.key).map(opening).filter(|o| *o).count(),
+            Job::Read(read) => read.parts.iter().map(|p| p.key).map(opening).filter(|o| *o).count(),
+            Job::Offsets(parts) => parts.iter().map(|p| p.key).map(opening).filter(|o| *o).count(),
+            Job::Epochs(parts) => parts.iter().map(|p| p.key).map(opening).filter(|o| *o).count(),
+            Job::DeleteRecords(parts) => parts.iter().map(|p| p.0).map(opening).filter(|o| *o).count(),
+            Job::Producers(keys) | Job::Sizes(Some(keys)) => {
+                keys.iter().copied().map(opening).filter(|o| *o).count()
+            }
+            Job::Sizes(None) => usize::from(self.partitions.any_opening()),
+            Job::Group(group) => usize::from(self.group_is_opening(group.partition)),
+            Job::Control(_) => 0,
+        };
+        count > 0
     }
 
-    pub(super) fn group_is_opening(&mut self, partition: Option<i32>) -> bool {
+    fn group_is_opening(&mut self, partition: Option<i32>) -> bool {
         let (Some(partition), Some(topic)) = (partition, self.image.topics().get(OFFSETS_TOPIC)) else {
             return false;
         };
@@ -208,7 +211,7 @@ impl Shard {
 
     /// The effective configuration of a topic.
     pub(super) fn topic_config(&mut self, id: TopicId, topic: &str) -> Arc<TopicConfig> {
-        self.effective.topic(&self.image, id, topic)
+        self.effective.topic(&self.image, id, topic).clone()
     }
 
     fn log_config(&mut self, id: TopicId, topic: &str) -> LogConfig {

@@ -106,18 +106,35 @@ pub enum Job {
     Control(ControlJob),
 }
 
-/// One partition's batches.
+/// One partition's batches. It goes to the owner and comes back with the outcome.
 pub struct AppendPart {
     /// The partition.
     pub key: PartitionKey,
-    /// Validated batches.
+    /// Its place in the request.
+    pub place: u32,
+    /// Validated batches; empty once they are in the log.
     pub batches: Bytes,
     /// What to write into the batches under their checksum: the append time, or the right maximum timestamp.
     pub timestamp: Option<(TimestampType, WallMs)>,
-    /// Set if validation has refused the batches already: the owner only adds what it knows.
-    pub refused: Option<(ErrorCode, Option<String>)>,
     /// Replicas that must be in sync (acks=all), else zero.
     pub min_insync: i32,
+    /// The outcome. An error on the way to the owner: validation has refused the batches already, and the owner only
+    /// adds what it knows.
+    pub done: AppendDone,
+}
+
+impl AppendPart {
+    /// Without batches.
+    pub fn new(key: PartitionKey) -> AppendPart {
+        AppendPart {
+            key,
+            place: 0,
+            batches: Bytes::new(),
+            timestamp: None,
+            min_insync: 0,
+            done: AppendDone::error(ErrorCode::NONE, None),
+        }
+    }
 }
 
 /// Outcome of one [`AppendPart`].
@@ -266,8 +283,8 @@ pub struct PartitionSize {
 
 /// The answer to a job.
 pub enum Done {
-    /// Of [`Job::Append`], in order.
-    Append(Vec<AppendDone>),
+    /// Of [`Job::Append`]: its parts, in order, with their outcomes.
+    Append(Vec<AppendPart>),
     /// Of [`Job::Read`].
     Read {
         /// In order.

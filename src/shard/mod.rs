@@ -20,6 +20,8 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use slab::Slab;
+
 use crate::base::prng::Prng;
 use crate::base::{Offset, ShardId, Ticks};
 use crate::config::BrokerConfig;
@@ -39,7 +41,9 @@ pub use mail::{
     PartitionSize, ReadDone, ReadJob, ReadPart, ReplyTo,
 };
 use opening::Opening;
-use partitions::{EPOCHS_TAG, Hosted, OPENED_SOON_TAG, OPENED_TAG, Partitions, State, split};
+use partitions::{
+    EPOCHS_TAG, Hosted, Leadership, OPENED_SOON_TAG, OPENED_TAG, Partitions, State, split,
+};
 use upkeep::Upkeep;
 
 /// A log directory of the broker.
@@ -65,7 +69,9 @@ pub struct Shard {
     next_period: Ticks,
     /// Nothing is held back any more: the process is about to end.
     writes_through: bool,
-    append_jobs: HashMap<u64, append::AppendJob>,
+    append_jobs: Slab<append::AppendJob>,
+    /// Who waited for an append that has just become durable.
+    released: Vec<partitions::Waiter>,
     read_jobs: HashMap<u64, read::ReadState>,
     lookup_jobs: HashMap<u64, lookup::LookupState>,
     watches: HashMap<ReplyTo, read::Watch>,
@@ -84,6 +90,8 @@ pub struct Shard {
     unfinished: Vec<PathBuf>,
     outbox: Vec<(ShardId, Mail)>,
     effects: Vec<(u32, LogEffect)>,
+    /// Of one call of a log.
+    log_effects: Vec<LogEffect>,
 }
 
 /// What a shard is made of at start.
@@ -127,7 +135,8 @@ impl Shard {
             journal_outcomes: Vec::new(),
             next_period: Ticks::NEVER,
             writes_through: false,
-            append_jobs: HashMap::new(),
+            append_jobs: Slab::new(),
+            released: Vec::new(),
             read_jobs: HashMap::new(),
             lookup_jobs: HashMap::new(),
             watches: HashMap::new(),
@@ -143,6 +152,7 @@ impl Shard {
             unfinished: parts.unfinished,
             outbox: Vec::new(),
             effects: Vec::new(),
+            log_effects: Vec::new(),
         }
     }
 
@@ -171,9 +181,9 @@ impl Shard {
         self.image.cluster().is_active(self.effective.statics().node_id)
     }
 
-    /// Mail to send, in order.
-    pub fn take_outbox(&mut self) -> Vec<(ShardId, Mail)> {
-        std::mem::take(&mut self.outbox)
+    /// Mail to send, in order; whoever sends it takes it out.
+    pub fn outbox(&mut self) -> &mut Vec<(ShardId, Mail)> {
+        &mut self.outbox
     }
 
     /// Whether every partition of this core is open (or broken).
@@ -221,7 +231,7 @@ impl Shard {
             return;
         }
         match job {
-            Job::Append { parts, durable } => self.append(disk, reply_to, &parts, durable),
+            Job::Append { parts, durable } => self.append(disk, reply_to, parts, durable),
             Job::Read(read) => self.read(disk, reply_to, read),
             Job::Offsets(parts) => self.offsets(disk, reply_to, &parts),
             Job::Epochs(parts) => self.epochs(reply_to, &parts),
@@ -243,7 +253,8 @@ impl Shard {
                 _ => false,
             })
         };
-        parts.iter().any(|p| waits_for(p.key)) || parts.iter().any(|p| self.is_backlogged(p))
+        (!self.deferred.is_empty() && parts.iter().any(|p| waits_for(p.key)))
+            || parts.iter().any(|p| self.is_backlogged(p))
     }
 
     /// A disk operation ended.
@@ -321,18 +332,23 @@ impl Shard {
         call: impl FnOnce(&mut Partition, &mut Env<'_>, &mut Vec<LogEffect>) -> R,
     ) -> Option<R> {
         let log = self.partitions.get(slot)?.log()?;
-        let mut effects = Vec::new();
         let journal = (!self.writes_through).then_some(&mut self.journal);
-        let result = call(log, &mut Env { disk, cache: &mut self.cache, journal }, &mut effects);
-        self.effects.extend(effects.into_iter().map(|e| (slot, e)));
+        let env = &mut Env { disk, cache: &mut self.cache, journal };
+        let result = call(log, env, &mut self.log_effects);
+        self.effects.extend(self.log_effects.drain(..).map(|e| (slot, e)));
         Some(result)
     }
 
     /// Carries out what logs and coordinators have asked for, until nothing is left.
     fn settle(&mut self, disk: &mut dyn Disk) {
+        let mut effects = Vec::new();
         loop {
-            for (slot, effect) in std::mem::take(&mut self.effects) {
+            std::mem::swap(&mut effects, &mut self.effects);
+            for (slot, effect) in effects.drain(..) {
                 self.on_effect(disk, slot, effect);
+            }
+            if self.effects.is_empty() {
+                std::mem::swap(&mut effects, &mut self.effects); // keeps its memory
             }
             let refused = self.groups_refused(disk);
             if std::mem::take(&mut self.retry_deferred) {
@@ -388,27 +404,29 @@ impl Shard {
 
     /// The partition of a job that only has its key, or the error to answer with.
     fn open_partition(&mut self, key: PartitionKey) -> Result<(u32, &mut Hosted), ErrorCode> {
-        let known = self
-            .image
-            .topics()
-            .get_by_id(key.topic_id)
-            .is_some_and(|t| t.partitions.contains_key(&key.partition));
-        match self.partitions.find(key) {
-            Some((slot, hosted)) => match hosted.state {
-                State::Open(_) => Ok((slot, hosted)),
-                State::Opening => Err(ErrorCode::NOT_LEADER_OR_FOLLOWER),
-                State::Broken(_) => Err(ErrorCode::KAFKA_STORAGE_ERROR),
-            },
-            None if known => Err(ErrorCode::NOT_LEADER_OR_FOLLOWER),
-            None => Err(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION),
+        let Some((slot, hosted)) = self.partitions.find(key) else {
+            let topic = self.image.topics().get_by_id(key.topic_id);
+            let known = topic.is_some_and(|t| t.partitions.contains_key(&key.partition));
+            return Err(if known {
+                ErrorCode::NOT_LEADER_OR_FOLLOWER
+            } else {
+                ErrorCode::UNKNOWN_TOPIC_OR_PARTITION
+            });
+        };
+        match hosted.state {
+            State::Open(_) => Ok((slot, hosted)),
+            State::Opening => Err(ErrorCode::NOT_LEADER_OR_FOLLOWER),
+            State::Broken(_) => Err(ErrorCode::KAFKA_STORAGE_ERROR),
         }
     }
 
     /// Checks the leader epoch that a client believes in (KIP-320); -1 is not checked.
     fn check_epoch(&self, key: PartitionKey, epoch: i32) -> Result<(), ErrorCode> {
+        if epoch == -1 {
+            return Ok(());
+        }
         let current = self.leader_epoch(key);
         match epoch {
-            -1 => Ok(()),
             e if e < current => Err(ErrorCode::FENCED_LEADER_EPOCH),
             e if e > current => Err(ErrorCode::UNKNOWN_LEADER_EPOCH),
             _ => Ok(()),
@@ -416,7 +434,17 @@ impl Shard {
     }
 
     fn leader_epoch(&self, key: PartitionKey) -> i32 {
+        self.partitions.peek(key).map_or_else(|| self.leadership(key).epoch, |hosted| hosted.leadership.epoch)
+    }
+
+    /// What the metadata says of a partition.
+    fn leadership(&self, key: PartitionKey) -> Leadership {
         let topic = self.image.topics().get_by_id(key.topic_id);
-        topic.and_then(|t| t.partitions.get(&key.partition)).map_or(0, |p| p.leader_epoch)
+        let state = topic.and_then(|t| t.partitions.get(&key.partition));
+        state.map_or_else(Leadership::default, |state| Leadership {
+            epoch: state.leader_epoch,
+            in_sync: state.isr.len() as i32,
+            replicas: state.replicas.len() as i32,
+        })
     }
 }

@@ -1,11 +1,11 @@
 //! The partitions of one core: opening, finding, appending, acknowledging, closing.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::base::{Offset, TopicId, TopicPartition, WallMs};
+use crate::base::{IdMap, LeaderEpoch, Offset, TopicId, TopicPartition, WallMs};
 use crate::coord::AppendId;
 use crate::coord::group::GroupCoordinator;
 use crate::io::{Disk, FileJob, Files, Token};
@@ -29,7 +29,7 @@ pub enum Waiter {
     /// Nobody; the bytes still count for watches.
     Nobody,
     /// A part of an append job.
-    Job(u64, usize),
+    Job(usize, usize),
     /// The coordinator of this partition: the append's number.
     Coordinator(AppendId),
     /// The controller.
@@ -51,6 +51,8 @@ pub struct Hosted {
     pub name: TopicPartition,
     /// Its log, once it is open.
     pub state: State,
+    /// What the metadata says of it, as far as every append needs it.
+    pub leadership: Leadership,
     /// What consumers may see up to.
     pub high_watermark: Offset,
     /// Watches to count appended bytes for.
@@ -58,6 +60,17 @@ pub struct Hosted {
     /// Whether the topic was deleted while the log was still opening.
     pub doomed: bool,
     pending: VecDeque<Pending>,
+}
+
+/// What the metadata says of a partition.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Leadership {
+    /// The leader's epoch.
+    pub epoch: LeaderEpoch,
+    /// Replicas in sync.
+    pub in_sync: i32,
+    /// All replicas.
+    pub replicas: i32,
 }
 
 /// Whether a partition can be used.
@@ -89,9 +102,9 @@ impl Hosted {
         self.pending.push_back(Pending { end_offset, bytes, waiter });
     }
 
-    /// Takes those whose append is durable now, and the bytes that became visible.
-    pub fn release(&mut self, durable_end: Offset) -> (Vec<Waiter>, usize) {
-        let (mut waiters, mut bytes) = (Vec::new(), 0);
+    /// Takes those whose append is durable now, and gives the bytes that became visible.
+    pub fn release(&mut self, durable_end: Offset, waiters: &mut Vec<Waiter>) -> usize {
+        let mut bytes = 0;
         while self.pending.front().is_some_and(|p| p.end_offset <= durable_end) {
             let Some(done) = self.pending.pop_front() else { break };
             bytes += done.bytes;
@@ -100,7 +113,7 @@ impl Hosted {
             }
         }
         self.high_watermark = self.high_watermark.max(durable_end);
-        (waiters, bytes)
+        bytes
     }
 
     /// Takes all who wait: their appends will never be durable.
@@ -112,27 +125,31 @@ impl Hosted {
 /// All partitions of a core. A place (slot) is never used twice, so a late completion cannot reach a stranger.
 #[derive(Default)]
 pub struct Partitions {
-    slots: BTreeMap<u32, Hosted>,
-    by_key: HashMap<PartitionKey, u32>,
-    last_slot: u32,
+    /// By slot; places that were given up stay empty.
+    slots: Vec<Option<Box<Hosted>>>,
+    by_key: IdMap<PartitionKey, u32>,
 }
 
 impl Partitions {
     /// A new place for a partition whose log is about to be opened.
     pub fn insert(&mut self, key: PartitionKey, name: TopicPartition) -> u32 {
-        self.last_slot += 1;
         let hosted = Hosted {
             key,
             name,
             state: State::Opening,
+            leadership: Leadership::default(),
             high_watermark: 0,
             watches: Vec::new(),
             doomed: false,
             pending: VecDeque::new(),
         };
-        self.slots.insert(self.last_slot, hosted);
-        self.by_key.insert(key, self.last_slot);
-        self.last_slot
+        if self.slots.is_empty() {
+            self.slots.push(None); // 0 is nobody's
+        }
+        let slot = self.slots.len() as u32;
+        self.slots.push(Some(Box::new(hosted)));
+        self.by_key.insert(key, slot);
+        slot
     }
 
     /// The place of a partition.
@@ -142,13 +159,18 @@ impl Partitions {
 
     /// The partition at a place.
     pub fn get(&mut self, slot: u32) -> Option<&mut Hosted> {
-        self.slots.get_mut(&slot)
+        self.slots.get_mut(slot as usize)?.as_deref_mut()
     }
 
     /// A partition by its key.
     pub fn find(&mut self, key: PartitionKey) -> Option<(u32, &mut Hosted)> {
         let slot = *self.by_key.get(&key)?;
-        Some((slot, self.slots.get_mut(&slot)?))
+        Some((slot, self.get(slot)?))
+    }
+
+    /// As [`Partitions::find`], to look at.
+    pub fn peek(&self, key: PartitionKey) -> Option<&Hosted> {
+        self.slots.get(*self.by_key.get(&key)? as usize)?.as_deref()
     }
 
     /// Makes a partition unreachable by its key; its place stays until [`Partitions::remove`].
@@ -157,33 +179,39 @@ impl Partitions {
     }
 
     /// Forgets a place.
-    pub fn remove(&mut self, slot: u32) -> Option<Hosted> {
-        self.slots.remove(&slot)
+    pub fn remove(&mut self, slot: u32) {
+        if let Some(place) = self.slots.get_mut(slot as usize) {
+            *place = None;
+        }
     }
 
     /// All places, in the order in which they were made.
     pub fn iter_mut(&mut self) -> impl Iterator<Item = (u32, &mut Hosted)> {
-        self.slots.iter_mut().map(|(slot, hosted)| (*slot, hosted))
+        (0u32..).zip(&mut self.slots).filter_map(|(slot, hosted)| Some((slot, hosted.as_deref_mut()?)))
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &Hosted> {
+        self.slots.iter().filter_map(Option::as_deref)
     }
 
     /// The keys that can be found.
     pub fn keys(&self) -> impl Iterator<Item = PartitionKey> + '_ {
-        self.slots.values().map(|h| h.key).filter(|k| self.by_key.contains_key(k))
+        self.iter().map(|h| h.key).filter(|k| self.by_key.contains_key(k))
     }
 
     /// Whether any partition is still being opened.
     pub fn any_opening(&self) -> bool {
-        self.slots.values().any(|h| matches!(h.state, State::Opening))
+        self.iter().any(|h| matches!(h.state, State::Opening))
     }
 
     /// Appends that are not durable.
     pub fn pending(&self) -> usize {
-        self.slots.values().map(|h| h.pending.len()).sum()
+        self.iter().map(|h| h.pending.len()).sum()
     }
 
     /// Whether no open log has work in flight.
     pub fn all_idle(&self) -> bool {
-        self.slots.values().all(|h| match &h.state {
+        self.iter().all(|h| match &h.state {
             State::Open(log) => log.is_idle(),
             State::Opening | State::Broken(_) => true,
         })

@@ -99,6 +99,14 @@ pub fn write_response_header(
     ResponseHeader { correlation_id }.write(w, api_key.api().response_header_version(version))
 }
 
+/// The header of a response: its bytes, and how many of them there are.
+pub fn response_header(api_key: ApiKey, version: i16, correlation_id: i32) -> ([u8; 5], usize) {
+    let mut bytes = [0; 5]; // without tagged fields
+    bytes[..4].copy_from_slice(&correlation_id.to_be_bytes());
+    let flexible = api_key.api().response_header_version(version) > 0;
+    (bytes, 4 + usize::from(flexible))
+}
+
 /// A response with its length in front, as it goes out.
 pub fn response<'a, M: Message<'a>>(
     message: &M,
@@ -213,6 +221,10 @@ mod tests {
         for (version, header) in [(3, 0), (4, 1)] {
             let bytes = response(&HeartbeatResponse::default(), version, 3).unwrap();
             assert_eq!(ApiKey::Heartbeat.api().response_header_version(version), header);
+            let mut w = Writer::new();
+            write_response_header(&mut w, ApiKey::Heartbeat, version, 3).unwrap();
+            let (head, head_len) = response_header(ApiKey::Heartbeat, version, 3);
+            assert_eq!(w.written(), &head[..head_len]);
             let mut r = read_response(&bytes[4..], ApiKey::Heartbeat, version, 3).unwrap();
             assert_eq!(HeartbeatResponse::read(&mut r, version), Ok(HeartbeatResponse::default()));
             assert_eq!(r.remaining(), 0);

@@ -9,6 +9,7 @@ pub mod messages;
 pub mod api;
 pub mod errors;
 pub mod frame;
+pub mod produce;
 
 pub mod record;
 

@@ -27,7 +27,7 @@ const TOPIC_IDS_FROM: i16 = 10;
 type Outcomes = Vec<(i32, Option<GroupError>)>;
 
 /// Serves an OffsetCommit request, versions 2 to 10.
-pub fn offset_commit(cx: &mut Cx<'_>, request: &Request) -> Result<Outcome, DecodeError> {
+pub fn offset_commit(cx: &mut Cx<'_>, request: &Request<'_>) -> Result<Outcome, DecodeError> {
     let version = request.api_version;
     let message: OffsetCommitRequest<'_> = decode_request(&request.body, version)?;
     let by_id = version >= TOPIC_IDS_FROM;
@@ -92,7 +92,7 @@ fn merged<T, K: Ord>(
 }
 
 /// Serves an OffsetFetch request, versions 1 to 10.
-pub fn offset_fetch(cx: &mut Cx<'_>, request: &Request) -> Result<Outcome, DecodeError> {
+pub fn offset_fetch(cx: &mut Cx<'_>, request: &Request<'_>) -> Result<Outcome, DecodeError> {
     let version = request.api_version;
     let message: OffsetFetchRequest<'_> = decode_request(&request.body, version)?;
     let by_id = version >= TOPIC_IDS_FROM;
@@ -151,7 +151,7 @@ fn fill_in_id(image: &Image, topic: &mut FetchedTopic) -> bool {
 }
 
 /// Serves an OffsetDelete request, version 0.
-pub fn offset_delete(cx: &mut Cx<'_>, request: &Request) -> Result<Outcome, DecodeError> {
+pub fn offset_delete(cx: &mut Cx<'_>, request: &Request<'_>) -> Result<Outcome, DecodeError> {
     let version = request.api_version;
     let message: OffsetDeleteRequest<'_> = decode_request(&request.body, version)?;
     let mut delete = DeleteOffsetsRequest::from_wire(&message);

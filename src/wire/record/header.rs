@@ -188,6 +188,15 @@ impl BatchHeader {
         })
     }
 
+    /// Whether `bytes` start with a batch that says that it belongs to a transaction.
+    pub fn is_transactional(bytes: &[u8]) -> bool {
+        // Nearly always the bit tells enough.
+        let bit = bytes
+            .get(LAST_OFFSET_DELTA - 1)
+            .is_some_and(|low| i16::from(*low) & Attributes::TRANSACTIONAL != 0);
+        bit && BatchHeader::parse(bytes).is_ok()
+    }
+
     /// The header's bytes, fields as they are: length and checksum are not computed.
     pub fn to_bytes(&self) -> [u8; HEADER_BYTES] {
         let mut out = [0; HEADER_BYTES];

@@ -1,0 +1,191 @@
+//! A Produce request, read from front to back without being built: the form of it that costs no memory.
+//!
+//! It accepts and refuses what [`ProduceRequest`](super::messages::produce_request::ProduceRequest) does, with the same
+//! errors.
+
+use super::codec::{DecodeError, DecodeErrorKind, Element, Message, Reader};
+use super::messages::produce_request::{PartitionProduceData, ProduceRequest, TopicProduceData};
+use crate::base::TopicId;
+
+/// A walk through a request: [`ProduceWalk::topic`] until there is none, and after each [`ProduceWalk::partition`] until
+/// there is none. Only when it has come to its end is the request known to be one.
+pub struct ProduceWalk<'a> {
+    reader: Reader<'a>,
+    version: i16,
+    topics_left: usize,
+    partitions_left: usize,
+    /// The transactional id.
+    pub transactional_id: Option<&'a str>,
+    /// How many acknowledgements are wanted: -1 for all.
+    pub acks: i16,
+    /// How long the client waits, milliseconds.
+    pub timeout_ms: i32,
+}
+
+/// A topic of the request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WalkedTopic<'a> {
+    /// Its name; empty from version 13 on.
+    pub name: &'a str,
+    /// Its id; zero before version 13.
+    pub id: TopicId,
+}
+
+impl<'a> ProduceWalk<'a> {
+    /// At the first topic. `version` is one that Produce has.
+    ///
+    /// # Errors
+    /// What comes before the topics is malformed.
+    pub fn new(body: &'a [u8], version: i16) -> Result<ProduceWalk<'a>, DecodeError> {
+        let mut walk = ProduceWalk {
+            reader: Reader::new(body),
+            version,
+            topics_left: 0,
+            partitions_left: 0,
+            transactional_id: None,
+            acks: 0,
+            timeout_ms: 0,
+        };
+        walk.head().map_err(|e| walk.named(e))?;
+        Ok(walk)
+    }
+
+    fn head(&mut self) -> Result<(), DecodeError> {
+        let flex = self.is_flexible();
+        self.transactional_id = self.reader.nullable_string(flex)?;
+        self.acks = self.reader.i16()?;
+        self.timeout_ms = self.reader.i32()?;
+        self.topics_left = self.count(TopicProduceData::WIRE_MIN)?;
+        Ok(())
+    }
+
+    /// The next topic.
+    ///
+    /// # Errors
+    /// It is malformed, or what comes after the last one.
+    pub fn topic(&mut self) -> Result<Option<WalkedTopic<'a>>, DecodeError> {
+        debug_assert!(self.partitions_left == 0, "the topic before has more partitions");
+        self.next_topic().map_err(|e| self.named(e))
+    }
+
+    fn next_topic(&mut self) -> Result<Option<WalkedTopic<'a>>, DecodeError> {
+        let flex = self.is_flexible();
+        if self.topics_left == 0 {
+            return if flex { self.reader.skip_tags().map(|()| None) } else { Ok(None) };
+        }
+        self.topics_left -= 1;
+        let topic = if self.version >= 13 {
+            WalkedTopic { name: "", id: self.reader.uuid()? }
+        } else {
+            WalkedTopic { name: self.reader.string(flex)?, id: TopicId::ZERO }
+        };
+        self.partitions_left = self.count(PartitionProduceData::WIRE_MIN)?;
+        Ok(Some(topic))
+    }
+
+    /// The next partition of the topic.
+    ///
+    /// # Errors
+    /// It is malformed, or what comes after the last one.
+    pub fn partition(&mut self) -> Result<Option<PartitionProduceData<'a>>, DecodeError> {
+        self.next_partition().map_err(|e| self.named(e))
+    }
+
+    fn next_partition(&mut self) -> Result<Option<PartitionProduceData<'a>>, DecodeError> {
+        if self.partitions_left == 0 {
+            return if self.is_flexible() { self.reader.skip_tags().map(|()| None) } else { Ok(None) };
+        }
+        self.partitions_left -= 1;
+        PartitionProduceData::get(&mut self.reader, self.version).map(Some)
+    }
+
+    fn count(&mut self, wire_min: usize) -> Result<usize, DecodeError> {
+        match self.reader.count(self.is_flexible(), wire_min)? {
+            Some(count) => Ok(count),
+            None => Err(self.reader.error(DecodeErrorKind::Null("an array"))),
+        }
+    }
+
+    fn is_flexible(&self) -> bool {
+        ProduceRequest::FLEXIBLE_FROM.is_some_and(|from| self.version >= from)
+    }
+
+    #[cold]
+    fn named(&self, error: DecodeError) -> DecodeError {
+        error.of(ProduceRequest::NAME, self.version)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::codec::{decode_request, encode};
+    use super::*;
+    use crate::base::Uuid;
+    use proptest::prelude::*;
+
+    fn walked(body: &[u8], version: i16) -> Result<ProduceRequest<'_>, DecodeError> {
+        let mut walk = ProduceWalk::new(body, version)?;
+        let mut request = ProduceRequest {
+            transactional_id: walk.transactional_id,
+            acks: walk.acks,
+            timeout_ms: walk.timeout_ms,
+            topic_data: Vec::new(),
+        };
+        while let Some(topic) = walk.topic()? {
+            let mut partition_data = Vec::new();
+            while let Some(partition) = walk.partition()? {
+                partition_data.push(partition);
+            }
+            request.topic_data.push(TopicProduceData {
+                name: topic.name,
+                topic_id: topic.id,
+                partition_data,
+            });
+        }
+        Ok(request)
+    }
+
+    type Topics = Vec<(String, [u8; 16], Vec<(i32, Option<Vec<u8>>)>)>;
+
+    fn topics() -> impl Strategy<Value = Topics> {
+        let partition = (any::<i32>(), proptest::option::of(proptest::collection::vec(any::<u8>(), 0..40)));
+        let partitions = proptest::collection::vec(partition, 0..4);
+        proptest::collection::vec(("[a-z]{0,9}", any::<[u8; 16]>(), partitions), 0..4)
+    }
+
+    proptest! {
+        #[test]
+        fn agrees_with_the_generated_reader(
+            version in 3i16..=13,
+            transactional_id in proptest::option::of("[a-z]{0,5}"),
+            acks in any::<i16>(),
+            timeout_ms in any::<i32>(),
+            topics in topics(),
+            cut in any::<prop::sample::Index>(),
+            changes in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
+        ) {
+            let topic_data = topics.iter().map(|(name, id, partitions)| TopicProduceData {
+                name: if version >= 13 { "" } else { name },
+                topic_id: if version >= 13 { Uuid(*id) } else { Uuid::ZERO },
+                partition_data: partitions
+                    .iter()
+                    .map(|(index, records)| PartitionProduceData { index: *index, records: records.as_deref() })
+                    .collect(),
+            }).collect();
+            let request = ProduceRequest {
+                transactional_id: transactional_id.as_deref(), acks, timeout_ms, topic_data
+            };
+            let bytes = encode(&request, version).unwrap();
+            prop_assert_eq!(walked(&bytes, version), Ok(request));
+
+            let cut = &bytes[..cut.index(bytes.len())];
+            prop_assert_eq!(walked(cut, version), decode_request(cut, version));
+            let mut changed = bytes.clone();
+            for (at, byte) in changes {
+                let at = at.index(changed.len());
+                changed[at] = byte;
+                prop_assert_eq!(walked(&changed, version), decode_request(&changed, version));
+            }
+        }
+    }
+}
