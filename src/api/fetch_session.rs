@@ -94,9 +94,10 @@ impl Session {
 }
 
 /// How a fetch stands to its session.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum SessionUse {
     /// None: everything is answered.
+    #[default]
     None,
     /// The first fetch of a new session: everything is answered.
     New(i32),
@@ -137,24 +138,23 @@ impl FetchSessions {
         self.sessions.is_empty()
     }
 
-    /// What a request asks for, given what its session remembers: the partitions in order.
+    /// What a request asks for, given what its session remembers: `wants` becomes all its partitions in order.
     ///
     /// # Errors
     /// `FETCH_SESSION_ID_NOT_FOUND`, `INVALID_FETCH_SESSION_EPOCH` or `FETCH_SESSION_TOPIC_ID_ERROR`: the client
     /// opens a new session.
-    #[allow(clippy::type_complexity)]
     pub fn begin(
         &mut self,
         now: Ticks,
         (id, epoch): (i32, i32),
         by_id: bool,
-        wants: Vec<(FetchKey, FetchWant)>,
+        wants: &mut Vec<(FetchKey, FetchWant)>,
         forgotten: &[FetchKey],
-    ) -> Result<(SessionUse, Vec<(FetchKey, FetchWant)>), ErrorCode> {
+    ) -> Result<SessionUse, ErrorCode> {
         if epoch == INITIAL_EPOCH || epoch == FINAL_EPOCH {
             self.sessions.remove(&id);
             if epoch == FINAL_EPOCH || wants.is_empty() || !self.make_room(now) {
-                return Ok((SessionUse::None, wants));
+                return Ok(SessionUse::None);
             }
             let id = self.new_id();
             let mut session = Session {
@@ -165,11 +165,11 @@ impl FetchSessions {
                 order: BTreeMap::new(),
                 next_order: 0,
             };
-            for (key, want) in &wants {
+            for (key, want) in wants.iter() {
                 session.set(key.clone(), want.clone());
             }
             self.sessions.insert(id, session);
-            return Ok((SessionUse::New(id), wants));
+            return Ok(SessionUse::New(id));
         }
         let session = self.sessions.get_mut(&id).ok_or(ErrorCode::FETCH_SESSION_ID_NOT_FOUND)?;
         if session.epoch != epoch {
@@ -180,22 +180,19 @@ impl FetchSessions {
         }
         session.epoch = if epoch == i32::MAX { 1 } else { epoch + 1 };
         session.used = now;
-        for (key, want) in wants {
+        for (key, want) in wants.drain(..) {
             session.set(key, want);
         }
         for key in forgotten {
             session.forget(key);
         }
-        let all = session
-            .order
-            .values()
-            .filter_map(|key| Some((key.clone(), session.partitions.get(key)?.want.clone())))
-            .collect();
+        let known = |key: &FetchKey| Some((key.clone(), session.partitions.get(key)?.want.clone()));
+        wants.extend(session.order.values().filter_map(known));
         if session.partitions.is_empty() {
             self.sessions.remove(&id);
-            return Ok((SessionUse::None, all));
+            return Ok(SessionUse::None);
         }
-        Ok((SessionUse::Incremental(id), all))
+        Ok(SessionUse::Incremental(id))
     }
 
     /// Whether a partition's outcome belongs in the response, and remembers that it was told. A partition with
@@ -265,6 +262,19 @@ mod tests {
         FetchSessions::new(slots, Prng::new(1))
     }
 
+    type Begun = Result<(SessionUse, Vec<(FetchKey, FetchWant)>), ErrorCode>;
+
+    fn begin(
+        s: &mut FetchSessions,
+        now: Ticks,
+        session: (i32, i32),
+        by_id: bool,
+        mut wants: Vec<(FetchKey, FetchWant)>,
+        forgotten: &[FetchKey],
+    ) -> Begun {
+        s.begin(now, session, by_id, &mut wants, forgotten).map(|used| (used, wants))
+    }
+
     fn told(hw: Offset) -> Told {
         Told { high_watermark: hw, last_stable_offset: hw, log_start_offset: 0 }
     }
@@ -273,21 +283,21 @@ mod tests {
     fn a_session_remembers_and_answers_only_news() {
         let mut s = sessions(2);
         let wants = vec![(key(0), want(0)), (key(1), want(5))];
-        let (used, all) = s.begin(Ticks(0), (0, 0), false, wants, &[]).unwrap();
+        let (used, all) = begin(&mut s, Ticks(0), (0, 0), false, wants, &[]).unwrap();
         let SessionUse::New(id) = used else { panic!("{used:?}") };
         assert_eq!(all.len(), 2);
         assert!(s.tell(used, &key(0), told(3), true, false));
         assert!(s.tell(used, &key(1), told(5), false, false));
 
         // Only partition 0's offset changes; both are fetched, 1 first since 0 had records.
-        let (used, all) = s.begin(Ticks(1), (id, 1), false, vec![(key(0), want(3))], &[]).unwrap();
+        let (used, all) = begin(&mut s, Ticks(1), (id, 1), false, vec![(key(0), want(3))], &[]).unwrap();
         assert_eq!(used, SessionUse::Incremental(id));
         assert_eq!(all, vec![(key(1), want(5)), (key(0), want(3))]);
         assert!(!s.tell(used, &key(1), told(5), false, false), "no news");
         assert!(s.tell(used, &key(0), told(4), false, false), "the high watermark is news");
         assert!(s.tell(used, &key(1), told(5), false, true), "an error is news");
 
-        let (_, all) = s.begin(Ticks(2), (id, 2), false, vec![], &[key(1)]).unwrap();
+        let (_, all) = begin(&mut s, Ticks(2), (id, 2), false, vec![], &[key(1)]).unwrap();
         assert_eq!(all, vec![(key(0), want(3))]);
     }
 
@@ -295,20 +305,20 @@ mod tests {
     fn wrong_ids_and_epochs_are_refused() {
         let mut s = sessions(2);
         assert_eq!(
-            s.begin(Ticks(0), (9, 1), false, vec![], &[]).unwrap_err(),
+            begin(&mut s, Ticks(0), (9, 1), false, vec![], &[]).unwrap_err(),
             ErrorCode::FETCH_SESSION_ID_NOT_FOUND
         );
-        let (used, _) = s.begin(Ticks(0), (0, 0), false, vec![(key(0), want(0))], &[]).unwrap();
+        let (used, _) = begin(&mut s, Ticks(0), (0, 0), false, vec![(key(0), want(0))], &[]).unwrap();
         let id = used.id();
         assert_eq!(
-            s.begin(Ticks(0), (id, 2), false, vec![], &[]).unwrap_err(),
+            begin(&mut s, Ticks(0), (id, 2), false, vec![], &[]).unwrap_err(),
             ErrorCode::INVALID_FETCH_SESSION_EPOCH
         );
         assert_eq!(
-            s.begin(Ticks(0), (id, 1), true, vec![], &[]).unwrap_err(),
+            begin(&mut s, Ticks(0), (id, 1), true, vec![], &[]).unwrap_err(),
             ErrorCode::FETCH_SESSION_TOPIC_ID_ERROR
         );
-        let (used, _) = s.begin(Ticks(0), (id, FINAL_EPOCH), false, vec![], &[]).unwrap();
+        let (used, _) = begin(&mut s, Ticks(0), (id, FINAL_EPOCH), false, vec![], &[]).unwrap();
         assert_eq!(used, SessionUse::None);
         assert!(s.is_empty(), "a final fetch ends the session");
     }
@@ -317,10 +327,10 @@ mod tests {
     fn only_an_idle_session_gives_way() {
         let mut s = sessions(1);
         let one = || vec![(key(0), want(0))];
-        assert!(matches!(s.begin(Ticks(0), (0, 0), false, one(), &[]).unwrap().0, SessionUse::New(_)));
-        assert_eq!(s.begin(Ticks(1), (0, 0), false, one(), &[]).unwrap().0, SessionUse::None);
+        assert!(matches!(begin(&mut s, Ticks(0), (0, 0), false, one(), &[]).unwrap().0, SessionUse::New(_)));
+        assert_eq!(begin(&mut s, Ticks(1), (0, 0), false, one(), &[]).unwrap().0, SessionUse::None);
         let later = Ticks(0).plus_ms(FETCH_SESSION_IDLE_MS);
-        assert!(matches!(s.begin(later, (0, 0), false, one(), &[]).unwrap().0, SessionUse::New(_)));
+        assert!(matches!(begin(&mut s, later, (0, 0), false, one(), &[]).unwrap().0, SessionUse::New(_)));
         assert_eq!(s.len(), 1);
     }
 }

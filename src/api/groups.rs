@@ -69,7 +69,7 @@ impl Gather {
         let refusal = GroupReply::refused(&job.request, job.api_version, GroupError::CoordinatorNotAvailable);
         self.replies.push(refusal);
         self.outstanding += 1;
-        cx.send(owner, id, part, Job::Group(job));
+        cx.send(owner, id, part, Job::Group(Box::new(job)));
     }
 
     fn park(mut self, id: u64) -> Outcome {
@@ -90,7 +90,7 @@ impl Waiting for Gather {
         if let Done::Group(reply) = done
             && let Some(place) = self.replies.get_mut(part as usize)
         {
-            *place = reply;
+            *place = *reply;
         }
         self.outstanding -= 1;
         if self.outstanding > 0 { Step::Wait } else { Step::Finish(self.finish()) }

@@ -14,6 +14,7 @@ use crate::meta::image::Topic;
 use crate::shard::{AppendDone, AppendPart, Done, Job, PartitionKey};
 use crate::wire::codec::{DecodeError, Element, Writer};
 use crate::wire::errors::ErrorCode;
+use crate::wire::messages::produce_request::PartitionProduceData;
 use crate::wire::messages::produce_response::{
     BatchIndexAndErrorMessage, LeaderIdAndEpoch, NodeEndpoint, PartitionProduceResponse,
 };
@@ -110,8 +111,7 @@ impl Produce {
             while let Some(partition) = walk.partition()? {
                 transactional |= partition.records.is_some_and(BatchHeader::is_transactional);
                 let there = known.is_none_or(|known| known.partitions.contains_key(&partition.index));
-                let records = partition.records.map(|r| request.body.slice_ref(r));
-                self.check(cx, &checks, there, partition.index, records.unwrap_or_default());
+                self.check(cx, &checks, &request.body, there, &partition);
             }
             let partitions = self.partitions.len() - first;
             let named =
@@ -137,9 +137,16 @@ impl Produce {
     }
 
     /// Checks one partition's batch: it is sent to its owner, or has its outcome.
-    fn check(&mut self, cx: &mut Cx<'_>, checks: &Checks, there: bool, index: i32, records: Bytes) {
-        let mut partition = Partition { index, done: None, record_errors: Vec::new() };
-        match checks.check(cx, there, index, records, &mut partition.record_errors) {
+    fn check(
+        &mut self,
+        cx: &mut Cx<'_>,
+        checks: &Checks,
+        body: &Bytes,
+        there: bool,
+        data: &PartitionProduceData<'_>,
+    ) {
+        let mut partition = Partition { index: data.index, done: None, record_errors: Vec::new() };
+        match checks.check(cx, body, there, data, &mut partition.record_errors) {
             Ok(mut part) => {
                 part.place = self.partitions.len() as u32;
                 self.owners_parts(cx, part.key.owner(cx.shards)).push(part);
@@ -189,9 +196,9 @@ impl Checks {
     fn check(
         &self,
         cx: &mut Cx<'_>,
+        body: &Bytes,
         there: bool,
-        index: i32,
-        records: Bytes,
+        data: &PartitionProduceData<'_>,
         record_errors: &mut RecordErrors,
     ) -> Result<AppendPart, AppendDone> {
         let (topic_id, rules) = self.topic.as_ref().map_err(|code| AppendDone::error(*code, None))?;
@@ -201,21 +208,21 @@ impl Checks {
         if let Some(code) = self.refusal {
             return Err(AppendDone::error(code, None));
         }
-        let key = PartitionKey { topic_id: *topic_id, partition: index };
-        let validated = match validate(&records, rules, cx.scratch) {
+        let key = PartitionKey { topic_id: *topic_id, partition: data.index };
+        let records = data.records.unwrap_or_default();
+        let validated = match validate(records, rules, cx.scratch) {
             Ok(validated) => validated,
             Err(error) => return refused(key, &error, record_errors),
         };
-        let (batches, timestamp) = match validated.accepted {
+        let (batches, stamped) = match validated.accepted {
             Accepted::AsIs { batch_bytes, patches_timestamp } => {
-                let timestamp = patches_timestamp.then_some((rules.timestamp_type, validated.max_timestamp));
-                (records.slice(..batch_bytes), timestamp)
+                (body.slice_ref(records.get(..batch_bytes).unwrap_or_default()), patches_timestamp)
             }
             Accepted::Rewritten(bytes) => {
-                let stamped = rules.timestamp_type == TimestampType::LogAppendTime;
-                (Bytes::from(bytes), stamped.then_some((rules.timestamp_type, validated.max_timestamp)))
+                (Bytes::from(bytes), rules.timestamp_type == TimestampType::LogAppendTime)
             }
         };
+        let timestamp = stamped.then_some((rules.timestamp_type, validated.max_timestamp));
         Ok(AppendPart { batches, timestamp, min_insync: self.min_insync, ..AppendPart::new(key) })
     }
 }

@@ -7,22 +7,29 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
-use crate::base::limits::FETCH_RESPONSE_BYTES_MAX;
-use crate::base::{ShardId, Ticks};
+use crate::base::limits::{FETCH_RESPONSE_BYTES_MAX, POOL_KEPT_ITEMS};
+use crate::base::{ShardId, Ticks, TopicId};
+use crate::meta::image::Image;
 use crate::shard::{Done, Job, PartitionKey, ReadDone, ReadJob, ReadPart};
 use crate::wire::codec::{DecodeError, Writer, decode_request};
 use crate::wire::errors::ErrorCode;
 use crate::wire::messages::fetch_request::FetchRequest;
 
-use super::cx::{ByOwner, Cx, Outcome, Parked, ReplyWriter, Request, Step, Waiting};
+use super::cx::{Cx, Outcome, Parked, ReplyWriter, Request, Step, Waiting};
 use super::fetch_session::{FetchKey, FetchWant, SessionUse, Told, TopicRef};
+use super::pool::{Pools, Reuse};
 
-struct Fetch {
+/// A Fetch request, from its partitions to its response.
+#[derive(Default)]
+pub struct Fetch {
     version: i16,
     listener: u32,
     session: SessionUse,
     wants: Vec<(FetchKey, FetchWant)>,
-    results: Vec<Option<ReadDone>>,
+    /// The places in `wants` of the partitions that the request names.
+    named: HashMap<FetchKey, usize>,
+    /// Where the outcomes of `wants` are.
+    at: Vec<At>,
     owners: Vec<Owner>,
     outstanding: usize,
     min_bytes: usize,
@@ -30,12 +37,22 @@ struct Fetch {
     committed: bool,
     /// No more waiting: answer as soon as nothing is outstanding.
     last_round: bool,
+    /// What the response has, in order.
+    chosen: Vec<usize>,
+}
+
+/// Where a partition's outcome is.
+enum At {
+    /// Among the parts of an owner, by their indices.
+    Owner(usize, usize),
+    /// Here: nobody was asked.
+    Here(ReadDone),
 }
 
 /// What is asked of one core.
 struct Owner {
     shard: ShardId,
-    places: Vec<usize>,
+    /// Empty while they are with the owner.
     parts: Vec<ReadPart>,
     watching: bool,
 }
@@ -44,101 +61,105 @@ struct Owner {
 pub fn handle(cx: &mut Cx<'_>, request: &Request<'_>) -> Result<Outcome, DecodeError> {
     let version = request.api_version;
     let message: FetchRequest<'_> = decode_request(&request.body, version)?;
-    let by_id = version >= 13;
-    let topic_ref = |name: &str, id| if by_id { TopicRef::Id(id) } else { TopicRef::Name(Arc::from(name)) };
-    let mut wants: Vec<(FetchKey, FetchWant)> = Vec::new();
-    let mut places = HashMap::new();
-    for topic in &message.topics {
-        for p in &topic.partitions {
-            let key = FetchKey { topic: topic_ref(topic.topic, topic.topic_id), partition: p.partition };
-            let want = FetchWant {
-                offset: p.fetch_offset,
-                max_bytes: p.partition_max_bytes,
-                current_leader_epoch: p.current_leader_epoch,
-                last_fetched_epoch: p.last_fetched_epoch,
-            };
-            // One that is named twice is fetched once, as it was named last.
-            match places.entry(key.clone()) {
-                Entry::Occupied(place) => wants[*place.get()] = (key, want),
-                Entry::Vacant(place) => {
-                    place.insert(wants.len());
-                    wants.push((key, want));
-                }
-            }
-        }
+    let mut fetch = cx.pools.fetches.take();
+    fetch.version = version;
+    fetch.listener = request.listener;
+    fetch.min_bytes = message.min_bytes.max(0) as usize;
+    fetch.max_bytes = (message.max_bytes.min(cx.config().network.fetch_max_bytes).max(0) as usize)
+        .min(FETCH_RESPONSE_BYTES_MAX);
+    fetch.committed = message.isolation_level == 1;
+    fetch.last_round = message.max_wait_ms <= 0 || message.min_bytes <= 0;
+    fetch.outstanding = 0;
+    if let Err(code) = fetch.read_wants(cx, &message) {
+        cx.pools.fetches.keep(fetch);
+        return Ok(header(cx, version, code, 0, 0).finish());
     }
-    let forgotten: Vec<FetchKey> = message
-        .forgotten_topics_data
-        .iter()
-        .flat_map(|t| {
-            t.partitions.iter().map(|p| FetchKey { topic: topic_ref(t.topic, t.topic_id), partition: *p })
-        })
-        .collect();
-    let session = (message.session_id, message.session_epoch);
-    let (session, wants) = match cx.sessions.begin(cx.now, session, by_id, wants, &forgotten) {
-        Ok(begun) => begun,
-        Err(code) => return Ok(header(cx, version, code, 0, 0).finish()),
-    };
-    let mut fetch = Fetch {
-        version,
-        listener: request.listener,
-        session,
-        results: vec![None; wants.len()],
-        wants,
-        owners: Vec::new(),
-        outstanding: 0,
-        min_bytes: message.min_bytes.max(0) as usize,
-        max_bytes: (message.max_bytes.min(cx.config().network.fetch_max_bytes).max(0) as usize)
-            .min(FETCH_RESPONSE_BYTES_MAX),
-        committed: message.isolation_level == 1,
-        last_round: message.max_wait_ms <= 0 || message.min_bytes <= 0,
-    };
     fetch.plan(cx);
     fetch.last_round |= fetch.has_error();
     if fetch.owners.is_empty() && (fetch.last_round || fetch.wants.is_empty()) {
-        return Ok(fetch.finish(cx));
+        let outcome = fetch.finish(cx);
+        cx.pools.fetches.keep(fetch);
+        return Ok(outcome);
     }
     let id = cx.open();
     for part in 0..fetch.owners.len() {
         fetch.read(cx, id, part);
     }
     let deadline = if fetch.last_round { Ticks::NEVER } else { cx.now.plus_ms(message.max_wait_ms.into()) };
-    Ok(Outcome::Parked(Parked { id, deadline, waiting: Box::new(fetch) }))
+    Ok(Outcome::Parked(Parked { id, deadline, waiting: fetch }))
+}
+
+/// A topic as a request names it; one that there is lends its name.
+fn topic_ref(image: &Image, by_id: bool, name: &str, id: TopicId) -> TopicRef {
+    if by_id {
+        return TopicRef::Id(id);
+    }
+    TopicRef::Name(image.topics().get(name).map_or_else(|| Arc::from(name), |topic| topic.name.clone()))
 }
 
 impl Fetch {
-    /// Groups the partitions by owner; what cannot be found has its result at once.
-    fn plan(&mut self, cx: &Cx<'_>) {
-        let mut by_owner = ByOwner::default();
-        for (place, (key, want)) in self.wants.iter().enumerate() {
-            let (topic, missing) = match &key.topic {
-                TopicRef::Id(id) => (cx.image.topics().get_by_id(*id), ErrorCode::UNKNOWN_TOPIC_ID),
-                TopicRef::Name(name) => (cx.image.topics().get(name), ErrorCode::UNKNOWN_TOPIC_OR_PARTITION),
-            };
-            let found = topic.ok_or(missing).and_then(|t| match t.partitions.get(&key.partition) {
-                Some(_) => Ok(PartitionKey { topic_id: t.id, partition: key.partition }),
-                None => Err(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION),
-            });
-            match found {
-                Ok(found) => by_owner.push(
-                    found.owner(cx.shards),
-                    place,
-                    ReadPart {
-                        key: found,
-                        offset: want.offset,
-                        max_bytes: want.max_bytes.max(0) as usize,
-                        current_leader_epoch: want.current_leader_epoch,
-                        last_fetched_epoch: want.last_fetched_epoch,
-                    },
-                ),
-                Err(code) => self.results[place] = Some(ReadDone::error(code)),
+    /// The partitions that the request names, and those that its session remembers.
+    fn read_wants(&mut self, cx: &mut Cx<'_>, message: &FetchRequest<'_>) -> Result<(), ErrorCode> {
+        let by_id = self.version >= 13;
+        for topic in &message.topics {
+            let topic_ref = topic_ref(cx.image, by_id, topic.topic, topic.topic_id);
+            for p in &topic.partitions {
+                let key = FetchKey { topic: topic_ref.clone(), partition: p.partition };
+                let want = FetchWant {
+                    offset: p.fetch_offset,
+                    max_bytes: p.partition_max_bytes,
+                    current_leader_epoch: p.current_leader_epoch,
+                    last_fetched_epoch: p.last_fetched_epoch,
+                };
+                // One that is named twice is fetched once, as it was named last.
+                match self.named.entry(key.clone()) {
+                    Entry::Occupied(place) => self.wants[*place.get()] = (key, want),
+                    Entry::Vacant(place) => {
+                        place.insert(self.wants.len());
+                        self.wants.push((key, want));
+                    }
+                }
             }
         }
-        self.owners = by_owner
-            .groups
-            .into_iter()
-            .map(|(shard, places, parts)| Owner { shard, places, parts, watching: false })
+        let forgotten: Vec<FetchKey> = message
+            .forgotten_topics_data
+            .iter()
+            .flat_map(|t| {
+                let topic = topic_ref(cx.image, by_id, t.topic, t.topic_id);
+                t.partitions.iter().map(move |p| FetchKey { topic: topic.clone(), partition: *p })
+            })
             .collect();
+        let session = (message.session_id, message.session_epoch);
+        self.session = cx.sessions.begin(cx.now, session, by_id, &mut self.wants, &forgotten)?;
+        Ok(())
+    }
+
+    /// Groups the partitions by owner; what cannot be found has its outcome at once.
+    fn plan(&mut self, cx: &mut Cx<'_>) {
+        for (key, want) in &self.wants {
+            let part = match find(cx.image, key) {
+                Ok(key) => ReadPart {
+                    key,
+                    offset: want.offset,
+                    max_bytes: want.max_bytes.max(0) as usize,
+                    current_leader_epoch: want.current_leader_epoch,
+                    last_fetched_epoch: want.last_fetched_epoch,
+                    done: ReadDone::error(ErrorCode::NONE),
+                },
+                Err(code) => {
+                    self.at.push(At::Here(ReadDone::error(code)));
+                    continue;
+                }
+            };
+            let shard = part.key.owner(cx.shards);
+            let owner = self.owners.iter().position(|o| o.shard == shard).unwrap_or_else(|| {
+                self.owners.push(Owner { shard, parts: cx.pools.read_parts.take(), watching: false });
+                self.owners.len() - 1
+            });
+            let parts = &mut self.owners[owner].parts;
+            self.at.push(At::Owner(owner, parts.len()));
+            parts.push(part);
+        }
     }
 
     /// Asks one owner, again or for the first time.
@@ -146,7 +167,7 @@ impl Fetch {
         let owner = &mut self.owners[part];
         owner.watching = !self.last_round;
         let job = ReadJob {
-            parts: owner.parts.clone(),
+            parts: std::mem::take(&mut owner.parts),
             max_bytes: self.max_bytes,
             committed: self.committed,
             watch_bytes: owner.watching.then_some(self.min_bytes),
@@ -155,12 +176,18 @@ impl Fetch {
         cx.send(owner.shard, id, part as u32, Job::Read(job));
     }
 
+    /// The outcomes that are there.
+    fn results(&self) -> impl Iterator<Item = &ReadDone> {
+        let here = self.at.iter().filter_map(|at| if let At::Here(done) = at { Some(done) } else { None });
+        here.chain(self.owners.iter().flat_map(|owner| &owner.parts).map(|part| &part.done))
+    }
+
     fn bytes(&self) -> usize {
-        self.results.iter().flatten().map(|r| r.bytes).sum()
+        self.results().map(|r| r.bytes).sum()
     }
 
     fn has_error(&self) -> bool {
-        self.results.iter().flatten().any(|r| r.error != ErrorCode::NONE || r.diverging.is_some())
+        self.results().any(|r| r.error != ErrorCode::NONE || r.diverging.is_some())
     }
 
     fn step(&mut self, cx: &mut Cx<'_>, id: u64) -> Step {
@@ -184,12 +211,10 @@ impl Waiting for Fetch {
     fn done(&mut self, cx: &mut Cx<'_>, id: u64, part: u32, done: Done) -> Step {
         let part = part as usize;
         match done {
-            Done::Read { results, watching } => {
+            Done::Read { parts, watching } => {
                 self.outstanding -= 1;
                 self.owners[part].watching = watching;
-                for (place, result) in self.owners[part].places.iter().zip(results) {
-                    self.results[*place] = Some(result);
-                }
+                self.owners[part].parts = parts;
             }
             Done::Wake => {
                 self.owners[part].watching = false;
@@ -219,6 +244,37 @@ impl Waiting for Fetch {
     fn abandoned(&mut self, cx: &mut Cx<'_>, id: u64) {
         self.forget_watches(cx, id);
     }
+
+    fn recycle(mut self: Box<Self>, pools: &mut Pools) {
+        for owner in self.owners.drain(..) {
+            pools.read_parts.keep(owner.parts);
+        }
+        pools.fetches.keep(self);
+    }
+}
+
+impl Reuse for Fetch {
+    fn renew(&mut self) -> bool {
+        self.wants.clear();
+        self.named.clear();
+        self.at.clear();
+        self.owners.clear();
+        self.chosen.clear();
+        self.wants.capacity().max(self.named.capacity()) <= POOL_KEPT_ITEMS
+    }
+}
+
+/// The partition that a client names.
+fn find(image: &Image, key: &FetchKey) -> Result<PartitionKey, ErrorCode> {
+    let (topic, missing) = match &key.topic {
+        TopicRef::Id(id) => (image.topics().get_by_id(*id), ErrorCode::UNKNOWN_TOPIC_ID),
+        TopicRef::Name(name) => (image.topics().get(name), ErrorCode::UNKNOWN_TOPIC_OR_PARTITION),
+    };
+    let topic = topic.ok_or(missing)?;
+    if !topic.partitions.contains_key(&key.partition) {
+        return Err(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION);
+    }
+    Ok(PartitionKey { topic_id: topic.id, partition: key.partition })
 }
 
 /// The response up to and with the count of topics. With no topics it is complete.
@@ -240,27 +296,22 @@ fn header(cx: &mut Cx<'_>, version: i16, error: ErrorCode, session_id: i32, topi
 
 impl Fetch {
     fn finish(&mut self, cx: &mut Cx<'_>) -> Outcome {
-        let chosen = self.choose(cx);
-        let mut moved = false;
+        self.choose(cx);
         // Consecutive partitions of one topic share its entry.
-        let mut topics: Vec<(TopicRef, Vec<usize>)> = Vec::new();
-        for place in chosen {
-            let topic = &self.wants[place].0.topic;
-            match topics.last_mut() {
-                Some((last, places)) if last == topic => places.push(place),
-                _ => topics.push((topic.clone(), vec![place])),
-            }
-        }
+        let wants = &self.wants;
+        let same_topic = |a: &usize, b: &usize| wants[*a].0.topic == wants[*b].0.topic;
+        let topics = self.chosen.chunk_by(same_topic).count();
         let flex = self.version >= 12;
-        let mut body = header(cx, self.version, ErrorCode::NONE, self.session.id(), topics.len());
-        for (topic, places) in &topics {
-            match topic {
+        let mut moved = false;
+        let mut body = header(cx, self.version, ErrorCode::NONE, self.session.id(), topics);
+        for places in self.chosen.chunk_by(same_topic) {
+            match &self.wants[places[0]].0.topic {
                 TopicRef::Id(id) => body.writer.uuid(*id),
                 TopicRef::Name(name) => body.writer.string(flex, name),
             }
             body.writer.count(flex, places.len());
             for place in places {
-                let result = self.results[*place].take().unwrap_or_else(|| ReadDone::error(ErrorCode::NONE));
+                let result = outcome(&self.at, &self.owners, *place);
                 moved |= result.error == ErrorCode::NOT_LEADER_OR_FOLLOWER;
                 self.partition(cx, &mut body, *place, result);
             }
@@ -268,7 +319,7 @@ impl Fetch {
                 body.writer.tags();
             }
         }
-        if flex && !topics.is_empty() {
+        if flex && topics > 0 {
             let tags = body.writer.tags();
             if moved && self.version >= 16 {
                 body.writer.tag(tags, 0, |w| endpoints(cx, self.listener, w));
@@ -277,13 +328,19 @@ impl Fetch {
         body.finish()
     }
 
-    /// The places that belong in the response, within its byte limit, and tells the session.
-    fn choose(&mut self, cx: &mut Cx<'_>) -> Vec<usize> {
+    /// Chooses what belongs in the response, within its byte limit, and tells the session.
+    fn choose(&mut self, cx: &mut Cx<'_>) {
         let mut left = self.max_bytes;
         let mut any = false;
-        let mut chosen = Vec::with_capacity(self.wants.len());
         for (place, (key, _)) in self.wants.iter().enumerate() {
-            let Some(result) = self.results[place].as_mut() else { continue };
+            let result = match &mut self.at[place] {
+                At::Here(done) => done,
+                // What has not come has nothing to say.
+                At::Owner(owner, index) => match self.owners[*owner].parts.get_mut(*index) {
+                    Some(part) => &mut part.done,
+                    None => continue,
+                },
+            };
             // Each owner collects up to the limit; together they may have more. The first batch always goes.
             if result.bytes > left && any {
                 result.records.clear();
@@ -298,13 +355,12 @@ impl Fetch {
             };
             let error = result.error != ErrorCode::NONE || result.diverging.is_some();
             if cx.sessions.tell(self.session, key, told, result.bytes > 0, error) {
-                chosen.push(place);
+                self.chosen.push(place);
             }
         }
-        chosen
     }
 
-    fn partition(&self, cx: &Cx<'_>, body: &mut ReplyWriter, place: usize, result: ReadDone) {
+    fn partition(&self, cx: &Cx<'_>, body: &mut ReplyWriter, place: usize, result: &ReadDone) {
         let version = self.version;
         let flex = version >= 12;
         let w = &mut body.writer;
@@ -339,7 +395,7 @@ impl Fetch {
             w.i32(result.bytes as i32);
         }
         if result.bytes > 0 {
-            body.slices(result.records);
+            body.slices(result.records.iter().cloned());
         }
         if flex {
             let w = &mut body.writer;
@@ -369,6 +425,14 @@ impl Fetch {
             TopicRef::Name(name) => cx.image.topics().get(name),
         };
         topic.and_then(|t| t.partitions.get(&key.partition)).map_or((-1, -1), |p| (p.leader, p.leader_epoch))
+    }
+}
+
+/// The outcome at a place that was chosen.
+fn outcome<'a>(at: &'a [At], owners: &'a [Owner], place: usize) -> &'a ReadDone {
+    match &at[place] {
+        At::Here(done) => done,
+        At::Owner(owner, index) => &owners[*owner].parts[*index].done,
     }
 }
 

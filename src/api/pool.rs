@@ -1,9 +1,10 @@
 //! What handlers of the busiest requests use again and again, so that a request costs no memory of its own.
 
 use crate::base::limits::{POOL_KEPT, POOL_KEPT_ITEMS};
-use crate::shard::AppendPart;
+use crate::shard::{AppendPart, ReadPart};
 
 use super::k00_produce::Produce;
+use super::k01_fetch::Fetch;
 
 /// What a core keeps for later requests.
 #[derive(Default)]
@@ -12,6 +13,10 @@ pub struct Pools {
     pub(super) produces: Pool<Box<Produce>>,
     /// What is sent to the owners of their partitions.
     pub(super) append_parts: Pool<Vec<AppendPart>>,
+    /// States of Fetch requests.
+    pub(super) fetches: Pool<Box<Fetch>>,
+    /// What is sent to the owners of their partitions.
+    pub(super) read_parts: Pool<Vec<ReadPart>>,
 }
 
 /// Things that can be used again.

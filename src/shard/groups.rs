@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::base::limits::RECORDS_UNCOMPRESSED_BYTES_MAX;
 use crate::base::prng::Prng;
-use crate::base::{Ticks, TopicId};
+use crate::base::{Deadlines, Ticks, TopicId};
 use crate::config::BrokerConfig;
 use crate::coord::group::{
     Effects, GroupConfig, GroupCoordinator, GroupError, GroupReply, GroupRequest, reply::ListReply,
@@ -25,6 +25,8 @@ use super::{Done, GroupJob, ReplyTo, Shard};
 /// The coordinators of one core, by the place of their partition.
 pub(super) struct Groups {
     coordinators: BTreeMap<u32, GroupCoordinator>,
+    /// Of the coordinators.
+    deadlines: Deadlines,
     by_partition: HashMap<i32, u32>,
     fresh: Vec<u32>,
     config: GroupConfig,
@@ -68,6 +70,7 @@ impl Groups {
     pub(super) fn new(config: &BrokerConfig, prng: Prng) -> Groups {
         Groups {
             coordinators: BTreeMap::new(),
+            deadlines: Deadlines::default(),
             by_partition: HashMap::new(),
             fresh: Vec::new(),
             refused: Vec::new(),
@@ -87,6 +90,7 @@ impl Groups {
     /// Takes in a coordinator that has seen its partition's records.
     pub(super) fn install(&mut self, partition: i32, slot: u32, coordinator: GroupCoordinator) {
         self.coordinators.insert(slot, coordinator);
+        self.note_deadline(slot);
         self.by_partition.insert(partition, slot);
         self.fresh.push(slot);
     }
@@ -94,6 +98,7 @@ impl Groups {
     /// Forgets the coordinator of a partition that is gone; gives what its open requests are to be told.
     fn remove(&mut self, slot: u32) -> Option<Effects> {
         let mut coordinator = self.coordinators.remove(&slot)?;
+        self.deadlines.remove(slot);
         self.by_partition.retain(|_, s| *s != slot);
         let mut effects = Effects::default();
         coordinator.unload(&mut effects);
@@ -101,7 +106,15 @@ impl Groups {
     }
 
     pub(super) fn deadline(&self) -> Ticks {
-        self.coordinators.values().filter_map(GroupCoordinator::deadline).min().unwrap_or(Ticks::NEVER)
+        self.deadlines.first().map_or(Ticks::NEVER, |(at, _)| at)
+    }
+
+    /// A coordinator may have other plans now.
+    fn note_deadline(&mut self, slot: u32) {
+        self.deadlines.remove(slot);
+        if let Some(at) = self.coordinators.get(&slot).and_then(GroupCoordinator::deadline) {
+            self.deadlines.insert(slot, at);
+        }
     }
 
     /// Requests that wait for a coordinator.
@@ -123,7 +136,7 @@ impl Shard {
         let Some(partition) = job.partition else { return self.list_groups(disk, reply_to, job) };
         let Some(slot) = self.groups.by_partition.get(&partition).copied() else {
             let refusal = GroupReply::refused(&job.request, job.api_version, GroupError::NotCoordinator);
-            return self.answer(reply_to, Done::Group(refusal));
+            return self.answer(reply_to, Done::Group(Box::new(refusal)));
         };
         let ticket = self.groups.ticket(Waiting::One(reply_to));
         self.with_coordinator(disk, slot, |coordinator, now, effects| {
@@ -135,11 +148,11 @@ impl Shard {
         let slots: Vec<u32> = self.groups.coordinators.keys().copied().collect();
         let reply = ListReply { error: None, groups: Vec::new() };
         if slots.is_empty() {
-            return self.answer(reply_to, Done::Group(GroupReply::List(reply)));
+            return self.answer(reply_to, Done::Group(Box::new(GroupReply::List(reply))));
         }
         let GroupRequest::List(request) = job.request else {
             let refusal = GroupReply::refused(&job.request, job.api_version, GroupError::UnknownServerError);
-            return self.answer(reply_to, Done::Group(refusal));
+            return self.answer(reply_to, Done::Group(Box::new(refusal)));
         };
         let number = self.number();
         self.groups.lists.insert(number, List { reply_to, outstanding: slots.len(), reply });
@@ -166,6 +179,7 @@ impl Shard {
             if coordinator.deadline().is_some_and(|deadline| deadline <= now.ticks) {
                 coordinator.expire(now, &mut effects);
             }
+            self.groups.note_deadline(slot);
         }
         self.carry_out(disk, slot, effects);
     }
@@ -181,7 +195,7 @@ impl Shard {
 
     fn group_reply(&mut self, ticket: Ticket, reply: GroupReply) {
         match self.groups.tickets.remove(&ticket) {
-            Some(Waiting::One(reply_to)) => self.answer(reply_to, Done::Group(reply)),
+            Some(Waiting::One(reply_to)) => self.answer(reply_to, Done::Group(Box::new(reply))),
             Some(Waiting::List(number)) => {
                 let Some(list) = self.groups.lists.get_mut(&number) else { return };
                 if let GroupReply::List(part) = reply {
@@ -192,7 +206,7 @@ impl Shard {
                 if list.outstanding == 0
                     && let Some(list) = self.groups.lists.remove(&number)
                 {
-                    self.answer(list.reply_to, Done::Group(GroupReply::List(list.reply)));
+                    self.answer(list.reply_to, Done::Group(Box::new(GroupReply::List(list.reply))));
                 }
             }
             None => {}
@@ -286,10 +300,7 @@ impl Shard {
 
     pub(super) fn expire_groups(&mut self, disk: &mut dyn Disk) {
         let now = disk.now();
-        let due = |c: &GroupCoordinator| c.deadline().is_some_and(|d| d <= now);
-        let slots: Vec<u32> =
-            self.groups.coordinators.iter().filter(|(_, c)| due(c)).map(|(slot, _)| *slot).collect();
-        for slot in slots {
+        while let Some((_, slot)) = self.groups.deadlines.first().filter(|(at, _)| *at <= now) {
             // Whatever is due is done with every call.
             self.with_coordinator(disk, slot, |_, _, _| {});
         }

@@ -79,6 +79,9 @@ pub enum Mail {
     Close,
 }
 
+/// Mail is moved several times on its way.
+const _: () = assert!(size_of::<Mail>() <= 96);
+
 /// Work for the owner of a partition.
 pub enum Job {
     /// Append batches.
@@ -101,7 +104,7 @@ pub enum Job {
     /// Sizes of the partitions of this core (DescribeLogDirs): all, or the given ones.
     Sizes(Option<Vec<PartitionKey>>),
     /// A request for the group coordinator of one partition of `__consumer_offsets`.
-    Group(GroupJob),
+    Group(Box<GroupJob>),
     /// A request for the controller (core 0).
     Control(ControlJob),
 }
@@ -165,8 +168,8 @@ pub struct ReadJob {
     pub watch_bytes: Option<usize>,
 }
 
-/// One partition of a read.
-#[derive(Clone, Debug)]
+/// One partition of a read. It goes to the owner and comes back with the outcome.
+#[derive(Debug)]
 pub struct ReadPart {
     /// The partition.
     pub key: PartitionKey,
@@ -178,6 +181,8 @@ pub struct ReadPart {
     pub current_leader_epoch: i32,
     /// The epoch of the last record that the reader has, -1 if none (KIP-595).
     pub last_fetched_epoch: i32,
+    /// The outcome.
+    pub done: ReadDone,
 }
 
 impl AppendDone {
@@ -287,8 +292,8 @@ pub enum Done {
     Append(Vec<AppendPart>),
     /// Of [`Job::Read`].
     Read {
-        /// In order.
-        results: Vec<ReadDone>,
+        /// Its parts, in order, with their outcomes.
+        parts: Vec<ReadPart>,
         /// Whether a watch was left: [`Done::Wake`] follows.
         watching: bool,
     },
@@ -307,5 +312,5 @@ pub enum Done {
     /// A whole response body, or the error to answer with.
     Body(Result<Vec<u8>, ErrorCode>),
     /// Of [`Job::Group`]: the coordinator's reply, or a refusal in its form.
-    Group(GroupReply),
+    Group(Box<GroupReply>),
 }

@@ -23,7 +23,7 @@ use std::sync::Arc;
 use slab::Slab;
 
 use crate::base::prng::Prng;
-use crate::base::{Offset, ShardId, Ticks};
+use crate::base::{IdMap, Offset, ShardId, Ticks};
 use crate::config::BrokerConfig;
 use crate::io::{Disk, DiskOutcome, Token};
 use crate::log::journal::{self, Journal, Outcome};
@@ -74,7 +74,11 @@ pub struct Shard {
     released: Vec<partitions::Waiter>,
     read_jobs: HashMap<u64, read::ReadState>,
     lookup_jobs: HashMap<u64, lookup::LookupState>,
-    watches: HashMap<ReplyTo, read::Watch>,
+    watches: IdMap<ReplyTo, read::Watch>,
+    /// Whose watches have just seen enough.
+    woken: Vec<ReplyTo>,
+    /// For the watches to come.
+    spare_slots: Vec<Vec<u32>>,
     /// Disk reads and lookups in flight: of which partition's place, for which job's which part.
     tickets: BTreeMap<u64, (u32, u64, usize)>,
     deletions: VecDeque<lookup::Deletion>,
@@ -139,7 +143,9 @@ impl Shard {
             released: Vec::new(),
             read_jobs: HashMap::new(),
             lookup_jobs: HashMap::new(),
-            watches: HashMap::new(),
+            watches: IdMap::default(),
+            woken: Vec::new(),
+            spare_slots: Vec::new(),
             tickets: BTreeMap::new(),
             deletions: VecDeque::new(),
             last_number: 0,
@@ -238,7 +244,7 @@ impl Shard {
             Job::DeleteRecords(parts) => self.delete_records(disk, reply_to, &parts),
             Job::Producers(keys) => self.producers(reply_to, &keys),
             Job::Sizes(keys) => self.sizes(reply_to, keys.as_deref()),
-            Job::Group(group) => self.group(disk, reply_to, group),
+            Job::Group(group) => self.group(disk, reply_to, *group),
             Job::Control(control) => self.control(disk, reply_to, &control),
         }
     }

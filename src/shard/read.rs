@@ -1,6 +1,7 @@
 //! Reads for Fetch, and the watches that end a long poll.
 
 use crate::base::Offset;
+use crate::base::limits::{POOL_KEPT, POOL_KEPT_ITEMS};
 use crate::io::Disk;
 use crate::log::{LogError, ReadData, ReadRequest};
 use crate::wire::errors::ErrorCode;
@@ -11,7 +12,6 @@ use super::{Done, ReadDone, ReadJob, ReadPart, ReplyTo, Shard};
 /// A read some of whose parts wait for the disk.
 pub(super) struct ReadState {
     reply_to: ReplyTo,
-    results: Vec<ReadDone>,
     parts: Vec<ReadPart>,
     committed: bool,
     outstanding: usize,
@@ -35,25 +35,18 @@ pub(super) struct Watch {
 impl Shard {
     pub(super) fn read(&mut self, disk: &mut dyn Disk, reply_to: ReplyTo, job: ReadJob) {
         let number = self.number();
-        let mut state = ReadState {
-            reply_to,
-            results: Vec::with_capacity(job.parts.len()),
-            parts: job.parts,
-            committed: job.committed,
-            outstanding: 0,
-            watching: false,
-        };
-        let mut left = job.max_bytes;
+        let ReadJob { mut parts, max_bytes, committed, watch_bytes } = job;
+        let mut outstanding = 0;
+        let mut left = max_bytes;
         let mut bytes = 0;
         let mut news = false;
-        for place in 0..state.parts.len() {
-            let part = state.parts[place].clone();
+        for (place, part) in parts.iter_mut().enumerate() {
             let ticket = self.number();
-            let limits = Limits { bytes: left, min_one_message: bytes == 0, committed: state.committed };
-            let result = match self.begin_read(disk, &part, limits, ticket) {
+            let limits = Limits { bytes: left, min_one_message: bytes == 0, committed };
+            part.done = match self.begin_read(disk, part, limits, ticket) {
                 Err(code) => ReadDone::error(code),
                 Ok((mut done, Some(Ok(data)))) => {
-                    self.fill(&part, state.committed, &mut done, data);
+                    self.fill(part, committed, &mut done, data);
                     done
                 }
                 Ok((mut done, Some(Err(error)))) => {
@@ -63,26 +56,26 @@ impl Shard {
                 Ok((done, None)) => {
                     let slot = self.partitions.slot(part.key).unwrap_or_default();
                     self.tickets.insert(ticket, (slot, number, place));
-                    state.outstanding += 1;
+                    outstanding += 1;
                     done
                 }
             };
-            left = left.saturating_sub(result.bytes);
-            bytes += result.bytes;
-            news |= result.error != ErrorCode::NONE || result.diverging.is_some();
-            state.results.push(result);
+            left = left.saturating_sub(part.done.bytes);
+            bytes += part.done.bytes;
+            news |= part.done.error != ErrorCode::NONE || part.done.diverging.is_some();
         }
-        if let Some(need) = job.watch_bytes
+        let mut watching = false;
+        if let Some(need) = watch_bytes
             && !news
             && bytes < need
         {
-            state.watching = true;
-            self.watch(&state, need - bytes);
+            watching = true;
+            self.watch(reply_to, &parts, need - bytes);
         }
-        if state.outstanding == 0 {
-            self.answer(reply_to, Done::Read { results: state.results, watching: state.watching });
+        if outstanding == 0 {
+            self.answer(reply_to, Done::Read { parts, watching });
         } else {
-            self.read_jobs.insert(number, state);
+            self.read_jobs.insert(number, ReadState { reply_to, parts, committed, outstanding, watching });
         }
     }
 
@@ -159,39 +152,44 @@ impl Shard {
         let Some(mut state) = self.read_jobs.remove(&number) else { return };
         match result {
             Ok(data) => {
-                let part = state.parts[place].clone();
-                let mut done = std::mem::replace(&mut state.results[place], ReadDone::error(ErrorCode::NONE));
-                self.fill(&part, state.committed, &mut done, data);
-                state.results[place] = done;
+                let part = &mut state.parts[place];
+                let mut done = std::mem::replace(&mut part.done, ReadDone::error(ErrorCode::NONE));
+                self.fill(part, state.committed, &mut done, data);
+                part.done = done;
             }
-            Err(error) => state.results[place].error = log_error_code(&error),
+            Err(error) => state.parts[place].done.error = log_error_code(&error),
         }
         state.outstanding -= 1;
         if state.outstanding == 0 {
-            self.answer(state.reply_to, Done::Read { results: state.results, watching: state.watching });
+            self.answer(state.reply_to, Done::Read { parts: state.parts, watching: state.watching });
         } else {
             self.read_jobs.insert(number, state);
         }
     }
 
-    fn watch(&mut self, state: &ReadState, need: usize) {
-        self.drop_watch(state.reply_to);
-        let mut slots = Vec::with_capacity(state.parts.len());
-        for part in &state.parts {
+    fn watch(&mut self, reply_to: ReplyTo, parts: &[ReadPart], need: usize) {
+        self.drop_watch(reply_to);
+        let mut slots = self.spare_slots.pop().unwrap_or_default();
+        for part in parts {
             if let Some((slot, hosted)) = self.partitions.find(part.key) {
-                hosted.watches.push(state.reply_to);
+                hosted.watches.push(reply_to);
                 slots.push(slot);
             }
         }
-        self.watches.insert(state.reply_to, Watch { bytes_left: need as i64, slots });
+        self.watches.insert(reply_to, Watch { bytes_left: need as i64, slots });
     }
 
     pub(super) fn drop_watch(&mut self, reply_to: ReplyTo) {
-        let Some(watch) = self.watches.remove(&reply_to) else { return };
-        for slot in watch.slots {
-            if let Some(hosted) = self.partitions.get(slot) {
-                hosted.watches.retain(|w| *w != reply_to);
+        let Some(Watch { mut slots, .. }) = self.watches.remove(&reply_to) else { return };
+        for slot in slots.drain(..) {
+            if let Some(hosted) = self.partitions.get(slot)
+                && let Some(at) = hosted.watches.iter().position(|w| *w == reply_to)
+            {
+                hosted.watches.swap_remove(at);
             }
+        }
+        if slots.capacity() <= POOL_KEPT_ITEMS && self.spare_slots.len() < POOL_KEPT {
+            self.spare_slots.push(slots);
         }
     }
 
@@ -201,13 +199,18 @@ impl Shard {
         if hosted.watches.is_empty() || bytes == 0 {
             return;
         }
-        for reply_to in hosted.watches.clone() {
-            let Some(watch) = self.watches.get_mut(&reply_to) else { continue };
+        let mut woken = std::mem::take(&mut self.woken);
+        for reply_to in &hosted.watches {
+            let Some(watch) = self.watches.get_mut(reply_to) else { continue };
             watch.bytes_left -= bytes as i64;
             if watch.bytes_left <= 0 {
-                self.wake(reply_to);
+                woken.push(*reply_to);
             }
         }
+        for reply_to in woken.drain(..) {
+            self.wake(reply_to);
+        }
+        self.woken = woken;
     }
 
     /// Wakes everyone who watches a partition: it has changed in a way that they must see.
