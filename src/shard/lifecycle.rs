@@ -183,22 +183,21 @@ impl Shard {
 
     /// A job for a partition that is being opened waits.
     pub(super) fn needs_opening(&mut self, job: &Job) -> bool {
-        let opening = |key: PartitionKey| self.is_opening(key);
+        let mut found = false;
         // All of them, so that they are opened together.
-        let count = match job {
-            Job::Append { parts, .. } => parts.iter().map(|p| p.key).map(opening).filter(|o| *o).count(),
-            Job::Read(read) => read.parts.iter().map(|p| p.key).map(opening).filter(|o| *o).count(),
-            Job::Offsets(parts) => parts.iter().map(|p| p.key).map(opening).filter(|o| *o).count(),
-            Job::Epochs(parts) => parts.iter().map(|p| p.key).map(opening).filter(|o| *o).count(),
-            Job::DeleteRecords(parts) => parts.iter().map(|p| p.0).map(opening).filter(|o| *o).count(),
-            Job::Producers(keys) | Job::Sizes(Some(keys)) => {
-                keys.iter().copied().map(opening).filter(|o| *o).count()
-            }
-            Job::Sizes(None) => usize::from(self.partitions.any_opening()),
-            Job::Group(group) => usize::from(self.group_is_opening(group.partition)),
-            Job::Control(_) => 0,
-        };
-        count > 0
+        let mut look = |key: PartitionKey| found |= self.is_opening(key);
+        match job {
+            Job::Append { parts, .. } => parts.iter().for_each(|p| look(p.key)),
+            Job::Read(read) => read.parts.iter().for_each(|p| look(p.key)),
+            Job::Offsets(parts) => parts.iter().for_each(|p| look(p.key)),
+            Job::Epochs(parts) => parts.iter().for_each(|p| look(p.key)),
+            Job::DeleteRecords(parts) => parts.iter().for_each(|p| look(p.0)),
+            Job::Producers(keys) | Job::Sizes(Some(keys)) => keys.iter().copied().for_each(look),
+            Job::Sizes(None) => return self.partitions.any_opening(),
+            Job::Group(group) => return self.group_is_opening(group.partition),
+            Job::Control(_) => {}
+        }
+        found
     }
 
     fn group_is_opening(&mut self, partition: Option<i32>) -> bool {

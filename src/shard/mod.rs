@@ -41,9 +41,7 @@ pub use mail::{
     PartitionSize, ReadDone, ReadJob, ReadPart, ReplyTo,
 };
 use opening::Opening;
-use partitions::{
-    EPOCHS_TAG, Hosted, Leadership, OPENED_SOON_TAG, OPENED_TAG, Partitions, State, split,
-};
+use partitions::{EPOCHS_TAG, Hosted, Leadership, OPENED_SOON_TAG, OPENED_TAG, Partitions, State, split};
 use upkeep::Upkeep;
 
 /// A log directory of the broker.
