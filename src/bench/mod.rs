@@ -6,6 +6,10 @@
 //!
 //! Used by `ottla bench` and by `perf/`.
 
+mod cases;
+mod suite;
+
+mod churn;
 mod load;
 mod run;
 
@@ -21,9 +25,11 @@ mod outcome;
 
 mod error;
 
+pub use cases::{Case, Flush, GROUPS, RateOf, Task, cases};
 pub use check::Ledger;
 pub use client::{Client, Topic, Versions};
 pub use error::BenchError;
 pub use load::Load;
 pub use outcome::{Outcome, histogram};
 pub use run::{Bench, Moment};
+pub use suite::{Found, Place, Timing, run};

@@ -28,6 +28,9 @@ pub enum Moment {
     End,
 }
 
+/// What a record has beside its value, about.
+const RECORD_OVERHEAD_BYTES: usize = 10;
+
 /// A load with its topics on a broker, and what was sent to them so far.
 pub struct Bench {
     client: Client,
@@ -77,6 +80,29 @@ impl Bench {
     ) -> Result<Outcome, BenchError> {
         let (producers, consumers, idle) = (self.load.producers, self.load.consumers, self.load.idle);
         self.turn(producers, consumers, idle, Some((ramp, time)), meter)
+    }
+
+    /// Produces about this many bytes of batches, without a rate.
+    pub fn fill(&mut self, bytes: u64) -> Result<(), BenchError> {
+        let rate = self.load.rate.take();
+        let (producers, began) = (self.load.producers, self.ledger.records());
+        let mut filled = Ok(());
+        // Time is what a turn knows; the rate is learnt from the first, short one.
+        let mut time = Duration::from_millis(100);
+        loop {
+            let before = self.ledger.records();
+            filled =
+                filled.and(self.turn(producers, 0, 0, Some((Duration::ZERO, time)), &mut |_| {}).map(|_| ()));
+            let per_record = (self.load.record_bytes + RECORD_OVERHEAD_BYTES) as u64;
+            let left = bytes.saturating_sub((self.ledger.records() - began) * per_record);
+            let speed = ((self.ledger.records() - before) * per_record).max(1) as f64 / time.as_secs_f64();
+            if left == 0 || filled.is_err() {
+                break;
+            }
+            time = Duration::from_secs_f64((left as f64 / speed).clamp(0.02, 2.0));
+        }
+        self.load.rate = rate;
+        filled
     }
 
     /// Reads everything back with one connection and checks it.

@@ -1,0 +1,97 @@
+//! One case on one broker.
+
+use super::BenchError;
+use super::cases::{Case, Task};
+use super::churn;
+use super::load::Load;
+use super::outcome::Outcome;
+use super::run::{Bench, Moment};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// How long the parts of a case take.
+#[derive(Clone, Copy, Debug)]
+pub struct Timing {
+    /// Uncounted, in topics of its own, as fast as the broker answers.
+    pub warm: Duration,
+    /// Uncounted, at the start of what is counted.
+    pub ramp: Duration,
+    /// Counted.
+    pub time: Duration,
+    /// Bytes to fill topics with are divided by this.
+    pub shrink: u64,
+}
+
+/// Where a case runs, and what happens around it.
+pub struct Place<'a> {
+    /// The broker.
+    pub address: SocketAddr,
+    /// What the topics' names begin with.
+    pub prefix: &'a str,
+    /// Whether the topics are deleted at the end.
+    pub delete: bool,
+    /// Called between filling topics and reading them.
+    pub filled: &'a mut dyn FnMut(),
+    /// Called at the two moments of what is counted.
+    pub meter: &'a mut dyn FnMut(Moment),
+}
+
+/// What a case found.
+#[derive(Clone, Debug)]
+pub struct Found {
+    /// What was counted.
+    pub outcome: Outcome,
+    /// Reading everything back afterwards, where no consumer had read it.
+    pub read_back: Option<Outcome>,
+}
+
+/// Runs a case with `load`, which is the case's own with what the caller has added to it: configuration, a rate.
+///
+/// # Errors
+/// Also a record that is lost, doubled, out of order or changed.
+pub fn run(case: &Case, load: &Load, timing: &Timing, place: &mut Place<'_>) -> Result<Found, BenchError> {
+    if case.task == Task::Churn {
+        let outcome = churn::run(place.address, place.prefix, timing, place.meter)?;
+        return Ok(Found { outcome, read_back: None });
+    }
+    if !timing.warm.is_zero() {
+        warm(load, timing, place)?;
+    }
+    let mut bench = Bench::prepare(place.address, load.clone(), place.prefix)?;
+    let found = match case.task {
+        Task::CatchUp { bytes } => {
+            bench.fill(bytes / timing.shrink)?;
+            (place.filled)();
+            Found { outcome: bench.read_back(place.meter)?, read_back: None }
+        }
+        Task::Drain { bytes } => {
+            bench.fill(bytes / timing.shrink)?;
+            (place.filled)();
+            Found { outcome: bench.run(timing.ramp, timing.time, place.meter)?, read_back: None }
+        }
+        Task::Load | Task::Churn => {
+            let outcome = bench.run(timing.ramp, timing.time, place.meter)?;
+            let unread = load.producers > 0 && load.consumers == 0;
+            let read_back = if unread { Some(bench.read_back(&mut |_| {})?) } else { None };
+            Found { outcome, read_back }
+        }
+    };
+    if place.delete {
+        bench.delete()?;
+    }
+    Ok(found)
+}
+
+/// The same load without a rate, so that caches and a JIT have seen it; that all of it arrived is seen by where the
+/// partitions end.
+fn warm(load: &Load, timing: &Timing, place: &mut Place<'_>) -> Result<(), BenchError> {
+    let load = Load { rate: None, ..load.clone() };
+    let prefix = format!("{}-warm", place.prefix);
+    let mut bench = Bench::prepare(place.address, load, &prefix)?;
+    bench.run(Duration::ZERO, timing.warm, &mut |_| {})?;
+    bench.check_ends()?;
+    if place.delete {
+        bench.delete()?;
+    }
+    Ok(())
+}
