@@ -1,7 +1,8 @@
 //! What a broker costs that nobody uses.
 
-use super::broker::{BINARY, Broker, Scratch, cpu_ns, status_bytes};
-use super::stats::{Spread, machine};
+use crate::broker::{BINARY, Broker, Scratch, cpu_ns, status_bytes};
+use crate::machine::machine;
+use crate::stats::Spread;
 use ottla::bench::Client;
 use std::io;
 use std::thread::sleep;

@@ -1,58 +1,52 @@
-//! What the broker costs: `cargo bench --bench perf -- [SCENARIO] [OPTIONS]`.
+//! Ottla beside Apache Kafka, and what Ottla costs by itself: `cargo bench --bench perf -- [SCENARIO] [OPTIONS]`.
 //!
-//! `idle` measures start, memory, idle CPU and the binary against the bars that we hold ourselves to; `load` drives
-//! a broker over the wire and checks every record that it acknowledged. Both run the release binary in a fresh
-//! directory below `target/perf`, on the file system that the working tree is on.
+//! The suite's cases and the load generator are the library's (`ottla::bench`), as `ottla bench` has them for any
+//! broker. Here brokers are started and placed, runs are repeated in turn and put beside each other and beside the bars.
+//! Everything is written to `target/perf`, data to fresh directories there.
+
+#[path = "../tests/support/mod.rs"]
+mod support;
+
+mod idle;
+mod options;
+
+mod series;
+mod works;
+
+mod bars;
+mod report;
 
 mod broker;
-mod idle;
-mod load;
-mod partitions;
+mod cgroup;
+mod machine;
+mod metric;
 mod stats;
 
+use broker::Scratch;
+use clap::Parser as _;
+use options::Options;
+use report::{Facts, text};
+use series::{Line, Setup};
+use std::io;
+use std::net::ToSocketAddrs as _;
 use std::process::ExitCode;
-
-const USAGE: &str = "\
-cargo bench --bench perf -- [SCENARIO] [OPTIONS]
-
-  idle                  start, memory, CPU when idle, size of the binary
-  load                  produce and fetch back
-  partitions            many partitions: made, idle, stopped, started (--partitions N, 10000)
-
-options of load:
-  --against HOST:PORT   a broker that runs already, with --pid PID for its CPU time
-  --pin                 broker on core 0, this program on core 1
-  --seconds N           how long each case produces (4)
-  --warm N              how long before that it produces uncounted (1)
-  --only TEXT           cases whose line contains TEXT
-options of both:
-  --quick               shorter, to see that it works";
-
-/// What was asked for.
-struct Options {
-    scenario: Option<String>,
-    quick: bool,
-    partitions: usize,
-    load: load::LoadOptions,
-}
+use works::{Target, Work};
 
 fn main() -> ExitCode {
-    let options = match options(std::env::args().skip(1)) {
-        Ok(options) => options,
-        Err(message) => {
-            eprintln!("{message}\n\n{USAGE}");
-            return ExitCode::from(2);
+    let options = Options::parse();
+    let ran = match options.scenario.as_str() {
+        "idle" => idle::run(options.quick),
+        "list" => {
+            print!("{}", options::list());
+            Ok(true)
         }
-    };
-    let ran = match options.scenario.as_deref() {
-        Some("idle") => idle::run(options.quick),
-        Some("partitions") => partitions::run(options.partitions),
-        Some("load") => load::run(&options.load),
-        Some(other) => {
-            eprintln!("there is no scenario {other}\n\n{USAGE}");
-            return ExitCode::from(2);
-        }
-        None => idle::run(options.quick).and_then(|idle| Ok(load::run(&options.load)? && idle)),
+        _ => match options.works() {
+            Ok(works) => suite(&options, &works),
+            Err(message) => {
+                eprintln!("{message}\n\n{}", options::list());
+                return ExitCode::from(2);
+            }
+        },
     };
     match ran {
         Ok(true) => ExitCode::SUCCESS,
@@ -64,33 +58,47 @@ fn main() -> ExitCode {
     }
 }
 
-fn options(arguments: impl Iterator<Item = String>) -> Result<Options, String> {
-    let mut options =
-        Options { scenario: None, quick: false, partitions: 10_000, load: load::LoadOptions::default() };
-    let mut arguments = arguments;
-    while let Some(argument) = arguments.next() {
-        let mut value = || arguments.next().ok_or_else(|| format!("{argument} needs a value"));
-        match argument.as_str() {
-            "--bench" => {} // from cargo
-            "--quick" => options.quick = true,
-            "--partitions" => {
-                options.partitions = value()?.parse().map_err(|_| "--partitions needs a number")?;
-            }
-            "--pin" => options.load.pin = true,
-            "--against" => options.load.against = Some(value()?),
-            "--pid" => options.load.pid = Some(value()?.parse().map_err(|_| "--pid needs a number")?),
-            "--seconds" => {
-                options.load.seconds = value()?.parse().map_err(|_| "--seconds needs a number")?;
-            }
-            "--warm" => {
-                options.load.warm_seconds = value()?.parse().map_err(|_| "--warm needs a number")?;
-            }
-            "--only" => options.load.only = Some(value()?),
-            other if other.starts_with('-') => return Err(format!("there is no option {other}")),
-            other if options.scenario.is_none() => options.scenario = Some(other.to_owned()),
-            other => return Err(format!("one scenario at a time, not also {other}")),
-        }
+/// Whether everything gave figures.
+fn suite(options: &Options, works: &[Work]) -> io::Result<bool> {
+    let setup = Setup {
+        scratch: Scratch::new(&options.scenario)?,
+        sides: options.sides(),
+        rounds: options.rounds(),
+        seconds: options.seconds(),
+        warm_seconds: options.warm(),
+        kafka_warm_seconds: options.kafka_warm(),
+        pin: options.is_pinned(),
+        quick: options.quick,
+    };
+    if setup.pin {
+        core_affinity::set_for_current(core_affinity::CoreId { id: 1 });
     }
-    options.load.quick = options.quick;
-    Ok(options)
+    let facts = Facts::of(&setup);
+    println!("{}\n\n{}", facts.text(), text::head());
+    let out = support::target_dir().join("perf");
+    let done = |lines: &[Line]| {
+        if let Some(line) = lines.last() {
+            println!("{}", text::line(line));
+        }
+        report::write(&out, &facts, lines)
+    };
+    let lines = match &options.against {
+        None => series::run(&setup, works, done)?,
+        Some(name) => {
+            let address = name.to_socket_addrs()?.next();
+            let address = address.ok_or_else(|| io::Error::other(format!("{name} is no address")))?;
+            series::run_against(
+                &setup,
+                works,
+                &Target { address, pid: options.pid, broker: None, dir: None },
+                done,
+            )?
+        }
+    };
+    let bars = text::bars(&lines);
+    if !bars.is_empty() && !options.quick {
+        println!("\n{bars}");
+    }
+    println!("\nevery record that was sent came back once, in order and unchanged; {}", out.display());
+    Ok(lines.iter().all(|line| line.failures.is_empty()))
 }

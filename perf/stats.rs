@@ -3,6 +3,7 @@
 use std::fmt;
 
 /// Minimum, median and maximum of repeated measurements.
+#[derive(Clone, Debug)]
 pub struct Spread {
     sorted: Vec<f64>,
 }
@@ -19,25 +20,32 @@ impl Spread {
     pub fn median(&self) -> f64 {
         self.sorted[self.sorted.len() / 2]
     }
+
+    /// The least.
+    pub fn min(&self) -> f64 {
+        self.sorted[0]
+    }
+
+    /// The largest.
+    pub fn max(&self) -> f64 {
+        self.sorted[self.sorted.len() - 1]
+    }
 }
 
 impl fmt::Display for Spread {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let last = self.sorted.len() - 1;
-        write!(f, "{:.1} / {:.1} / {:.1}", self.sorted[0], self.median(), self.sorted[last])
+        write!(f, "{:.1} / {:.1} / {:.1}", self.min(), self.median(), self.max())
     }
 }
 
-/// The processor, the kernel and how busy the machine is with other things.
-pub fn machine() -> String {
-    let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
-    let cpus = read("/proc/cpuinfo");
-    let model = cpus.lines().find_map(|l| l.strip_prefix("model name")).unwrap_or("an unknown processor");
-    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    format!(
-        "{cores} cores, {}; Linux {}; load average at the start {}",
-        model.trim_start_matches(['\t', ' ', ':']),
-        read("/proc/sys/kernel/osrelease").trim(),
-        read("/proc/loadavg").split(' ').next().unwrap_or("unknown"),
-    )
+/// A figure with three digits that say something.
+pub fn short(value: f64) -> String {
+    let digits = match value.abs() {
+        0.0 => 0,
+        n if n >= 100.0 => 0,
+        n if n >= 10.0 => 1,
+        n if n >= 1.0 => 2,
+        _ => 3,
+    };
+    format!("{value:.digits$}")
 }

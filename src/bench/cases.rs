@@ -12,6 +12,8 @@ pub enum Task {
     CatchUp {
         /// Of batches.
         bytes: u64,
+        /// Whether the page cache is emptied in between.
+        cold: bool,
     },
     /// Fills the topics with this many bytes, uncounted; then the load runs and its consumers begin at the start.
     Drain {
@@ -83,7 +85,12 @@ impl Case {
     pub fn describe(&self) -> String {
         let load = match self.task {
             Task::Load => self.load.describe(),
-            Task::CatchUp { bytes } => format!("read {} MB of {}", bytes / 1_000_000, self.load.describe()),
+            Task::CatchUp { bytes, cold } => format!(
+                "read {} MB{} of {}",
+                bytes / 1_000_000,
+                if cold { " cold" } else { "" },
+                self.load.describe()
+            ),
             Task::Drain { bytes } => format!("{} MB behind {}", bytes / 1_000_000, self.load.describe()),
             Task::Churn => "join, sync, heartbeat, commit, leave".to_owned(),
         };
@@ -168,7 +175,7 @@ fn bars() -> Vec<Case> {
             ..case("durable-ours-half", Load { linger_ms: 5.0, ..durable })
         },
         Case {
-            task: Task::CatchUp { bytes: 2_000_000_000 },
+            task: Task::CatchUp { bytes: 2_000_000_000, cold: true },
             ..case("catch-up", Load { partitions: 4, depth: 2, ..batches_of_64_kib(4) })
         },
         Case { ours_only: true, ..case("partitions-100", Load { partitions: 100, ..one_kib(64) }) },
@@ -198,7 +205,7 @@ fn matrix() -> Vec<Case> {
     for (text, records, record_bytes) in [("100B", 1, 100), ("1KiB", 1, 1024), ("64KiB", 1, 65_536)] {
         for producers in [1, 64, 500] {
             for partitions in [1, 16, 100] {
-                let load = Load { records, record_bytes, producers, partitions, ..Load::default() };
+                let load = Load { partitions, producers, records, record_bytes, ..Load::default() };
                 cases.push(Case::new("matrix", format!("matrix-{text}-{producers}-{partitions}"), load));
             }
         }
@@ -261,7 +268,10 @@ fn consumers() -> Vec<Case> {
     let small = Load { partitions: 1, records: 1, fetch_bytes: 1024, ..one_kib(16) };
     vec![
         Case { task: Task::Drain { bytes: 1_000_000_000 }, ..Case::new("consumers", "drain", drain) },
-        Case { task: Task::CatchUp { bytes: 50_000_000 }, ..Case::new("consumers", "small-fetches", small) },
+        Case {
+            task: Task::CatchUp { bytes: 50_000_000, cold: false },
+            ..Case::new("consumers", "small-fetches", small)
+        },
         Case::new("consumers", "idle-100", Load { partitions: 16, idle: 100, ..Load::default() }),
     ]
 }

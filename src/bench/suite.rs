@@ -59,7 +59,7 @@ pub fn run(case: &Case, load: &Load, timing: &Timing, place: &mut Place<'_>) -> 
     }
     let mut bench = Bench::prepare(place.address, load.clone(), place.prefix)?;
     let found = match case.task {
-        Task::CatchUp { bytes } => {
+        Task::CatchUp { bytes, .. } => {
             bench.fill(bytes / timing.shrink)?;
             (place.filled)();
             Found { outcome: bench.read_back(place.meter)?, read_back: None }

@@ -261,7 +261,14 @@ pub fn java(classpath: &str) -> Command {
     command
 }
 
-fn write_properties(file: &Path, data: &Path, port: u16, controller_port: u16, extra: &[(String, String)]) {
+/// The configuration of a broker that is its own controller.
+pub fn write_properties(
+    file: &Path,
+    data: &Path,
+    port: u16,
+    controller_port: u16,
+    extra: &[(String, String)],
+) {
     let mut text = format!(
         "process.roles=broker,controller\nnode.id=0\n\
          controller.quorum.voters=0@127.0.0.1:{controller_port}\n\
@@ -279,7 +286,7 @@ fn write_properties(file: &Path, data: &Path, port: u16, controller_port: u16, e
 }
 
 /// A formatted, never started data directory and (beside it) a class-data archive: made once, copied for each start.
-fn apache_template(classpath: &str) -> PathBuf {
+pub fn apache_template(classpath: &str) -> PathBuf {
     let home = target_dir().join(format!("kafka-{}", toolchain::KAFKA_VERSION));
     let template = home.join("template");
     toolchain::once(&template, |partial| {
@@ -325,7 +332,8 @@ fn archive_classes(classpath: &str, template: &Path, archive: &Path) {
     let _ = std::fs::remove_dir_all(&scratch);
 }
 
-fn copy_tree(from: &Path, to: &Path) {
+/// Copies a directory and all in it.
+pub fn copy_tree(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).expect("create a directory");
     for entry in std::fs::read_dir(from).expect("read a directory") {
         let entry = entry.expect("read an entry");
