@@ -210,14 +210,26 @@ impl Client {
         let begin = Instant::now();
         loop {
             match self.look_up(names, partitions)? {
-                Some(topics) => return Ok(topics),
-                None if begin.elapsed() > LEADERS_WAIT => {
+                Some(topics) if self.is_served(&topics, partitions)? => return Ok(topics),
+                _ if begin.elapsed() > LEADERS_WAIT => {
                     let name = names.first().map_or("", String::as_str);
                     return Err(BenchError::Late(format!("partitions of {name} have no leader yet")));
                 }
-                None => park_timeout(PAUSE),
+                _ => park_timeout(PAUSE),
             }
         }
+    }
+
+    /// Whether the broker also knows that it leads: the metadata may run ahead of that.
+    fn is_served(&mut self, topics: &[Topic], partitions: usize) -> Result<bool, BenchError> {
+        for topic in topics {
+            match self.ends(topic, partitions) {
+                Ok(_) => {}
+                Err(BenchError::Refused { error, .. }) if error.is_retriable() => return Ok(false),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(true)
     }
 
     /// The topics; `None` while a partition has no leader.
