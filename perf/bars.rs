@@ -1,9 +1,9 @@
 //! What Ottla is held to.
 
 use crate::broker::Side;
-use crate::metric::Metric;
 use crate::series::Line;
-use crate::stats::short;
+use ottla::bench::Metric;
+use ottla::bench::table::short;
 
 /// When a bar is met.
 #[derive(Clone, Copy, Debug)]

@@ -1,9 +1,10 @@
 //! What a broker costs that nobody uses.
 
-use crate::broker::{BINARY, Broker, Scratch, cpu_ns, status_bytes};
+use crate::broker::{BINARY, Broker, Scratch};
 use crate::machine::machine;
 use crate::stats::Spread;
 use ottla::bench::Client;
+use ottla::bench::process::{cpu_ns, status_bytes};
 use std::io;
 use std::thread::sleep;
 use std::time::{Duration, Instant};

@@ -19,7 +19,6 @@ mod report;
 mod broker;
 mod cgroup;
 mod machine;
-mod metric;
 mod stats;
 
 use broker::Scratch;

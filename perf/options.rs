@@ -26,7 +26,7 @@ pub struct Options {
     /// How long before that Ottla is loaded uncounted (1).
     #[arg(long, value_name = "S")]
     warm: Option<f64>,
-    /// The same for Kafka (10).
+    /// The same for Kafka (12).
     #[arg(long, value_name = "S")]
     kafka_warm: Option<f64>,
     /// Without Kafka.
@@ -89,7 +89,7 @@ impl Options {
 
     /// Uncounted seconds of Kafka.
     pub fn kafka_warm(&self) -> f64 {
-        self.kafka_warm.unwrap_or(10.0)
+        self.kafka_warm.unwrap_or(12.0)
     }
 
     /// Whether broker and generator have a core each.

@@ -1,11 +1,10 @@
 //! Rounds: both brokers in turn, A B B A, each run with a broker and a directory of its own.
 
 use crate::broker::{Scratch, Side};
-use crate::metric::{Metric, Sample};
 use crate::stats::Spread;
 use crate::works::{Target, Work, run_case};
 use hdrhistogram::Histogram;
-use ottla::bench::{Case, Flush, RateOf, Task, Timing, histogram};
+use ottla::bench::{Case, Flush, Metric, RateOf, Sample, Timing, histogram};
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
@@ -51,12 +50,8 @@ impl Setup {
     /// How long the parts of a run take.
     pub fn timing(&self, side: Side, case: &Case) -> Timing {
         let warm = if side == Side::Kafka { self.kafka_warm_seconds } else { self.warm_seconds };
-        // Filling warms the path of producing; what waits has no path to warm.
-        let warm = match case.task {
-            Task::CatchUp { .. } | Task::Drain { .. } => 0.0,
-            Task::Load if case.load.idle > 0 => warm.min(2.0),
-            Task::Load | Task::Churn => warm,
-        };
+        // What only waits has little to warm.
+        let warm = if case.load.idle > 0 { warm / 2.0 } else { warm };
         Timing {
             warm: Duration::from_secs_f64(warm),
             ramp: Duration::from_secs_f64(if self.quick { 0.05 } else { 0.5 }),

@@ -37,15 +37,3 @@ impl fmt::Display for Spread {
         write!(f, "{:.1} / {:.1} / {:.1}", self.min(), self.median(), self.max())
     }
 }
-
-/// A figure with three digits that say something.
-pub fn short(value: f64) -> String {
-    let digits = match value.abs() {
-        0.0 => 0,
-        n if n >= 100.0 => 0,
-        n if n >= 10.0 => 1,
-        n if n >= 1.0 => 2,
-        _ => 3,
-    };
-    format!("{value:.digits$}")
-}

@@ -2,10 +2,9 @@
 
 use crate::broker::{Broker, Side};
 use crate::machine;
-use crate::metric::{Metric, Sample};
 use crate::series::{Setup, is_durable, topic_prefix};
 use crate::support::toolchain;
-use ottla::bench::{BenchError, Case, Client, Load, Place, Task};
+use ottla::bench::{BenchError, Case, Client, Load, Metric, Place, Sample, Task, process};
 use ottla::wire::messages::produce_request::{PartitionProduceData, ProduceRequest, TopicProduceData};
 use ottla::wire::messages::produce_response::ProduceResponse;
 use ottla::wire::record::BatchBuilder;
@@ -114,7 +113,7 @@ impl Target<'_> {
         if let Some(cpu_s) = self.broker.and_then(|broker| broker.cgroup.as_ref()?.cpu_s().ok()?) {
             return Some(cpu_s);
         }
-        crate::broker::cpu_ns(self.pid?).ok().map(|ns| ns as f64 / 1e9)
+        process::cpu_ns(self.pid?).ok().map(|ns| ns as f64 / 1e9)
     }
 }
 
@@ -139,11 +138,23 @@ pub fn run_case(
             direct = direct_read(dir, bytes / setup.timing(side, case).shrink / case.load.partitions as u64);
         }
     };
+    // A JVM compiles beside what it serves. On one core it would take minutes until that is over; so it may use all
+    // of them until what counts begins.
+    let confine = |cores: &str| {
+        if let (true, Side::Kafka, Some(broker)) = (setup.pin, side, target.broker) {
+            let _ = Command::new("taskset")
+                .args(["-a", "-c", "-p", cores, &broker.pid().to_string()])
+                .stdout(Stdio::null())
+                .status(); // as it was started by taskset, it is there
+        }
+    };
+    confine("0-1");
     let prefix = topic_prefix();
     let mut place = Place {
         address: target.address,
         prefix: &prefix,
         delete: target.broker.is_none(),
+        warmed: &mut || confine("0"),
         filled: &mut filled,
         meter: &mut meter,
     };
@@ -165,7 +176,7 @@ pub fn run_case(
     if let Some(read) = found.read_back.filter(|read| read.fetched_bytes > 0) {
         sample.set(Metric::Consumed, read.fetched_bytes as f64 / read.seconds / 1e6);
     }
-    if let Some(resident) = target.pid.and_then(|pid| crate::broker::status_bytes(pid, "VmHWM").ok()) {
+    if let Some(resident) = target.pid.and_then(|pid| process::status_bytes(pid, "VmHWM").ok()) {
         sample.set(Metric::Resident, resident as f64 / f64::from(1 << 20));
     }
     Ok(sample)
@@ -232,9 +243,9 @@ fn start(setup: &Setup, side: Side, partitions: usize, dir: &Path) -> io::Result
             Err(_) => sleep(Duration::from_millis(1)),
         }
     }
-    let mut sample = Sample::new();
+    let mut sample = Sample::default();
     sample.set(Metric::Start, began.elapsed().as_secs_f64() * 1e3);
-    if let Ok(resident) = crate::broker::status_bytes(broker.pid(), "VmHWM") {
+    if let Ok(resident) = process::status_bytes(broker.pid(), "VmHWM") {
         sample.set(Metric::Resident, resident as f64 / f64::from(1 << 20));
     }
     Ok(sample)
@@ -289,7 +300,7 @@ fn program(setup: &Setup, side: Side, dir: &Path, program: Program) -> io::Resul
     if there != sent {
         return Err(io::Error::other(format!("{sent} records were sent and {there} are there")));
     }
-    let mut sample = Sample::new();
+    let mut sample = Sample::default();
     let bytes = (reported.records * RECORD_BYTES as u64) as f64;
     sample.set(Metric::Records, reported.records as f64 / reported.seconds);
     sample.set(Metric::Produced, bytes / reported.seconds / 1e6);
@@ -299,7 +310,7 @@ fn program(setup: &Setup, side: Side, dir: &Path, program: Program) -> io::Resul
     if let (Some(before), Some(after)) = (cpu_s, target.cpu_s()) {
         sample.set(Metric::CpuPerGb, (after - before) * 1e9 / bytes);
     }
-    if let Ok(resident) = crate::broker::status_bytes(broker.pid(), "VmHWM") {
+    if let Ok(resident) = process::status_bytes(broker.pid(), "VmHWM") {
         sample.set(Metric::Resident, resident as f64 / f64::from(1 << 20));
     }
     Ok(sample)

@@ -1,9 +1,9 @@
 //! The same for programs.
 
 use crate::bars::judge;
-use crate::metric::Metric;
 use crate::report::Facts;
 use crate::series::Line;
+use ottla::bench::Metric;
 use serde_json::{Map, Value, json};
 
 /// Everything that was measured.

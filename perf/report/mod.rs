@@ -2,7 +2,10 @@
 
 pub mod text;
 
+mod hdr;
 mod json;
+mod page;
+mod plot;
 
 use crate::broker::{KAFKA_JVM, Side};
 use crate::cgroup::{Cgroup, MEMORY_BYTES_MAX};
@@ -44,7 +47,8 @@ impl Facts {
             "rounds",
             format!(
                 "{} of {} s each, brokers in turn A B B A, a new process and directory for every run; before that \
-                 uncounted and as fast as the broker answers: {} s for Ottla, {} s for Kafka, and 0.5 s of the load itself",
+                 uncounted and as fast as the broker answers: {} s for Ottla, {} s for Kafka, which may use both cores in that \
+                 time so that its compiler comes to an end, and 0.5 s of the load itself",
                 setup.rounds, setup.seconds, setup.warm_seconds, setup.kafka_warm_seconds
             ),
         );
@@ -63,5 +67,14 @@ pub fn write(dir: &Path, facts: &Facts, lines: &[Line]) -> io::Result<()> {
     fs::create_dir_all(dir)?;
     let mut all = json::json(facts, lines);
     all["bars"] = json::bars(lines);
-    fs::write(dir.join("results.json"), format!("{all:#}\n"))
+    fs::write(dir.join("results.json"), format!("{all:#}\n"))?;
+    fs::write(dir.join("report.html"), page::page(facts, lines)?)?;
+    if let Some(svg) = plot::loads(lines)? {
+        fs::write(dir.join("latency-by-load.svg"), svg)?;
+    }
+    let Some(line) = lines.last() else { return Ok(()) };
+    if let Some(svg) = plot::percentiles(line)? {
+        fs::write(dir.join(format!("latency-{}.svg", hdr::file_name(&line.work.name()))), svg)?;
+    }
+    hdr::write(&dir.join("histograms"), line)
 }

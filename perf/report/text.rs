@@ -2,62 +2,24 @@
 
 use crate::bars::judge;
 use crate::broker::Side;
-use crate::metric::Metric;
 use crate::series::Line;
-use crate::stats::short;
+use ottla::bench::table::{self, short};
 use std::fmt::Write as _;
-
-/// The columns of a line as it is done: title, and the figure.
-const COLUMNS: &[(&str, usize, Metric)] = &[
-    ("req/s", 9, Metric::Requests),
-    ("rec/s", 9, Metric::Records),
-    ("MB/s", 7, Metric::Produced),
-    ("p50 us", 8, Metric::Acknowledged50),
-    ("p99 us", 8, Metric::Acknowledged99),
-    ("p99.9 us", 9, Metric::Acknowledged999),
-    ("e2e p50", 8, Metric::EndToEnd50),
-    ("p99", 8, Metric::EndToEnd99),
-    ("p99.9", 8, Metric::EndToEnd999),
-    ("cpu us/req", 11, Metric::CpuPerRequest),
-    ("cpu s/GB", 9, Metric::CpuPerGb),
-    ("cpu %", 7, Metric::CpuPercent),
-    ("read MB/s", 10, Metric::Consumed),
-    ("dd MB/s", 8, Metric::DirectRead),
-    ("start ms", 9, Metric::Start),
-    ("MiB", 6, Metric::Resident),
-    ("client %", 9, Metric::Client),
-];
 
 /// The head of the table.
 pub fn head() -> String {
-    let mut text = format!("{:<34}{:<6}", "medians", "");
-    for (title, width, _) in COLUMNS {
-        let _ = write!(text, "{title:>width$}");
-    }
-    text
+    format!("{:<6}{}", "", table::head())
 }
 
-/// A line for each broker.
+/// A row for each broker.
 pub fn line(line: &Line) -> String {
-    let mut text = String::new();
-    let mut name = line.work.name();
-    if name.len() > 33 {
-        let _ = writeln!(text, "{name}");
-        name.clear();
-    }
+    let mut rows = Vec::new();
     for side in line.samples.keys() {
-        let _ = write!(text, "{name:<34}{:<6}", side.name());
-        for (_, width, metric) in COLUMNS {
-            let value = line.median(*side, *metric).map_or("-".to_owned(), short);
-            let _ = write!(text, "{value:>width$}");
-        }
-        text.push('\n');
-        name.clear();
+        let row = table::row(&line.work.name(), |metric| line.median(*side, metric));
+        rows.push(format!("{:<6}{row}", side.name()));
     }
-    for failure in &line.failures {
-        let _ = writeln!(text, "  FAILED: {failure}");
-    }
-    text.trim_end().to_owned()
+    rows.extend(line.failures.iter().map(|failure| format!("FAILED: {}: {failure}", line.work.name())));
+    rows.join("\n")
 }
 
 /// The bars, and whether each is met.

@@ -21,7 +21,10 @@ mod socket;
 mod check;
 mod template;
 
+mod metric;
 mod outcome;
+pub mod process;
+pub mod table;
 
 mod error;
 
@@ -30,6 +33,7 @@ pub use check::Ledger;
 pub use client::{Client, Topic, Versions};
 pub use error::BenchError;
 pub use load::Load;
+pub use metric::{Metric, Sample};
 pub use outcome::{Outcome, histogram};
 pub use run::{Bench, Moment};
 pub use suite::{Found, Place, Timing, run};

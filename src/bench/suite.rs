@@ -7,7 +7,7 @@ use super::load::Load;
 use super::outcome::Outcome;
 use super::run::{Bench, Moment};
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How long the parts of a case take.
 #[derive(Clone, Copy, Debug)]
@@ -30,6 +30,8 @@ pub struct Place<'a> {
     pub prefix: &'a str,
     /// Whether the topics are deleted at the end.
     pub delete: bool,
+    /// Called when the warming is over.
+    pub warmed: &'a mut dyn FnMut(),
     /// Called between filling topics and reading them.
     pub filled: &'a mut dyn FnMut(),
     /// Called at the two moments of what is counted.
@@ -55,43 +57,61 @@ pub fn run(case: &Case, load: &Load, timing: &Timing, place: &mut Place<'_>) -> 
         return Ok(Found { outcome, read_back: None });
     }
     if !timing.warm.is_zero() {
-        warm(load, timing, place)?;
+        warm(case, load, timing, place)?;
     }
+    (place.warmed)();
     let mut bench = Bench::prepare(place.address, load.clone(), place.prefix)?;
-    let found = match case.task {
-        Task::CatchUp { bytes, .. } => {
-            bench.fill(bytes / timing.shrink)?;
-            (place.filled)();
-            Found { outcome: bench.read_back(place.meter)?, read_back: None }
-        }
-        Task::Drain { bytes } => {
-            bench.fill(bytes / timing.shrink)?;
-            (place.filled)();
-            Found { outcome: bench.run(timing.ramp, timing.time, place.meter)?, read_back: None }
-        }
-        Task::Load | Task::Churn => {
-            let outcome = bench.run(timing.ramp, timing.time, place.meter)?;
-            let unread = load.producers > 0 && load.consumers == 0;
-            let read_back = if unread { Some(bench.read_back(&mut |_| {})?) } else { None };
-            Found { outcome, read_back }
-        }
-    };
-    if place.delete {
-        bench.delete()?;
+    let found = counted(case, load, timing, place, &mut bench);
+    leave(place, bench, found)
+}
+
+/// Deletes the topics, whatever came of the run.
+fn leave<T>(place: &Place<'_>, bench: Bench, found: Result<T, BenchError>) -> Result<T, BenchError> {
+    let left = if place.delete { bench.delete() } else { Ok(()) };
+    // What went wrong first is what matters.
+    found.and_then(|found| left.map(|()| found))
+}
+
+fn counted(
+    case: &Case,
+    load: &Load,
+    timing: &Timing,
+    place: &mut Place<'_>,
+    bench: &mut Bench,
+) -> Result<Found, BenchError> {
+    if let Task::CatchUp { bytes, .. } | Task::Drain { bytes } = case.task {
+        bench.fill(bytes / timing.shrink)?;
+        (place.filled)();
     }
-    Ok(found)
+    if let Task::CatchUp { .. } = case.task {
+        return Ok(Found { outcome: bench.read_back(place.meter)?, read_back: None });
+    }
+    let outcome = bench.run(timing.ramp, timing.time, place.meter)?;
+    let unread = load.producers > 0 && load.consumers == 0;
+    let read_back = if unread { Some(bench.read_back(&mut |_| {})?) } else { None };
+    Ok(Found { outcome, read_back })
 }
 
 /// The same load without a rate, so that caches and a JIT have seen it; that all of it arrived is seen by where the
 /// partitions end.
-fn warm(load: &Load, timing: &Timing, place: &mut Place<'_>) -> Result<(), BenchError> {
-    let load = Load { rate: None, ..load.clone() };
+fn warm(case: &Case, load: &Load, timing: &Timing, place: &mut Place<'_>) -> Result<(), BenchError> {
+    // The broker may use this core too.
+    let load = Load { rate: None, spin: false, ..load.clone() };
     let prefix = format!("{}-warm", place.prefix);
     let mut bench = Bench::prepare(place.address, load, &prefix)?;
-    bench.run(Duration::ZERO, timing.warm, &mut |_| {})?;
-    bench.check_ends()?;
-    if place.delete {
-        bench.delete()?;
+    let warmed = heat(case, timing, &mut bench);
+    leave(place, bench, warmed)
+}
+
+fn heat(case: &Case, timing: &Timing, bench: &mut Bench) -> Result<(), BenchError> {
+    if let Task::CatchUp { .. } = case.task {
+        let begin = Instant::now();
+        bench.run(Duration::ZERO, timing.warm / 4, &mut |_| {})?;
+        while begin.elapsed() < timing.warm {
+            bench.read_back(&mut |_| {})?;
+        }
+    } else {
+        bench.run(Duration::ZERO, timing.warm, &mut |_| {})?;
     }
-    Ok(())
+    bench.check_ends()
 }

@@ -5,6 +5,7 @@
 //! is; 3 the data is (a directory of another node or cluster, a damaged file). Apache Kafka's scripts end with 1
 //! in all of these cases. A broker that SIGTERM stops ends with 0, where Kafka's ends with 143.
 
+mod bench;
 mod dump;
 mod format;
 mod serve;
@@ -65,6 +66,9 @@ enum Command {
     Format(FormatArgs),
     /// Print log segments, indexes, checkpoints and meta.properties.
     Dump(DumpArgs),
+    /// Load a running broker of any make, check that it keeps every record, and print what it does. Makes topics
+    /// called ottla-bench-..., and deletes them.
+    Bench(BenchArgs),
     /// Check this machine, and say what would make a broker faster or safer on it.
     Tune(SettingsArgs),
 }
@@ -114,6 +118,31 @@ struct DumpArgs {
     records: bool,
 }
 
+#[derive(Args, Debug)]
+struct BenchArgs {
+    /// The broker; without it the scenarios are listed.
+    #[arg(long, value_name = "HOST:PORT")]
+    against: Option<String>,
+    /// Which loads: see --list.
+    #[arg(long, value_name = "NAME", default_value = "load")]
+    scenario: String,
+    /// Loads whose name or description contains this.
+    #[arg(long, value_name = "TEXT")]
+    only: Option<String>,
+    /// How long each load counts.
+    #[arg(long, value_name = "S", default_value_t = 4.0)]
+    seconds: f64,
+    /// How long before that it runs uncounted.
+    #[arg(long, value_name = "S", default_value_t = 2.0)]
+    warm: f64,
+    /// The broker's process on this machine: CPU time and memory are reported then.
+    #[arg(long)]
+    pid: Option<u32>,
+    /// List the scenarios.
+    #[arg(long)]
+    list: bool,
+}
+
 /// Runs the command that the arguments name.
 pub fn run() -> ExitCode {
     let cli = match Cli::try_parse() {
@@ -139,6 +168,7 @@ fn execute(command: Command) -> Result<(), CliError> {
         Command::Serve(args) => serve::run(&args),
         Command::Format(args) => format::run(&args),
         Command::Dump(args) => dump::run(&args),
+        Command::Bench(args) => bench::run(&args),
         Command::Tune(args) => tune::run(&args),
     }
 }

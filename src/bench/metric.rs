@@ -1,7 +1,8 @@
 //! What is measured, by name, and sums over rounds.
 
+use super::outcome::histogram;
+use super::suite::Found;
 use hdrhistogram::Histogram;
-use ottla::bench::{Found, histogram};
 use std::collections::BTreeMap;
 
 /// A figure of one run.
@@ -106,12 +107,13 @@ pub struct Sample {
     pub end_to_end_ns: Histogram<u64>,
 }
 
-impl Sample {
-    /// Nothing.
-    pub fn new() -> Sample {
+impl Default for Sample {
+    fn default() -> Sample {
         Sample { values: BTreeMap::new(), acknowledged_ns: histogram(), end_to_end_ns: histogram() }
     }
+}
 
+impl Sample {
     /// Sets a figure, unless it is none.
     pub fn set(&mut self, metric: Metric, value: f64) {
         if value.is_finite() {
@@ -123,7 +125,7 @@ impl Sample {
     pub fn of(found: &Found, cpu_s: Option<f64>) -> Sample {
         let outcome = &found.outcome;
         let seconds = outcome.seconds;
-        let mut sample = Sample::new();
+        let mut sample = Sample::default();
         let mut rate = |metric, count: u64, unit: f64| {
             if count > 0 {
                 sample.set(metric, count as f64 / seconds / unit);
