@@ -9,6 +9,7 @@ mod support;
 
 mod idle;
 mod options;
+mod partitions;
 
 mod series;
 mod works;
@@ -35,6 +36,7 @@ fn main() -> ExitCode {
     let options = Options::parse();
     let ran = match options.scenario.as_str() {
         "idle" => idle::run(options.quick),
+        "partitions" => partitions::run(options.partitions),
         "list" => {
             print!("{}", options::list());
             Ok(true)

@@ -11,7 +11,7 @@ use std::fmt::Write as _;
 #[derive(Debug, Parser)]
 #[command(name = "perf", disable_version_flag = true)]
 pub struct Options {
-    /// `bars`, `all`, `idle`, `clients`, `list`, or one of the suite's scenarios.
+    /// `bars`, `all`, `idle`, `partitions`, `clients`, `list`, or one of the suite's scenarios.
     #[arg(default_value = "bars")]
     pub scenario: String,
     /// Lines whose name or description contains this.
@@ -50,6 +50,9 @@ pub struct Options {
     /// A moment of everything, without Kafka: to see that it works.
     #[arg(long)]
     pub quick: bool,
+    /// How many, for the scenario of that name.
+    #[arg(long, default_value_t = 10_000)]
+    pub partitions: usize,
     /// From cargo.
     #[arg(long, hide = true)]
     bench: bool,
@@ -148,7 +151,9 @@ fn all() -> Vec<Work> {
 
 /// What there is.
 pub fn list() -> String {
-    let mut text = "scenarios:\n  all\n  idle: start, memory, CPU when idle, size of the binary\n".to_owned();
+    let mut text = "scenarios:\n  all\n  idle: start, memory, CPU when idle, size of the binary\n  \
+                    partitions: many of them, made, idle, stopped, started\n"
+        .to_owned();
     let clients = ("clients", "Kafka's own producer-perf-test and librdkafka");
     for (group, what) in GROUPS.iter().chain([&clients]) {
         let _ = writeln!(text, "  {group}: {what}");

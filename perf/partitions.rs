@@ -1,7 +1,8 @@
 //! What many partitions cost: making them, memory, idling, stopping, and starting again after a stop and after a kill.
 
-use super::broker::{Broker, Scratch, cpu_ns, status_bytes};
-use super::stats::machine;
+use crate::broker::{Broker, Scratch};
+use crate::machine::machine;
+use ottla::bench::process::{cpu_ns, status_bytes};
 use ottla::bench::{Client, Topic};
 use ottla::wire::api::ApiKey;
 use ottla::wire::codec::Message as _;

@@ -114,7 +114,7 @@ pub const GROUPS: &[(&str, &str)] = &[
     ("codecs", "compressed batches"),
     ("acks", "acks 0, 1, all; idempotent producers; keyed ones with tiny batches"),
     ("durable", "flush.messages=1 with batches"),
-    ("partitions", "1 to 10,000 partitions"),
+    ("spread", "1 to 10,000 partitions"),
     ("end-to-end", "1 and 8 consumers at the end, at rising rates"),
     ("consumers", "drain while producing, small fetches, idle consumers, reading back cold"),
     ("topics", "many topics"),
@@ -129,7 +129,7 @@ pub fn cases() -> Vec<Case> {
     cases.extend(codecs());
     cases.extend(acks());
     cases.extend(durable());
-    cases.extend(partitions());
+    cases.extend(spread());
     cases.extend(end_to_end());
     cases.extend(consumers());
     cases.push(Case::new(
@@ -246,9 +246,9 @@ fn durable() -> Vec<Case> {
     [1, 16, 100].into_iter().map(case).collect()
 }
 
-fn partitions() -> Vec<Case> {
+fn spread() -> Vec<Case> {
     let case = |partitions: usize| {
-        Case::new("partitions", format!("spread-{partitions}"), Load { partitions, ..one_kib(64) })
+        Case::new("spread", format!("spread-{partitions}"), Load { partitions, ..one_kib(64) })
     };
     [1, 16, 100, 1_000, 10_000].into_iter().map(case).collect()
 }
