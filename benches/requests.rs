@@ -290,11 +290,11 @@ impl Sockets for Instantly {
         unreachable!("a small request")
     }
 
-    fn send(&mut self, conn: ConnId, parts: Vec<Bytes>) {
+    fn send(&mut self, conn: ConnId, parts: &mut Vec<Bytes>) {
         // One reply after another, each with its length before it; parts end anywhere.
         let mut left = 0;
-        let mut prefix = Vec::new();
-        for part in &parts {
+        let mut prefix: Vec<u8> = Vec::new();
+        for part in parts.drain(..) {
             let mut part = &part[..];
             while !part.is_empty() {
                 if left == 0 {

@@ -11,9 +11,9 @@ use crate::base::limits::{FETCH_RESPONSE_BYTES_MAX, POOL_KEPT_ITEMS};
 use crate::base::{ShardId, Ticks, TopicId};
 use crate::meta::image::Image;
 use crate::shard::{Done, Job, PartitionKey, ReadDone, ReadJob, ReadPart};
-use crate::wire::codec::{DecodeError, Writer, decode_request};
+use crate::wire::codec::{DecodeError, Writer};
 use crate::wire::errors::ErrorCode;
-use crate::wire::messages::fetch_request::FetchRequest;
+use crate::wire::fetch::FetchWalk;
 
 use super::cx::{Cx, Outcome, Parked, ReplyWriter, Request, Step, Waiting};
 use super::fetch_session::{FetchKey, FetchWant, SessionUse, Told, TopicRef};
@@ -60,19 +60,28 @@ struct Owner {
 /// Serves a Fetch request.
 pub fn handle(cx: &mut Cx<'_>, request: &Request<'_>) -> Result<Outcome, DecodeError> {
     let version = request.api_version;
-    let message: FetchRequest<'_> = decode_request(&request.body, version)?;
+    let mut walk = FetchWalk::new(&request.body, version)?;
     let mut fetch = cx.pools.fetches.take();
     fetch.version = version;
     fetch.listener = request.listener;
-    fetch.min_bytes = message.min_bytes.max(0) as usize;
-    fetch.max_bytes = (message.max_bytes.min(cx.config().network.fetch_max_bytes).max(0) as usize)
+    fetch.min_bytes = walk.min_bytes.max(0) as usize;
+    fetch.max_bytes = (walk.max_bytes.min(cx.config().network.fetch_max_bytes).max(0) as usize)
         .min(FETCH_RESPONSE_BYTES_MAX);
-    fetch.committed = message.isolation_level == 1;
-    fetch.last_round = message.max_wait_ms <= 0 || message.min_bytes <= 0;
+    fetch.committed = walk.isolation_level == 1;
+    let max_wait_ms = walk.max_wait_ms;
+    fetch.last_round = max_wait_ms <= 0 || walk.min_bytes <= 0;
     fetch.outstanding = 0;
-    if let Err(code) = fetch.read_wants(cx, &message) {
-        cx.pools.fetches.keep(fetch);
-        return Ok(header(cx, version, code, 0, 0).finish());
+    let session = (walk.session_id, walk.session_epoch);
+    fetch.read_named(cx, &mut walk)?;
+    let forgotten = forgotten(cx, &mut walk, version)?;
+    walk.end()?;
+    let begun = cx.sessions.begin(cx.now, session, version >= 13, &mut fetch.wants, &forgotten);
+    match begun {
+        Ok(session) => fetch.session = session,
+        Err(code) => {
+            cx.pools.fetches.keep(fetch);
+            return Ok(header(cx, version, code, 0, 0).finish());
+        }
     }
     fetch.plan(cx);
     fetch.last_round |= fetch.has_error();
@@ -85,7 +94,7 @@ pub fn handle(cx: &mut Cx<'_>, request: &Request<'_>) -> Result<Outcome, DecodeE
     for part in 0..fetch.owners.len() {
         fetch.read(cx, id, part);
     }
-    let deadline = if fetch.last_round { Ticks::NEVER } else { cx.now.plus_ms(message.max_wait_ms.into()) };
+    let deadline = if fetch.last_round { Ticks::NEVER } else { cx.now.plus_ms(max_wait_ms.into()) };
     Ok(Outcome::Parked(Parked { id, deadline, waiting: fetch }))
 }
 
@@ -97,13 +106,25 @@ fn topic_ref(image: &Image, by_id: bool, name: &str, id: TopicId) -> TopicRef {
     TopicRef::Name(image.topics().get(name).map_or_else(|| Arc::from(name), |topic| topic.name.clone()))
 }
 
+/// The partitions that leave the session.
+fn forgotten(cx: &Cx<'_>, walk: &mut FetchWalk<'_>, version: i16) -> Result<Vec<FetchKey>, DecodeError> {
+    let mut forgotten = Vec::new();
+    walk.begin_forgotten()?;
+    while let Some(topic) = walk.forgotten_topic()? {
+        let topic = topic_ref(cx.image, version >= 13, topic.name, topic.id);
+        while let Some(partition) = walk.forgotten_partition()? {
+            forgotten.push(FetchKey { topic: topic.clone(), partition });
+        }
+    }
+    Ok(forgotten)
+}
+
 impl Fetch {
-    /// The partitions that the request names, and those that its session remembers.
-    fn read_wants(&mut self, cx: &mut Cx<'_>, message: &FetchRequest<'_>) -> Result<(), ErrorCode> {
-        let by_id = self.version >= 13;
-        for topic in &message.topics {
-            let topic_ref = topic_ref(cx.image, by_id, topic.topic, topic.topic_id);
-            for p in &topic.partitions {
+    /// The partitions that the request names.
+    fn read_named(&mut self, cx: &Cx<'_>, walk: &mut FetchWalk<'_>) -> Result<(), DecodeError> {
+        while let Some(topic) = walk.topic()? {
+            let topic_ref = topic_ref(cx.image, self.version >= 13, topic.name, topic.id);
+            while let Some(p) = walk.partition()? {
                 let key = FetchKey { topic: topic_ref.clone(), partition: p.partition };
                 let want = FetchWant {
                     offset: p.fetch_offset,
@@ -121,16 +142,6 @@ impl Fetch {
                 }
             }
         }
-        let forgotten: Vec<FetchKey> = message
-            .forgotten_topics_data
-            .iter()
-            .flat_map(|t| {
-                let topic = topic_ref(cx.image, by_id, t.topic, t.topic_id);
-                t.partitions.iter().map(move |p| FetchKey { topic: topic.clone(), partition: *p })
-            })
-            .collect();
-        let session = (message.session_id, message.session_epoch);
-        self.session = cx.sessions.begin(cx.now, session, by_id, &mut self.wants, &forgotten)?;
         Ok(())
     }
 

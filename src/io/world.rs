@@ -159,8 +159,8 @@ pub trait Sockets: Clock {
     /// from this call on comes in the buffer; [`SocketEvent::Received`] events that a turn has already handed out do not,
     /// so they are to be handled first.
     fn recv_into(&mut self, conn: ConnId, buffer: Vec<u8>);
-    /// Sends the parts in order. One send in flight per connection.
-    fn send(&mut self, conn: ConnId, parts: Vec<Bytes>);
+    /// Sends the parts in order, and takes them out of the list. One send in flight per connection.
+    fn send(&mut self, conn: ConnId, parts: &mut Vec<Bytes>);
     /// Closes a connection; [`SocketEvent::Closed`] follows unless it was already reported.
     fn close(&mut self, conn: ConnId);
 }

@@ -36,6 +36,8 @@ pub struct Net {
     draining: bool,
     /// Where replies are put together that leave with one send.
     scratch: BytesMut,
+    /// Of the send that is being made.
+    parts: Vec<Bytes>,
     spare: Spare,
     frames: Vec<Bytes>,
 }
@@ -103,6 +105,7 @@ impl Net {
             held: 0,
             draining: false,
             scratch: BytesMut::with_capacity(NET_SCRATCH_BYTES),
+            parts: Vec::new(),
             spare: Spare::default(),
             frames: Vec::new(),
         }
@@ -352,12 +355,11 @@ impl Net {
                 continue;
             }
             if !conn.send_in_flight {
-                let mut parts = Vec::new();
-                let bytes = conn.replies.take_due(&mut self.scratch, &mut parts, &mut self.spare);
+                let bytes = conn.replies.take_due(&mut self.scratch, &mut self.parts, &mut self.spare);
                 if bytes > 0 {
                     conn.sending = bytes;
                     conn.send_in_flight = true;
-                    io.send(id, parts);
+                    io.send(id, &mut self.parts);
                 }
             }
             let ends = conn.close_before.is_some_and(|before| conn.replies.first_seq() >= before);

@@ -46,11 +46,12 @@ impl Sockets for Fake {
         assert!(!self.reading[&conn] && buffer.capacity() > buffer.len());
         assert!(self.into.insert(conn, buffer).is_none());
     }
-    fn send(&mut self, conn: ConnId, parts: Vec<Bytes>) {
+    fn send(&mut self, conn: ConnId, parts: &mut Vec<Bytes>) {
         assert!(!self.in_flight.contains(&conn), "one send at a time");
         self.in_flight.push(conn);
         self.sends += 1;
         self.sent.entry(conn).or_default().extend(parts.concat());
+        parts.clear();
     }
     fn close(&mut self, conn: ConnId) {
         self.closed.push(conn);

@@ -8,6 +8,7 @@ pub mod messages;
 
 pub mod api;
 pub mod errors;
+pub mod fetch;
 pub mod frame;
 pub mod produce;
 

@@ -178,7 +178,7 @@ impl<M: Send + 'static> Sockets for Ring<M> {
         self.reactor.recv_into(conn, buffer);
     }
 
-    fn send(&mut self, conn: ConnId, parts: Vec<Bytes>) {
+    fn send(&mut self, conn: ConnId, parts: &mut Vec<Bytes>) {
         self.reactor.send(conn, parts);
     }
 

@@ -68,6 +68,8 @@ pub(super) struct Reactor {
     pub(super) ops: Slab<Op>,
     pub(super) out: Vec<Done>,
     pub(super) conns: Slab<Conn>,
+    #[allow(clippy::vec_box)] // an operation owns a box
+    pub(super) spare_sends: Vec<Box<Sending>>,
     pub(super) conns_made: u64,
     pub(super) listeners: Vec<Listener>,
     pub(super) listeners_made: u32,
@@ -97,6 +99,7 @@ impl Reactor {
             ops: Slab::new(),
             out: Vec::new(),
             conns: Slab::new(),
+            spare_sends: Vec::new(),
             conns_made: 0,
             listeners: Vec::new(),
             listeners_made: 0,

@@ -486,8 +486,8 @@ impl<M> Sockets for SimWorld<M> {
     fn recv_into(&mut self, conn: ConnId, buffer: Vec<u8>) {
         self.net_recv_into(conn, buffer);
     }
-    fn send(&mut self, conn: ConnId, parts: Vec<Bytes>) {
-        self.net_send(conn, parts);
+    fn send(&mut self, conn: ConnId, parts: &mut Vec<Bytes>) {
+        self.net_send(conn, std::mem::take(parts));
     }
     fn close(&mut self, conn: ConnId) {
         self.net_close(conn);
