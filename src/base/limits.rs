@@ -56,6 +56,10 @@ pub const METADATA_RECORDS_PER_REQUEST_MAX: usize = 10_000;
 /// A batch of the metadata log (`KafkaRaftClient.MAX_BATCH_SIZE_BYTES`).
 pub const METADATA_BATCH_BYTES_MAX: usize = 8 << 20;
 
+/// With a snapshot the metadata log begins a new segment if the last one has this much (Kafka's least
+/// `metadata.log.segment.bytes`), so that what the snapshot holds can be deleted and a start reads little.
+pub const METADATA_ROLL_BYTES_MIN: u64 = 8 << 20;
+
 /// The largest batch that `ottla dump` reads into memory.
 pub const DUMP_BATCH_BYTES_MAX: usize = 256 << 20;
 

@@ -303,6 +303,13 @@ impl Partition {
         }
     }
 
+    /// Begins a new segment, unless the last one is empty.
+    pub fn roll_now(&mut self, env: &mut Env, now_ms: WallMs) {
+        if matches!(self.state, State::Open) && self.active().size > 0 {
+            self.roll(env, now_ms);
+        }
+    }
+
     /// Ends the active segment; the next append begins a new one.
     pub(super) fn roll(&mut self, env: &mut Env, now_ms: WallMs) {
         let end = self.log_end;

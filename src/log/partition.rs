@@ -412,6 +412,17 @@ impl Partition {
         self.segments.values().map(|segment| segment.size).sum()
     }
 
+    /// Bytes of the segments that are needed from an offset on.
+    pub fn size_from(&self, offset: Offset) -> u64 {
+        let first = self.segments.range(..=offset).next_back().map_or(offset, |(base, _)| *base);
+        self.segments.range(first..).map(|(_, segment)| segment.size).sum()
+    }
+
+    /// Bytes of the active segment.
+    pub fn active_bytes(&self) -> u64 {
+        self.active().size
+    }
+
     /// The number of segments.
     pub fn segments_count(&self) -> usize {
         self.segments.len()

@@ -26,7 +26,8 @@ pub use leader::Leader;
 pub use node::{Effect, Identity, Input, Proposed, Raft, Role};
 pub use quorum_state::QuorumState;
 pub use snapshot::{
-    BOOTSTRAP_CHECKPOINT, Snapshot, SnapshotId, SnapshotPolicy, bootstrap_checkpoint, write_snapshot,
+    BOOTSTRAP_CHECKPOINT, KeptSnapshot, Snapshot, SnapshotId, SnapshotPolicy, bootstrap_checkpoint,
+    superfluous_snapshots, write_snapshot,
 };
 
 /// The topic of the metadata log; its only partition is 0 and its id [`crate::base::Uuid::ONE`].

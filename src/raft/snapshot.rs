@@ -182,3 +182,39 @@ impl SnapshotPolicy {
         self.last_ms = now_ms;
     }
 }
+
+/// A snapshot that is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KeptSnapshot {
+    /// Which.
+    pub id: SnapshotId,
+    /// Its file's length.
+    pub bytes: u64,
+    /// When it was written.
+    pub written_ms: WallMs,
+}
+
+/// How many of the oldest snapshots may go, and with them the log before the one that is then the oldest
+/// (`KafkaMetadataLog.maybeClean`): while log and snapshots together exceed `metadata.max.retention.bytes`, or the oldest
+/// is older than `metadata.max.retention.ms`; negative bounds bound nothing. The newest always stays. `kept` rises;
+/// `log_bytes` says how large the log is from an offset on.
+pub fn superfluous_snapshots(
+    kept: &[KeptSnapshot],
+    log_bytes: impl Fn(Offset) -> u64,
+    bytes_max: i64,
+    age_ms_max: i64,
+    now_ms: WallMs,
+) -> usize {
+    let mut from = 0;
+    for (gone, oldest) in kept.iter().take(kept.len().saturating_sub(1)).enumerate() {
+        let snapshots = kept[gone..].iter().map(|snapshot| snapshot.bytes);
+        let total = snapshots.fold(log_bytes(from), u64::saturating_add);
+        let too_much = u64::try_from(bytes_max).is_ok_and(|max| total > max);
+        let too_old = age_ms_max >= 0 && now_ms.saturating_sub(oldest.written_ms) > age_ms_max;
+        if !too_much && !too_old {
+            return gone;
+        }
+        from = kept[gone + 1].id.offset;
+    }
+    kept.len().saturating_sub(1)
+}

@@ -179,6 +179,35 @@ fn snapshot_names() {
     }
 }
 
+#[test]
+fn superfluous_snapshots_go_by_size_and_age_and_the_newest_stays() {
+    let kept: Vec<KeptSnapshot> = (1..=4)
+        .map(|n| KeptSnapshot {
+            id: SnapshotId { offset: n * 100, epoch: 1 },
+            bytes: 10,
+            written_ms: n * 1000,
+        })
+        .collect();
+    // 100 bytes of log between two snapshots, 50 behind the last.
+    let log = |from: i64| 450 - from as u64;
+    let gone = |bytes_max, age_max| superfluous_snapshots(&kept, log, bytes_max, age_max, 5000);
+    let cases = [
+        ((490, -1), 0),
+        ((489, -1), 1),
+        ((280, -1), 1),
+        ((279, -1), 2),
+        ((0, -1), 3),
+        ((-1, -1), 0),
+        ((-1, 4000), 0),
+        ((-1, 3000), 1),
+        ((-1, 0), 3),
+    ];
+    for ((bytes_max, age_max), expected) in cases {
+        assert_eq!(gone(bytes_max, age_max), expected, "{bytes_max} bytes, {age_max} ms");
+    }
+    assert_eq!(superfluous_snapshots(&[], log, 0, 0, 5000), 0);
+}
+
 fn snapshot_of(values: &[Vec<u8>]) -> Vec<u8> {
     write_snapshot(SnapshotId { offset: 50, epoch: 2 }, 777, 1, &voters(), values, 1000)
 }

@@ -71,11 +71,12 @@ impl Boot {
         let meta_dir = metadata_dir(paths.first().map_or(Path::new("."), PathBuf::as_path));
         let clean = book.clean_shutdown();
         let loaded = metadata::load(files, &meta_dir, &cluster_id, identity, clean, now_ms)?;
-        let policy = SnapshotPolicy::new(
+        let mut policy = SnapshotPolicy::new(
             config.number("metadata.log.max.record.bytes.between.snapshots").max(1) as u64,
             config.number("metadata.log.max.snapshot.interval.ms"),
             now_ms,
         );
+        policy.committed(loaded.replayed_bytes);
         let registration = BrokerRegistration {
             broker_id: config.node_id,
             cluster_id: cluster_id.as_str().into(),

@@ -22,6 +22,8 @@ pub struct Loaded {
     pub raft: Raft,
     /// The log.
     pub log: Box<Partition>,
+    /// Bytes of records in it that no snapshot holds.
+    pub replayed_bytes: usize,
 }
 
 /// Why the metadata cannot be used.
@@ -62,12 +64,18 @@ pub fn load(
         let options = CreateOptions { slot: SLOT, topic_id: Uuid::ONE, start_offset: 0, now_ms, seed: 0 };
         let log = Partition::create(files, dir, config, &options)?;
         let controller = Controller::new(Image::empty(cluster_id));
-        return Ok(Loaded { controller, raft: Raft::standalone(identity), log: Box::new(log) });
+        return Ok(Loaded {
+            controller,
+            raft: Raft::standalone(identity),
+            log: Box::new(log),
+            replayed_bytes: 0,
+        });
     }
     let options = OpenOptions {
         slot: SLOT,
         clean_shutdown,
-        recovery_point: None,
+        // What is in a snapshot was committed, so it was flushed.
+        recovery_point: snapshots(files, dir)?.last().map(|id| id.offset),
         log_start_offset: None,
         now_ms,
         seed: 0,
@@ -91,8 +99,8 @@ pub fn load(
         }
         None => 0,
     };
-    replay(files, &log, from, &mut controller, &mut raft).map_err(content)?;
-    Ok(Loaded { controller, raft, log: Box::new(log) })
+    let replayed_bytes = replay(files, &log, from, &mut controller, &mut raft).map_err(content)?;
+    Ok(Loaded { controller, raft, log: Box::new(log), replayed_bytes })
 }
 
 fn quorum_state(files: &dyn Files, dir: &Path) -> Result<Option<QuorumState>, RaftError> {
@@ -104,6 +112,15 @@ fn quorum_state(files: &dyn Files, dir: &Path) -> Result<Option<QuorumState>, Ra
     QuorumState::parse(&text).map(Some)
 }
 
+/// The snapshots of a directory, oldest first.
+fn snapshots(files: &dyn Files, dir: &Path) -> Result<Vec<SnapshotId>, MetadataError> {
+    let failed = |error| MetadataError::File { path: dir.display().to_string(), error };
+    let listed = files.list(dir).map_err(failed)?;
+    let mut ids: Vec<SnapshotId> = listed.iter().filter_map(|e| SnapshotId::parse(&e.name)).collect();
+    ids.sort_unstable();
+    Ok(ids)
+}
+
 /// The newest snapshot that is whole. A damaged one is passed over only if an older one and the log still hold all that
 /// it held.
 fn read_snapshot(
@@ -113,10 +130,9 @@ fn read_snapshot(
     log_start: i64,
     raft: &mut Raft,
 ) -> Result<Option<(Controller, SnapshotId)>, MetadataError> {
-    let failed = |error| MetadataError::File { path: dir.display().to_string(), error };
-    let mut ids: Vec<SnapshotId> =
-        files.list(dir).map_err(failed)?.iter().filter_map(|e| SnapshotId::parse(&e.name)).collect();
-    ids.sort_unstable();
+    let mut ids = snapshots(files, dir)?;
+    // The log does not go on from those that end before it begins.
+    ids.retain(|id| id.offset >= log_start);
     while let Some(id) = ids.pop() {
         let path = dir.join(id.file_name());
         let bytes = files
@@ -151,20 +167,23 @@ fn read_snapshot(
     }
 }
 
+/// Replays the log from an offset on; gives the bytes of its batches.
 fn replay(
     files: &dyn Files,
     log: &Partition,
     from: i64,
     controller: &mut Controller,
     raft: &mut Raft,
-) -> Result<(), String> {
+) -> Result<usize, String> {
     let mut failed: Option<String> = None;
+    let mut replayed_bytes = 0;
     let mut epoch = 0;
     log::replay(files, log, from, &mut |batch| {
         if failed.is_some() {
             return;
         }
         epoch = batch.header().partition_leader_epoch;
+        replayed_bytes += batch.bytes().len();
         let mut entries = Entries::new(batch.bytes());
         let read: Result<(), String> = entries
             .for_each(|entry| -> Result<(), Stop> {
@@ -191,7 +210,7 @@ fn replay(
         return Err(why);
     }
     raft.log_read(log.log_end_offset(), epoch);
-    Ok(())
+    Ok(replayed_bytes)
 }
 
 /// Why reading stopped, in words.

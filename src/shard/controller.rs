@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crate::base::prng::Prng;
 use crate::base::{Offset, ShardId, TopicId, Uuid};
-use crate::io::{Disk, DiskOutcome, FileJob, Files};
+use crate::io::{Disk, DiskOutcome, Files};
 use crate::log::{AppendInfo, AppendOrigin, Env, LogEffect, Partition};
 use crate::meta::controller::{
     AlterConfigsReply, ApiError, BrokerRegistration, Context, Controller, CreatePartitionsReply,
@@ -15,7 +15,7 @@ use crate::meta::controller::{
 };
 use crate::meta::image::Loader;
 use crate::meta::record::MetadataRecord;
-use crate::raft::{Effect, Input, Raft, SnapshotId, SnapshotPolicy, VoterSet, write_snapshot};
+use crate::raft::{Effect, Input, Raft, SnapshotPolicy};
 use crate::wire::api::ApiKey;
 use crate::wire::codec::{Message, decode_request, encode};
 use crate::wire::errors::ErrorCode;
@@ -31,7 +31,8 @@ use super::{ControlJob, Done, Mail, ReplyTo, Shard};
 
 /// The place of the metadata log among core 0's tokens: no partition of a topic has it.
 pub const SLOT: u32 = 0;
-const SNAPSHOT_TAG: u32 = u32::MAX;
+/// The metadata snapshot is written.
+pub(super) const SNAPSHOT_TAG: u32 = u32::MAX;
 /// Kafka's name for the file with this node's vote.
 pub const QUORUM_STATE_FILE: &str = "quorum-state";
 
@@ -50,17 +51,17 @@ struct Uncommitted {
 
 /// The controller of this node.
 pub struct ControllerHost {
-    controller: Controller,
-    loader: Loader,
-    raft: Raft,
-    policy: SnapshotPolicy,
+    pub(super) controller: Controller,
+    pub(super) loader: Loader,
+    pub(super) raft: Raft,
+    pub(super) policy: SnapshotPolicy,
     registration: BrokerRegistration,
-    log: Box<Partition>,
-    dir: PathBuf,
+    pub(super) log: Box<Partition>,
+    pub(super) dir: PathBuf,
     uncommitted: VecDeque<Uncommitted>,
     pending: VecDeque<Pending>,
     random: Prng,
-    snapshot_in_flight: bool,
+    pub(super) snapshot_in_flight: bool,
     failed: bool,
 }
 
@@ -287,14 +288,10 @@ impl Shard {
     }
 
     pub(super) fn controller_on_disk(&mut self, disk: &mut dyn Disk, tag: u32, outcome: DiskOutcome) {
-        let Some(host) = self.controller.as_mut() else { return };
         if tag == SNAPSHOT_TAG {
-            host.snapshot_in_flight = false;
-            if let DiskOutcome::Job(Err(error)) = outcome {
-                tracing::error!(%error, dir = %host.dir.display(), "the metadata snapshot could not be written");
-            }
-            return;
+            return self.snapshot_written(disk, outcome);
         }
+        let Some(host) = self.controller.as_mut() else { return };
         let mut effects = Vec::new();
         host.log.on_disk(
             &mut Env { disk, cache: &mut self.cache, journal: None },
@@ -306,7 +303,7 @@ impl Shard {
         self.release_replies();
     }
 
-    fn controller_effects(&mut self, disk: &mut dyn Disk, effects: Vec<LogEffect>) {
+    pub(super) fn controller_effects(&mut self, disk: &mut dyn Disk, effects: Vec<LogEffect>) {
         for effect in effects {
             match effect {
                 LogEffect::Flushed { upto } => {
@@ -355,32 +352,6 @@ impl Shard {
         }
         for (reply_to, body) in ready {
             self.answer(reply_to, Done::Body(Ok(body)));
-        }
-    }
-
-    fn snapshot_if_due(&mut self, disk: &mut dyn Disk) {
-        let Some(host) = self.controller.as_mut() else { return };
-        let now_ms = disk.wall_ms();
-        if host.snapshot_in_flight || !host.policy.is_due(now_ms) || host.loader.in_transaction() {
-            return;
-        }
-        host.policy.taken(now_ms);
-        let image = host.loader.image();
-        let id = SnapshotId { offset: image.offset() + 1, epoch: image.epoch() };
-        let version = host.controller.metadata_version();
-        let values: Result<Vec<Vec<u8>>, _> = image.to_records().iter().map(|r| r.encode(version)).collect();
-        match values {
-            Ok(values) => {
-                let none = VoterSet::default();
-                let voters = host.raft.voters().unwrap_or(&none);
-                let bytes = write_snapshot(id, now_ms, host.raft.kraft_version(), voters, values, now_ms);
-                host.snapshot_in_flight = true;
-                let job = FileJob::WriteAtomic(host.dir.join(id.file_name()), bytes);
-                disk.background(job, super::partitions::token(SLOT, SNAPSHOT_TAG));
-            }
-            Err(error) => {
-                tracing::error!(%error, "the metadata snapshot could not be made: please report this");
-            }
         }
     }
 

@@ -14,6 +14,7 @@ mod opening;
 pub mod partitions;
 mod read;
 pub mod strays;
+mod trim;
 mod upkeep;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};

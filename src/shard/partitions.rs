@@ -368,6 +368,19 @@ pub fn remove_later(disk: &mut dyn Disk, dir: PathBuf) {
     disk.background_slow(FileJob::Run(Box::new(job)), token(NOBODY, 0));
 }
 
+/// Has files removed in the background. Nobody waits for it.
+pub fn remove_files_later(disk: &mut dyn Disk, paths: Vec<PathBuf>) {
+    let job = move |files: &dyn Files| -> io::Result<Box<dyn std::any::Any + Send>> {
+        for path in &paths {
+            if let Err(error) = files.remove_file(path) {
+                tracing::warn!(%error, path = %path.display(), "a file that is not needed any more could not be removed");
+            }
+        }
+        Ok(Box::new(()))
+    };
+    disk.background_slow(FileJob::Run(Box::new(job)), token(NOBODY, 0));
+}
+
 /// The token of a partition's operation.
 pub fn token(slot: u32, tag: u32) -> Token {
     Token(u64::from(slot) << 32 | u64::from(tag))

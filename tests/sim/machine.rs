@@ -51,6 +51,9 @@ impl Machine {
             ("offsets.topic.replication.factor", "1"),
             ("group.initial.rebalance.delay.ms", "100"),
             ("group.min.session.timeout.ms", "1000"),
+            // Snapshots, and a metadata log that is cut, in every run.
+            ("metadata.log.max.record.bytes.between.snapshots", "3000"),
+            ("metadata.max.retention.bytes", "9000"),
         ];
         pairs.extend(settings);
         let seed = config.seed;
