@@ -27,13 +27,13 @@ keys! {
         "Time to report a failed directory to the controller before the broker stops, milliseconds.";
     "log.dirs" => LIST, Null, NON_EMPTY_OR_NULL_LIST, HIGH, READ_ONLY, SUPPORTED;
         "The data directories.";
-    "log.flush.interval.messages" => LONG, Is("9223372036854775807"), at_least(1.0), HIGH, CLUSTER_WIDE, ACCEPTED;
+    "log.flush.interval.messages" => LONG, Is("9223372036854775807"), at_least(1.0), HIGH, CLUSTER_WIDE, SUPPORTED;
         "Records after which a partition is flushed to the device.";
-    "log.flush.interval.ms" => LONG, Null, ANY, HIGH, CLUSTER_WIDE, ACCEPTED;
+    "log.flush.interval.ms" => LONG, Null, ANY, HIGH, CLUSTER_WIDE, SUPPORTED;
         "Time after which written records are flushed to the device, milliseconds.";
     "log.flush.offset.checkpoint.interval.ms" => INT, Is("60000"), at_least(0.0), HIGH, READ_ONLY, ACCEPTED;
         "Time between writes of the recovery points, milliseconds.";
-    "log.flush.scheduler.interval.ms" => LONG, Is("9223372036854775807"), ANY, HIGH, READ_ONLY, ACCEPTED;
+    "log.flush.scheduler.interval.ms" => LONG, Is("9223372036854775807"), ANY, HIGH, READ_ONLY, SUPPORTED;
         "Time between searches for partitions to flush, milliseconds.";
     "log.flush.start.offset.checkpoint.interval.ms" => INT, Is("60000"), at_least(0.0), HIGH, READ_ONLY, ACCEPTED;
         "Time between writes of the log start offsets, milliseconds.";

@@ -45,9 +45,9 @@ keys! {
         "Largest batch of the metadata log, bytes.";
     "metadata.log.dir" => STRING, Null, ANY, HIGH, READ_ONLY, ACCEPTED;
         "Directory of the metadata log, if not the first of log.dirs.";
-    "metadata.log.max.record.bytes.between.snapshots" => LONG, Is("20971520"), at_least(1.0), HIGH, READ_ONLY, ACCEPTED;
+    "metadata.log.max.record.bytes.between.snapshots" => LONG, Is("20971520"), at_least(1.0), HIGH, READ_ONLY, SUPPORTED;
         "Bytes of metadata records between two snapshots.";
-    "metadata.log.max.snapshot.interval.ms" => LONG, Is("3600000"), at_least(0.0), HIGH, READ_ONLY, ACCEPTED;
+    "metadata.log.max.snapshot.interval.ms" => LONG, Is("3600000"), at_least(0.0), HIGH, READ_ONLY, SUPPORTED;
         "Time between two snapshots if there are new records, milliseconds; 0 means by size only.";
     "metadata.log.segment.bytes" => INT, Is("1073741824"), at_least(8_388_608.0), HIGH, READ_ONLY, ACCEPTED;
         "Largest segment of the metadata log, bytes.";
@@ -55,9 +55,9 @@ keys! {
         "Time until the metadata log begins a new segment, milliseconds.";
     "metadata.max.idle.interval.ms" => INT, Is("500"), at_least(0.0), LOW, READ_ONLY, ACCEPTED;
         "Time after which the active controller writes a no-op record, milliseconds; 0 means never.";
-    "metadata.max.retention.bytes" => LONG, Is("104857600"), ANY, HIGH, READ_ONLY, ACCEPTED;
+    "metadata.max.retention.bytes" => LONG, Is("104857600"), ANY, HIGH, READ_ONLY, SUPPORTED;
         "Bytes of metadata log and snapshots kept.";
-    "metadata.max.retention.ms" => LONG, Is("604800000"), ANY, HIGH, READ_ONLY, ACCEPTED;
+    "metadata.max.retention.ms" => LONG, Is("604800000"), ANY, HIGH, READ_ONLY, SUPPORTED;
         "Time that metadata log and snapshots are kept, milliseconds.";
     "server.max.startup.time.ms" => LONG, Is("9223372036854775807"), at_least(0.0), MEDIUM, READ_ONLY, ACCEPTED, INTERNAL;
         "Longest time a start may take, milliseconds.";

@@ -17,9 +17,9 @@ keys! {
         "How long delete markers stay in a compacted topic, milliseconds.";
     "file.delete.delay.ms" => LONG, Is("60000"), at_least(0.0), MEDIUM, DYNAMIC, SUPPORTED;
         "Delay before a removed segment's files are deleted, milliseconds.";
-    "flush.messages" => LONG, Is("9223372036854775807"), at_least(1.0), MEDIUM, DYNAMIC, ACCEPTED;
+    "flush.messages" => LONG, Is("9223372036854775807"), at_least(1.0), MEDIUM, DYNAMIC, SUPPORTED;
         "Records after which a partition is flushed to the device.";
-    "flush.ms" => LONG, Is("9223372036854775807"), at_least(0.0), MEDIUM, DYNAMIC, ACCEPTED;
+    "flush.ms" => LONG, Is("9223372036854775807"), at_least(0.0), MEDIUM, DYNAMIC, SUPPORTED;
         "Time after which written records are flushed to the device, milliseconds.";
     "follower.replication.throttled.replicas" => LIST, Is(""), ThrottledReplicas, MEDIUM, DYNAMIC, ACCEPTED;
         "Replicas whose fetches are throttled, as partition:broker, or * for all.";
