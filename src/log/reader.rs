@@ -8,6 +8,7 @@ use bytes::Bytes;
 use super::cache::{OpenSegment, Run, RunView};
 use super::error::LogError;
 use super::flow::{Op, parse_indexes};
+use super::index::{OffsetIndex, TimeIndex};
 use super::names::FileKind;
 use super::partition::{Partition, State};
 use super::recover;
@@ -210,8 +211,14 @@ impl Partition {
             [FileKind::Log, FileKind::OffsetIndex, FileKind::TimeIndex].map(|kind| self.path(base, kind));
         let size = self.size_on_disk(base);
         let interval = self.config.index_interval_bytes;
+        // The indexes of one that is written to are in memory.
+        let has_indexes = self.sinks.iter().any(|sink| sink.base == base);
         let work = move |files: &dyn crate::io::Files| {
             let file = files.open(&log, OpenMode::Direct)?;
+            if has_indexes {
+                let (offsets, times) = (OffsetIndex::new(base), TimeIndex::new(base));
+                return Ok(Box::new(OpenSegment { file, offsets, times }) as Box<dyn std::any::Any + Send>);
+            }
             let indexes = parse_indexes(base, files.read(&index).ok(), files.read(&times).ok(), size);
             let (offsets, times) = match indexes {
                 Some(indexes) => indexes,
@@ -240,7 +247,10 @@ impl Partition {
             }
         };
         let Some(open) = open else { unreachable!("loading gives an open segment") };
-        if self.segments.contains_key(&base) {
+        if let Some(sink) = self.sinks.iter_mut().find(|sink| sink.base == base) {
+            // Not into the cache, which may be too small for the open segments of all partitions that are read.
+            sink.file.get_or_insert(open.file);
+        } else if self.segments.contains_key(&base) && env.cache.segment(self.slot, base).is_none() {
             env.cache.insert_segment(self.slot, base, Arc::from(open));
         }
         for waiter in waiters {

@@ -101,6 +101,6 @@ fn is_done(hosted: Option<&mut Hosted>, level: Level, member: &Member) -> bool {
     let Some(hosted) = hosted.filter(|hosted| hosted.key.topic_id == member.topic_id) else { return true };
     hosted.log().is_none_or(|log| match level {
         Level::Staged => log.written_end_offset() >= member.upto,
-        Level::Flushed => log.recovery_point() >= member.upto,
+        Level::Flushed => log.flushed_end_offset() >= member.upto,
     })
 }

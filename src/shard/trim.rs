@@ -71,7 +71,7 @@ impl Shard {
         let log_bytes = |from| host.log.size_from(from);
         let gone = superfluous_snapshots(&kept, log_bytes, bytes_max, age_ms_max, now_ms);
         let mut effects = Vec::new();
-        let mut env = Env { disk, cache: &mut self.cache };
+        let mut env = Env { disk, cache: &mut self.cache, journal: None };
         let between = statics.number("metadata.log.max.record.bytes.between.snapshots").max(1) as u64;
         if host.log.active_bytes() >= METADATA_ROLL_BYTES_MIN.min(between) {
             host.log.roll_now(&mut env, now_ms);
