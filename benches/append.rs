@@ -87,6 +87,10 @@ fn main() {
         ring.sync(&file, Token(2));
         assert!(matches!(wait(&mut ring), DiskOutcome::Synced(Ok(()))));
     });
+    report("append 4 KiB, durable", 4 << 10, 300, |at, data| {
+        ring.write_durable(&file, at, data, Token(1));
+        assert!(matches!(wait(&mut ring), DiskOutcome::Written(Ok(()))));
+    });
     ring.background(FileJob::RemoveFile(path), Token(3));
     wait(&mut ring);
 }
