@@ -36,6 +36,15 @@ pub(super) struct Writing {
     token: Token,
 }
 
+/// What a flush ends.
+#[derive(Clone, Copy)]
+pub(super) enum Synced {
+    /// Itself.
+    File,
+    /// A durable write.
+    Write,
+}
+
 fn descriptor(file: &File) -> io::Result<RawFd> {
     let foreign = || io::Error::new(io::ErrorKind::InvalidInput, "a file of another world");
     file.handle::<OsFile>().map(OsFile::raw).ok_or_else(foreign)
@@ -119,8 +128,7 @@ impl Reactor {
             let Op::Write(w) = op else { unreachable!("just made") };
             let rest = &w.bytes[w.done..];
             let entry = opcode::Write::new(types::Fd(w.fd), rest.as_ptr(), rest.len() as u32);
-            let flags = if w.durable { libc::RWF_DSYNC } else { 0 };
-            entry.offset(w.offset + w.done as u64).rw_flags(flags).build()
+            entry.offset(w.offset + w.done as u64).build()
         });
     }
 
@@ -144,31 +152,50 @@ impl Reactor {
         match ended {
             None => self.write_on(writing),
             Some(result) => {
-                let Writing { file, bytes, token, .. } = *writing;
-                drop((file, bytes));
+                let Writing { file, bytes, durable, token, .. } = *writing;
+                drop(bytes);
+                if durable && result.is_ok() {
+                    // Not RWF_DSYNC: its flush runs on a kernel thread of the core that took the disk's interrupt,
+                    // which had to wait for that core's next tick (4 ms) while a process spun there.
+                    return self.sync_as(&file, token, Synced::Write);
+                }
+                drop(file);
                 self.out.push(Done::Disk(token, DiskOutcome::Written(result)));
             }
         }
     }
 
     pub(super) fn sync(&mut self, file: &File, token: Token) {
+        self.sync_as(file, token, Synced::File);
+    }
+
+    fn sync_as(&mut self, file: &File, token: Token, what: Synced) {
         match descriptor(file) {
             Ok(fd) => {
-                self.start(Op::Sync(file.clone(), token), |_| {
+                self.start(Op::Sync(file.clone(), token, what), |_| {
                     opcode::Fsync::new(types::Fd(fd)).flags(types::FsyncFlags::DATASYNC).build()
                 });
             }
-            Err(e) => self.out.push(Done::Disk(token, DiskOutcome::Synced(Err(e)))),
+            Err(e) => self.out.push(Done::Disk(token, what.outcome(Err(e)))),
         }
     }
 
-    pub(super) fn sync_ended(&mut self, file: File, token: Token, result: i32) {
+    pub(super) fn sync_ended(&mut self, file: File, token: Token, what: Synced, result: i32) {
         match outcome(result) {
-            None => self.sync(&file, token),
+            None => self.sync_as(&file, token, what),
             Some(result) => {
                 drop(file);
-                self.out.push(Done::Disk(token, DiskOutcome::Synced(result.map(|_| ()))));
+                self.out.push(Done::Disk(token, what.outcome(result.map(|_| ()))));
             }
+        }
+    }
+}
+
+impl Synced {
+    fn outcome(self, result: io::Result<()>) -> DiskOutcome {
+        match self {
+            Synced::File => DiskOutcome::Synced(result),
+            Synced::Write => DiskOutcome::Written(result),
         }
     }
 }

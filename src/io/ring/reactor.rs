@@ -13,7 +13,7 @@ use slab::Slab;
 use super::super::clock;
 use super::super::file::File;
 use super::super::world::{ConnId, DiskOutcome, ListenerId, SocketEvent, Token};
-use super::disk::{Reading, Writing};
+use super::disk::{Reading, Synced, Writing};
 use super::error::RingError;
 use super::provided::Provided;
 use super::sockets::{Conn, Listener, Sending};
@@ -45,7 +45,7 @@ pub(super) enum Op {
     /// Writing a file.
     Write(Box<Writing>),
     /// Flushing a file.
-    Sync(File, Token),
+    Sync(File, Token, Synced),
 }
 
 /// How long a system call may wait for a completion.
@@ -252,7 +252,7 @@ impl Reactor {
             Some(Op::Send(conn, sending)) => self.send_ended(conn, sending, result),
             Some(Op::Read(reading)) => self.read_ended(reading, result),
             Some(Op::Write(writing)) => self.write_ended(writing, result),
-            Some(Op::Sync(file, token)) => self.sync_ended(file, token, result),
+            Some(Op::Sync(file, token, what)) => self.sync_ended(file, token, what, result),
             None => debug_assert!(false, "a completion without an operation"),
         }
     }
