@@ -4,12 +4,14 @@
 
 mod apache;
 mod basics;
+mod journal;
 mod model;
 mod reads;
 mod recovery;
 
 use std::path::{Path, PathBuf};
 
+use super::journal::Journal;
 use super::*;
 use crate::base::{Offset, ShardId, Uuid, WallMs};
 use crate::io::sim::{Sim, SimConfig, SimDisk, SimWorld};
@@ -31,6 +33,8 @@ pub(super) struct Machine {
     pub(super) effects: Vec<LogEffect>,
     pub(super) config: LogConfig,
     pub(super) next_ticket: u64,
+    /// None where every append goes straight to its segment.
+    pub(super) journal: Option<Journal>,
 }
 
 pub(super) fn batch(records: usize, value: &[u8]) -> Vec<u8> {
@@ -88,7 +92,7 @@ impl Machine {
         let partition = Partition::create(disk, &dir(), config.clone(), &options).unwrap();
         let world = sim.world(ShardId(0));
         let cache = Cache::new(cache_bytes);
-        Machine { sim, world, cache, partition, effects: Vec::new(), config, next_ticket: 0 }
+        Machine { sim, world, cache, partition, effects: Vec::new(), config, next_ticket: 0, journal: None }
     }
 
     pub(super) fn disk(&self) -> SimDisk {
@@ -99,7 +103,7 @@ impl Machine {
     pub(super) fn parts(&mut self) -> (&mut Partition, Env<'_>, &mut Vec<LogEffect>) {
         (
             &mut self.partition,
-            Env { disk: &mut self.world, cache: &mut self.cache, journal: None },
+            Env { disk: &mut self.world, cache: &mut self.cache, journal: self.journal.as_mut() },
             &mut self.effects,
         )
     }
@@ -121,6 +125,10 @@ impl Machine {
         let any = !events.is_empty();
         for event in events {
             let Event::Disk(token, outcome) = event else { panic!("only the disk speaks") };
+            if token.0 >> 32 == u64::from(super::journal::SLOT) {
+                self.journal_on_disk(token.0 as u32, outcome);
+                continue;
+            }
             assert_eq!(token.0 >> 32, u64::from(SLOT));
             let (partition, mut env, effects) = self.parts();
             partition.on_disk(&mut env, token.0 as u32, outcome, effects);
