@@ -75,16 +75,15 @@ const _: () = assert!(LOG_READ_BYTES_MIN >= 4 * BLOCK_BYTES && LOG_READ_BYTES_MI
 const _: () = assert!(LOG_ALLOCATE_BYTES_MIN >= BLOCK_BYTES as u64);
 const _: () = assert!(SHARDS_MAX <= u16::MAX as usize);
 
-/// Buffers for direct I/O of at least this size are kept for the next of the same size.
-pub const ALIGNED_KEPT_BYTES_MIN: usize = 64 << 10;
-/// Sizes of such buffers are multiples of this.
-pub const ALIGNED_KEPT_STEP_BYTES: usize = 16 << 10;
-/// Bytes of such buffers that one thread keeps.
-pub const ALIGNED_BYTES_KEPT: usize = 4 << 20;
-const _: () = assert!(ALIGNED_KEPT_STEP_BYTES.is_multiple_of(BLOCK_BYTES));
-const _: () = assert!(ALIGNED_KEPT_BYTES_MIN.is_multiple_of(ALIGNED_KEPT_STEP_BYTES));
-const _: () = assert!(ALIGNED_BYTES_KEPT.is_multiple_of(ALIGNED_KEPT_BYTES_MIN));
-const _: () = assert!(ALIGNED_BYTES_KEPT >= 2 * LOG_READ_BYTES_MAX);
+/// What buffers are cut from: mapped at once, and used again and again.
+pub const REGION_BYTES: usize = 4 << 20;
+/// Regions of a thread that are kept although nothing in them is in use.
+pub const REGIONS_FREE_MAX: usize = 1;
+/// A huge page of the processor, to which regions are aligned.
+pub const HUGE_PAGE_BYTES: usize = 2 << 20;
+const _: () =
+    assert!(REGION_BYTES.is_multiple_of(HUGE_PAGE_BYTES) && HUGE_PAGE_BYTES.is_multiple_of(BLOCK_BYTES));
+const _: () = assert!(REGION_BYTES >= 2 * LOG_READ_BYTES_MAX && REGION_BYTES >= 2 * LOG_WRITE_BYTES_MAX);
 
 /// Entries of a core's submission queue.
 pub const RING_SUBMISSIONS: u32 = 1024;
@@ -92,17 +91,28 @@ pub const RING_SUBMISSIONS: u32 = 1024;
 /// Entries of a core's completion queue.
 pub const RING_COMPLETIONS: u32 = 8192;
 
-/// Receive buffers of a core that small frames arrive in, and the size of each.
-pub const RECEIVE_BUFFERS: usize = 256;
+/// Receive buffers of a core, and the size of each. One takes what arrives on any connection until it is full.
+pub const RECEIVE_BUFFERS: usize = 4;
 /// See [`RECEIVE_BUFFERS`].
-pub const RECEIVE_BUFFER_BYTES: usize = 16 << 10;
+pub const RECEIVE_BUFFER_BYTES: usize = 256 << 10;
+/// The same for kernels before 6.12, where each receive takes a whole buffer.
+pub const RECEIVE_WHOLE_BUFFERS: usize = 256;
+/// See [`RECEIVE_WHOLE_BUFFERS`].
+pub const RECEIVE_WHOLE_BUFFER_BYTES: usize = 16 << 10;
+/// Of what arrives at once, less than this is copied out of the receive buffer; more stays in it.
+pub const RECEIVE_KEPT_BYTES_MIN: usize = 16 << 10;
+/// Full receive buffers that are kept for what is still needed of them; while there are more, everything is copied.
+pub const RECEIVE_BUFFERS_KEPT_MAX: usize = 32;
 
 /// Parts of one vectored send: Linux's `IOV_MAX`.
 pub const SEND_PARTS_MAX: usize = 1024;
 
 const _: () = assert!(RING_COMPLETIONS >= 8192 && RING_COMPLETIONS >= 2 * RING_SUBMISSIONS);
-const _: () = assert!(RECEIVE_BUFFERS.is_power_of_two() && RECEIVE_BUFFERS <= 32768);
+const _: () = assert!(RECEIVE_BUFFERS.is_power_of_two() && RECEIVE_WHOLE_BUFFERS.is_power_of_two());
+const _: () = assert!(RECEIVE_BUFFERS <= RECEIVE_WHOLE_BUFFERS && RECEIVE_WHOLE_BUFFERS <= 32768);
 const _: () = assert!(RECEIVE_BUFFER_BYTES.is_multiple_of(BLOCK_BYTES));
+const _: () = assert!(RECEIVE_WHOLE_BUFFER_BYTES.is_multiple_of(BLOCK_BYTES));
+const _: () = assert!(RECEIVE_KEPT_BYTES_MIN <= RECEIVE_BUFFER_BYTES);
 
 /// Connections of one core.
 pub const CONNECTIONS_PER_CORE_MAX: usize = 1 << 20;
@@ -142,7 +152,7 @@ pub const FRAME_FIRST_BYTES: usize = 32 << 10;
 pub const FRAME_GROWTH_BYTES_MAX: usize = 8 << 20;
 
 /// A request of which at least this much is missing is received straight into its own buffer.
-pub const FRAME_LARGE_BYTES_MIN: usize = 32 << 10;
+pub const FRAME_LARGE_BYTES_MIN: usize = 256 << 10;
 
 /// Requests in flight and unread replies of one connection before it stops being read.
 pub const NET_CONNECTION_BYTES: usize = 16 << 20;
@@ -176,7 +186,6 @@ pub const REPLY_KEPT_BYTES: usize = 4096;
 pub const REPLY_KEPT_SLICES: usize = 64;
 
 const _: () = assert!(NET_CONNECTION_BYTES <= NET_CORE_BYTES);
-const _: () = assert!(FRAME_LARGE_BYTES_MIN >= RECEIVE_BUFFER_BYTES);
 
 /// An incremental fetch session may be evicted for another after this long without use, milliseconds
 /// (Kafka's `MIN_INCREMENTAL_FETCH_SESSION_EVICTION_MS`).

@@ -1,14 +1,12 @@
 //! Buffers whose address is a multiple of the block size, as direct I/O wants them.
 
-use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
-use std::cell::RefCell;
-use std::ptr::NonNull;
 use std::slice;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
 
-use crate::base::limits::{ALIGNED_BYTES_KEPT, ALIGNED_KEPT_BYTES_MIN, ALIGNED_KEPT_STEP_BYTES, BLOCK_BYTES};
+use super::memory::Memory;
+use crate::base::limits::BLOCK_BYTES;
 
 /// A byte vector of fixed capacity, aligned to [`BLOCK_BYTES`], zeroed where nothing was written.
 ///
@@ -30,91 +28,21 @@ struct Part {
     to: usize,
 }
 
-/// Memory that may hold anything.
-struct Memory {
-    start: NonNull<u8>,
-    capacity: usize,
-}
+/// See [`AlignedBuf::in_use`].
+pub(super) struct InUse(Weak<Memory>);
 
-thread_local! {
-    /// Large buffers that were dropped on this thread. Fresh ones cost a page fault for each of their pages, which
-    /// is more than the work on their contents.
-    static KEPT: RefCell<Kept> = const { RefCell::new(Kept { memories: Vec::new(), bytes: 0 }) };
-}
-
-/// Memory for the next buffers of the same capacity; the oldest first.
-struct Kept {
-    memories: Vec<Memory>,
-    bytes: usize,
-}
-
-impl Kept {
-    fn take(&mut self, capacity: usize) -> Option<Memory> {
-        let at = self.memories.iter().rposition(|memory| memory.capacity == capacity)?;
-        self.bytes -= capacity;
-        Some(self.memories.remove(at))
-    }
-
-    fn keep(&mut self, memory: Memory) {
-        while self.bytes + memory.capacity > ALIGNED_BYTES_KEPT {
-            let oldest = self.memories.remove(0);
-            self.bytes -= oldest.capacity;
-            oldest.free();
-        }
-        self.bytes += memory.capacity;
-        self.memories.push(memory);
+impl InUse {
+    /// Whether anybody does.
+    pub(super) fn get(&self) -> bool {
+        self.0.strong_count() > 0
     }
 }
-
-impl Drop for Kept {
-    fn drop(&mut self) {
-        for memory in self.memories.drain(..) {
-            memory.free();
-        }
-    }
-}
-
-impl Memory {
-    fn new(capacity: usize) -> Memory {
-        let layout = Memory::layout(capacity);
-        // SAFETY: the layout has a non-zero size.
-        let raw = unsafe { alloc(layout) };
-        let Some(start) = NonNull::new(raw) else { handle_alloc_error(layout) };
-        Memory { start, capacity }
-    }
-
-    /// Gives the memory back to the allocator, not to those that are kept.
-    fn free(self) {
-        let (start, capacity) = (self.start, self.capacity);
-        std::mem::forget(self); // its drop would keep it
-        // SAFETY: allocated in `new` with the same layout, and its owner is gone.
-        unsafe { dealloc(start.as_ptr(), Memory::layout(capacity)) }
-    }
-
-    fn layout(capacity: usize) -> Layout {
-        Layout::from_size_align(capacity, BLOCK_BYTES).expect("a capacity that fits in memory")
-    }
-}
-
-// SAFETY: plain bytes. Who writes is one `AlignedBuf`, behind what was shared; everybody else reads what was shared.
-unsafe impl Send for Memory {}
-// SAFETY: as above.
-unsafe impl Sync for Memory {}
 
 impl AlignedBuf {
-    /// An empty buffer that holds at least `bytes`, rounded up to whole blocks (at least one); a large one may hold
-    /// a little more, so that few sizes are in use.
+    /// An empty buffer that holds at least `bytes`, rounded up to whole blocks (at least one).
     pub fn with_capacity(bytes: usize) -> AlignedBuf {
-        let unit = if bytes < ALIGNED_KEPT_BYTES_MIN { BLOCK_BYTES } else { ALIGNED_KEPT_STEP_BYTES };
-        let capacity = bytes.max(1).next_multiple_of(unit);
-        let kept = match capacity {
-            ALIGNED_KEPT_BYTES_MIN..=ALIGNED_BYTES_KEPT => {
-                KEPT.try_with(|kept| kept.borrow_mut().take(capacity)).ok().flatten()
-            }
-            _ => None,
-        };
-        let memory = kept.unwrap_or_else(|| Memory::new(capacity));
-        AlignedBuf { memory: Arc::new(memory), len: 0, initialised: 0, shared: 0 }
+        let memory = Arc::new(Memory::new(bytes.max(1).next_multiple_of(BLOCK_BYTES)));
+        AlignedBuf { memory, len: 0, initialised: 0, shared: 0 }
     }
 
     /// Bytes written so far.
@@ -129,7 +57,7 @@ impl AlignedBuf {
 
     /// Bytes that fit in all.
     pub fn capacity(&self) -> usize {
-        self.memory.capacity
+        self.memory.capacity()
     }
 
     /// Bytes that still fit.
@@ -142,7 +70,7 @@ impl AlignedBuf {
         let at = self.len;
         self.extend_from_slice(bytes);
         // SAFETY: within the allocation, as it has just been written.
-        let start = unsafe { self.memory.start.as_ptr().add(at) };
+        let start = unsafe { self.memory.start().add(at) };
         // SAFETY: `bytes.len()` bytes that hold something from there on; behind what was shared, so that nobody else
         // looks at them while `self` is borrowed.
         unsafe { slice::from_raw_parts_mut(start, bytes.len()) }
@@ -160,7 +88,7 @@ impl AlignedBuf {
         let at = self.len;
         assert!(bytes.len() <= self.remaining(), "{} bytes where {} fit", bytes.len(), self.remaining());
         // SAFETY: `at` is at most the capacity.
-        let to = unsafe { self.memory.start.as_ptr().add(at) };
+        let to = unsafe { self.memory.start().add(at) };
         // SAFETY: the bytes fit, as asserted, and a shared borrow cannot overlap what `&mut self` owns.
         unsafe { to.copy_from_nonoverlapping(bytes.as_ptr(), bytes.len()) };
         self.len += bytes.len();
@@ -173,7 +101,7 @@ impl AlignedBuf {
         assert!(len >= self.shared, "length {len} is below what was shared, {}", self.shared);
         if let Some(missing) = len.checked_sub(self.initialised) {
             // SAFETY: `initialised` is at most the capacity.
-            let from = unsafe { self.memory.start.as_ptr().add(self.initialised) };
+            let from = unsafe { self.memory.start().add(self.initialised) };
             // SAFETY: `missing` bytes from there on end at `len`, which is within the capacity.
             unsafe { from.write_bytes(0, missing) };
             self.initialised = len;
@@ -185,7 +113,36 @@ impl AlignedBuf {
     /// or dropped.
     pub(super) fn start(&mut self) -> *mut u8 {
         assert_eq!(self.shared, 0, "shared bytes are not written again");
-        self.memory.start.as_ptr()
+        self.memory.start()
+    }
+
+    /// Where the kernel may write behind what is there, and how much.
+    pub(super) fn spare(&mut self) -> (*mut u8, usize) {
+        (self.memory.start().wrapping_add(self.len), self.remaining())
+    }
+
+    /// The next `n` bytes were written through [`AlignedBuf::spare`].
+    ///
+    /// # Safety
+    /// They were.
+    pub(super) unsafe fn advance(&mut self, n: usize) {
+        assert!(n <= self.remaining(), "{n} bytes written where {} fit", self.remaining());
+        self.len += n;
+        self.initialised = self.initialised.max(self.len);
+    }
+
+    /// Empties the buffer, unless somebody refers to a part of it.
+    pub(super) fn reset(&mut self) -> bool {
+        let alone = Arc::get_mut(&mut self.memory).is_some();
+        if alone {
+            (self.len, self.shared) = (0, 0);
+        }
+        alone
+    }
+
+    /// Tells how long anybody still refers to this buffer's memory.
+    pub(super) fn in_use(&self) -> InUse {
+        InUse(Arc::downgrade(&self.memory))
     }
 
     /// The first `len` bytes were written through [`AlignedBuf::start`]; the length is theirs.
@@ -201,14 +158,14 @@ impl AlignedBuf {
     /// The bytes written so far.
     pub fn as_slice(&self) -> &[u8] {
         // SAFETY: `start` is valid for `initialised` bytes that hold something, and `len` is at most that.
-        unsafe { slice::from_raw_parts(self.memory.start.as_ptr(), self.len) }
+        unsafe { slice::from_raw_parts(self.memory.start(), self.len) }
     }
 
     /// The bytes written so far, to change. Nothing of them may have been shared.
     pub fn as_mut_slice(&mut self) -> &mut [u8] {
         assert_eq!(self.shared, 0, "shared bytes are not changed");
         // SAFETY: as above, and `&mut self` is the only access.
-        unsafe { slice::from_raw_parts_mut(self.memory.start.as_ptr(), self.len) }
+        unsafe { slice::from_raw_parts_mut(self.memory.start(), self.len) }
     }
 
     /// Ends writing: the whole of the written part, padded with zeros to whole blocks, as shared immutable bytes.
@@ -228,28 +185,17 @@ impl AsRef<[u8]> for AlignedBuf {
 impl AsRef<[u8]> for Part {
     fn as_ref(&self) -> &[u8] {
         // SAFETY: `from` is within the allocation, as `share` asserted.
-        let start = unsafe { self.memory.start.as_ptr().add(self.from) };
+        let start = unsafe { self.memory.start().add(self.from) };
         // SAFETY: these bytes hold something, and nobody changes them since they were shared.
         unsafe { slice::from_raw_parts(start, self.to - self.from) }
-    }
-}
-
-impl Drop for Memory {
-    fn drop(&mut self) {
-        let mut memory = Some(Memory { start: self.start, capacity: self.capacity });
-        if (ALIGNED_KEPT_BYTES_MIN..=ALIGNED_BYTES_KEPT).contains(&self.capacity) {
-            // A thread that is ending keeps nothing.
-            let _ = KEPT.try_with(|kept| memory.take().map(|memory| kept.borrow_mut().keep(memory)));
-        }
-        if let Some(memory) = memory {
-            memory.free();
-        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const LARGE: usize = 64 << 10;
 
     #[test]
     fn freezes_to_whole_aligned_blocks() {
@@ -265,11 +211,11 @@ mod tests {
 
     #[test]
     fn memory_is_used_again_and_shows_nothing_of_its_past() {
-        let mut first = AlignedBuf::with_capacity(ALIGNED_KEPT_BYTES_MIN + 1);
-        first.extend_from_slice(&vec![0xAA; ALIGNED_KEPT_BYTES_MIN + 1]);
+        let mut first = AlignedBuf::with_capacity(LARGE + 1);
+        first.extend_from_slice(&vec![0xAA; LARGE + 1]);
         let place = first.as_slice().as_ptr();
         drop(first.freeze());
-        let mut again = AlignedBuf::with_capacity(ALIGNED_KEPT_BYTES_MIN + 5);
+        let mut again = AlignedBuf::with_capacity(LARGE + 5);
         assert_eq!(again.as_slice().as_ptr(), place);
         again.extend_from_slice(b"new");
         again.set_len(3 * BLOCK_BYTES);
@@ -300,17 +246,5 @@ mod tests {
         b.append(b"abc");
         let _first = b.share(0, 1);
         b.as_mut_slice()[2] = 0;
-    }
-
-    #[test]
-    fn what_is_kept_is_bounded() {
-        let count = ALIGNED_BYTES_KEPT / ALIGNED_KEPT_BYTES_MIN + 3;
-        let many: Vec<_> = (0..count).map(|_| AlignedBuf::with_capacity(ALIGNED_KEPT_BYTES_MIN)).collect();
-        drop(many);
-        drop(AlignedBuf::with_capacity(ALIGNED_BYTES_KEPT));
-        drop(AlignedBuf::with_capacity(ALIGNED_BYTES_KEPT + 1));
-        KEPT.with_borrow(|kept| {
-            assert_eq!((kept.memories.len(), kept.bytes), (1, ALIGNED_BYTES_KEPT));
-        });
     }
 }

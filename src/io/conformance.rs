@@ -316,6 +316,14 @@ fn disk<T: Machine>() {
     assert_eq!(read(7 * block, 4 * BLOCK_BYTES).len(), BLOCK_BYTES, "fewer at the end");
     assert_eq!(read(8 * block, BLOCK_BYTES).len(), 0, "nothing past the end");
 
+    // From the block that was written last on: one write, whatever becomes of it on the way.
+    run.worlds[0].write(&file, 2 * block, blocks(b'c', 4), Token(4));
+    assert!(matches!(run.disk(4), DiskOutcome::Written(Ok(()))));
+    run.worlds[0].read(&file, 0, 8 * BLOCK_BYTES, Token(4));
+    let DiskOutcome::Read(Ok(got)) = run.disk(4) else { panic!("not read") };
+    let expected = [(b'a', 2), (b'c', 4), (0, 2)].map(|(fill, count)| blocks(fill, count));
+    assert!(got == expected.concat(), "in its place");
+
     // A length within a block.
     assert!(matches!(run.job(FileJob::SetLen(file.clone(), block + 10)), Ok(FileJobOutcome::Done)));
     run.worlds[0].read(&file, 0, 4 * BLOCK_BYTES, Token(5));

@@ -12,6 +12,7 @@ pub mod clock;
 mod conformance;
 pub mod file;
 mod jobs;
+mod memory;
 pub mod os_files;
 pub mod ring;
 pub mod signals;

@@ -7,6 +7,7 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::buf::AlignedBuf;
 use super::file::{DirEntry, File, Files, OpenMode};
@@ -23,16 +24,23 @@ pub struct OsFiles;
 pub struct OsFile {
     fd: OwnedFd,
     direct: bool,
+    /// Where the last write of a ring ended.
+    written_end: AtomicU64,
 }
 
 impl OsFile {
     pub(super) fn new(fd: OwnedFd, direct: bool) -> OsFile {
-        OsFile { fd, direct }
+        OsFile { fd, direct, written_end: AtomicU64::new(0) }
     }
 
     /// The descriptor's number.
     pub(super) fn raw(&self) -> RawFd {
         self.fd.as_raw_fd()
+    }
+
+    /// Notes where a write ends; gives where the one before it did.
+    pub(super) fn write_until(&self, end: u64) -> u64 {
+        self.written_end.swap(end, Ordering::Relaxed)
     }
 
     /// Whether it bypasses the page cache (false on file systems without `O_DIRECT`, and for [`OpenMode::Read`]).
@@ -61,14 +69,14 @@ impl OsFiles {
 
 fn open_direct_or_not(path: &Path, flags: i32, direct: bool) -> io::Result<OsFile> {
     if !direct {
-        return Ok(OsFile { fd: open_raw(path, flags)?, direct });
+        return Ok(OsFile::new(open_raw(path, flags)?, direct));
     }
     match open_raw(path, flags | libc::O_DIRECT) {
-        Ok(fd) => Ok(OsFile { fd, direct }),
+        Ok(fd) => Ok(OsFile::new(fd, direct)),
         // EINVAL is how a file system says that it has no direct I/O (older tmpfs, some FUSE and overlay ones).
         Err(e) if e.raw_os_error() == Some(libc::EINVAL) => {
             tracing::debug!(path = %path.display(), "no direct I/O here; using the page cache");
-            Ok(OsFile { fd: open_raw(path, flags)?, direct: false })
+            Ok(OsFile::new(open_raw(path, flags)?, false))
         }
         Err(e) => Err(e),
     }

@@ -226,7 +226,7 @@ fn large_requests_go_straight_into_their_buffer() {
 fn a_large_request_may_be_completed_by_what_its_turn_still_brings() {
     let mut b = Bench::new(NetConfig::default());
     let conn = b.connect();
-    let stream = [frame(7, 100_000), frame(8, 200_000)].concat();
+    let stream = [frame(7, 100_000), frame(8, 500_000)].concat();
     // All of it lies among the events of one turn: nothing may be lent in between.
     for chunk in stream[..150_000].chunks(16_384) {
         b.event(SocketEvent::Received(conn, Bytes::copy_from_slice(chunk)));
@@ -238,7 +238,7 @@ fn a_large_request_may_be_completed_by_what_its_turn_still_brings() {
     while at < stream.len() {
         at += b.fill(conn, &stream[at..]);
     }
-    assert_eq!(b.requests()[0].1.len(), 200_000);
+    assert_eq!(b.requests()[0].1.len(), 500_000);
     assert!(b.io.reading[&conn]);
 }
 
@@ -336,7 +336,7 @@ fn whoever_blocks_a_core_without_memory_is_closed() {
     let slot = b.requests()[0].0;
     b.reply(slot, 1, 200_000);
     b.flush();
-    let stream = frame(2, 300_000);
+    let stream = frame(2, 600_000);
     b.bytes(large, &stream[..50_000]);
     let privileged = b.connect();
     b.bytes(privileged, &stream[..50_000]);

@@ -1,7 +1,9 @@
 //! Disk operations of a ring. Buffers stay with their operation until its last completion.
 
+use std::cell::Cell;
 use std::io;
 use std::os::fd::RawFd;
+use std::rc::Rc;
 
 use bytes::Bytes;
 use io_uring::{opcode, types};
@@ -34,6 +36,13 @@ pub(super) struct Writing {
     /// Flushed before the completion.
     durable: bool,
     token: Token,
+    /// Shared with the other part of what was one write: the part that ends first leaves its result here.
+    joined: Option<Rc<Cell<Option<io::Result<()>>>>>,
+}
+
+fn os_file(file: &File) -> io::Result<&OsFile> {
+    let foreign = || io::Error::new(io::ErrorKind::InvalidInput, "a file of another world");
+    file.handle::<OsFile>().ok_or_else(foreign)
 }
 
 /// What a flush ends.
@@ -46,8 +55,7 @@ pub(super) enum Synced {
 }
 
 fn descriptor(file: &File) -> io::Result<RawFd> {
-    let foreign = || io::Error::new(io::ErrorKind::InvalidInput, "a file of another world");
-    file.handle::<OsFile>().map(OsFile::raw).ok_or_else(foreign)
+    os_file(file).map(OsFile::raw)
 }
 
 /// A completion's result: a count, or an error. None means: try again.
@@ -112,14 +120,27 @@ impl Reactor {
         self.write_new(file, offset, bytes, true, token);
     }
 
+    /// What begins in the block that was written last and goes on behind it is written in two parts. In one it would
+    /// cross from blocks that hold data to reserved ones that do not, which ext4 only does under its exclusive lock, and
+    /// so on a worker thread of the kernel.
     fn write_new(&mut self, file: &File, offset: u64, bytes: Bytes, durable: bool, token: Token) {
         assert_aligned(offset, bytes.len(), bytes.as_ptr() as usize);
-        match descriptor(file) {
-            Ok(fd) => {
-                let file = file.clone();
-                self.write_on(Box::new(Writing { file, fd, offset, bytes, done: 0, durable, token }));
-            }
-            Err(e) => self.out.push(Done::Disk(token, DiskOutcome::Written(Err(e)))),
+        let (fd, before) = match os_file(file) {
+            Ok(os_file) => (os_file.raw(), os_file.write_until(offset + bytes.len() as u64)),
+            Err(e) => return self.out.push(Done::Disk(token, DiskOutcome::Written(Err(e)))),
+        };
+        let new = |offset, bytes, joined| {
+            let file = file.clone();
+            Box::new(Writing { file, fd, offset, bytes, done: 0, durable, token, joined })
+        };
+        let block = BLOCK_BYTES as u64;
+        if bytes.len() > BLOCK_BYTES && offset + block == before {
+            let joined = Rc::new(Cell::new(None));
+            let (head, rest) = (bytes.slice(..BLOCK_BYTES), bytes.slice(BLOCK_BYTES..));
+            self.write_on(new(offset, head, Some(Rc::clone(&joined))));
+            self.write_on(new(offset + block, rest, Some(joined)));
+        } else {
+            self.write_on(new(offset, bytes, None));
         }
     }
 
@@ -152,8 +173,19 @@ impl Reactor {
         match ended {
             None => self.write_on(writing),
             Some(result) => {
-                let Writing { file, bytes, durable, token, .. } = *writing;
+                let Writing { file, bytes, durable, token, joined, .. } = *writing;
                 drop(bytes);
+                let both = match joined {
+                    None => Some(result),
+                    Some(joined) => match joined.take() {
+                        None => {
+                            joined.set(Some(result));
+                            None
+                        }
+                        Some(other) => Some(other.and(result)),
+                    },
+                };
+                let Some(result) = both else { return };
                 if durable && result.is_ok() {
                     // Not RWF_DSYNC: its flush runs on a kernel thread of the core that took the disk's interrupt,
                     // which had to wait for that core's next tick (4 ms) while a process spun there.

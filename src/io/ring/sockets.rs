@@ -295,24 +295,22 @@ impl Reactor {
         let Some(id) = cqueue::buffer_select(flags) else { return };
         let conn = &mut self.conns[index];
         let Some(provided) = &mut self.provided else { return };
-        if result > 0 && !conn.closed {
-            let mut chunk = provided.bytes(id, result as usize);
-            // What came before the receive could be ended belongs into the buffer that waits.
-            if let Some(buffer) = &mut conn.into {
-                let n = chunk.len().min(buffer.capacity() - buffer.len());
-                buffer.extend_from_slice(&chunk[..n]);
-                chunk = &chunk[n..];
-                if buffer.len() == buffer.capacity() {
-                    let buffer = conn.into.take().unwrap_or_default();
-                    self.out.push(Done::Socket(SocketEvent::Filled(conn.id, buffer)));
-                }
-            }
-            if !chunk.is_empty() {
-                let bytes = Bytes::copy_from_slice(chunk);
-                self.out.push(Done::Socket(SocketEvent::Received(conn.id, bytes)));
+        let mut chunk = provided.take(id, result, flags);
+        if conn.closed {
+            return;
+        }
+        // What came before the receive could be ended belongs into the buffer that waits.
+        if let Some(buffer) = &mut conn.into {
+            let first = chunk.split_to(chunk.len().min(buffer.capacity() - buffer.len()));
+            buffer.extend_from_slice(&first);
+            if buffer.len() == buffer.capacity() {
+                let buffer = conn.into.take().unwrap_or_default();
+                self.out.push(Done::Socket(SocketEvent::Filled(conn.id, buffer)));
             }
         }
-        provided.put(id);
+        if !chunk.is_empty() {
+            self.out.push(Done::Socket(SocketEvent::Received(conn.id, chunk)));
+        }
     }
 
     pub(super) fn recv_ended(&mut self, index: usize, result: i32, flags: u32) {

@@ -1,6 +1,7 @@
 use super::*;
+use crate::base::limits::{RECEIVE_BUFFER_BYTES, RECEIVE_BUFFERS, RECEIVE_BUFFERS_KEPT_MAX};
 use crate::io::world::{FileJobOutcome, SocketEvent};
-use std::io::Read;
+use std::io::{Read, Write};
 use std::thread;
 
 /// A lost wake-up would leave both cores asleep for ever.
@@ -103,4 +104,63 @@ fn operations_on_a_file_of_another_world_fail() {
     }
     assert!(matches!(&events[0], Event::Disk(Token(3), DiskOutcome::Synced(Err(_)))));
     assert!(matches!(&events[1], Event::Disk(Token(4), DiskOutcome::Job(Err::<FileJobOutcome, _>(_)))));
+}
+
+fn accept(ring: &mut Ring<()>, address: std::net::SocketAddr) -> (ConnId, std::net::TcpStream) {
+    let client = std::net::TcpStream::connect(address).unwrap();
+    let mut events = Vec::new();
+    loop {
+        ring.turn(Ticks::NEVER, &mut events);
+        for event in events.drain(..) {
+            if let Event::Socket(SocketEvent::Accepted(_, socket)) = event {
+                return (ring.adopt(socket).unwrap(), client);
+            }
+        }
+    }
+}
+
+/// Requests are slices of receive buffers, which must not be filled again under them; nor may they keep too many.
+#[test]
+fn what_was_received_stays_while_it_is_needed() {
+    const TOTAL: usize = 3 * RECEIVE_BUFFERS_KEPT_MAX / 2 * RECEIVE_BUFFER_BYTES;
+    let remote: Remote<()> = Remote::new(1).unwrap();
+    let mut ring = Ring::new(&remote, ShardId(0)).unwrap();
+    let (_, address) = ring.listen("127.0.0.1:0".parse().unwrap()).unwrap();
+    let (conn, mut client) = accept(&mut ring, address);
+    let sender = thread::spawn(move || {
+        for at in (0..TOTAL).step_by(1 << 16) {
+            let words: Vec<u8> = (at..at + (1 << 16)).step_by(8).flat_map(usize::to_ne_bytes).collect();
+            client.write_all(&words).unwrap();
+        }
+        client
+    });
+    let (mut held, mut len, mut events) = (Vec::new(), 0, Vec::new());
+    while len < TOTAL {
+        ring.turn(Ticks::NEVER, &mut events);
+        for event in events.drain(..) {
+            let Event::Socket(SocketEvent::Received(c, bytes)) = event else { panic!("not bytes") };
+            assert_eq!(c, conn);
+            len += bytes.len();
+            held.push(bytes);
+        }
+    }
+    drop(sender.join().unwrap());
+    for (at, byte) in held.into_iter().flatten().enumerate() {
+        assert_eq!(byte, (at & !7).to_ne_bytes()[at & 7], "byte {at}");
+    }
+    // Connections that end without a byte use no buffer up.
+    for _ in 0..3 * RECEIVE_BUFFERS {
+        drop(accept(&mut ring, address));
+    }
+    let (conn, mut client) = accept(&mut ring, address);
+    client.write_all(b"last").unwrap();
+    loop {
+        ring.turn(Ticks::NEVER, &mut events);
+        for event in events.drain(..) {
+            if let Event::Socket(SocketEvent::Received(c, bytes)) = event {
+                assert_eq!((c, &bytes[..]), (conn, &b"last"[..]));
+                return;
+            }
+        }
+    }
 }

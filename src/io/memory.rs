@@ -1,0 +1,320 @@
+//! Memory for buffers: runs of whole blocks out of large regions, which each thread keeps for itself.
+//!
+//! Fresh memory costs a page fault for each of its pages, which is more than the work on its contents; so what was
+//! used once is used again. Regions ask for huge pages: direct I/O then looks one page up where it would look up 512.
+
+use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
+use std::cell::RefCell;
+use std::ptr::{self, NonNull};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::base::limits::{BLOCK_BYTES, HUGE_PAGE_BYTES, REGION_BYTES, REGIONS_FREE_MAX};
+
+const BLOCKS: usize = REGION_BYTES / BLOCK_BYTES;
+const WORDS: usize = BLOCKS / u64::BITS as usize;
+const _: () = assert!(BLOCKS == WORDS * u64::BITS as usize);
+
+/// Whole blocks that may hold anything, given back when dropped, on whatever thread.
+pub(super) struct Memory {
+    start: NonNull<u8>,
+    capacity: usize,
+    /// Where it comes from; None for what is larger than a region.
+    region: Option<Arc<Region>>,
+}
+
+/// A mapping. It lives as long as the thread keeps it or a part of it is in use.
+struct Region {
+    start: NonNull<u8>,
+    /// The arena that hands it out.
+    arena: u64,
+    /// What other threads gave back: first block, and how many.
+    returned: Mutex<Vec<(usize, usize)>>,
+    /// Whether there is any.
+    has_returned: AtomicBool,
+}
+
+/// A region, and which of its blocks are free.
+struct Kept {
+    region: Arc<Region>,
+    free: [u64; WORDS],
+    free_blocks: usize,
+    /// There is no longer run of free blocks than this.
+    longest: usize,
+}
+
+/// The regions of one thread, the oldest first.
+struct Arena {
+    id: u64,
+    regions: Vec<Kept>,
+}
+
+static ARENAS: AtomicU64 = AtomicU64::new(0);
+
+thread_local! {
+    static ARENA: RefCell<Arena> =
+        RefCell::new(Arena { id: ARENAS.fetch_add(1, Ordering::Relaxed), regions: Vec::new() });
+}
+
+// SAFETY: an address range with a lock around its bookkeeping; who may touch which bytes is for its users.
+unsafe impl Send for Region {}
+// SAFETY: as above.
+unsafe impl Sync for Region {}
+// SAFETY: plain bytes, owned by this value. Who shares them sees to it that nobody reads what is being written.
+unsafe impl Send for Memory {}
+// SAFETY: as above.
+unsafe impl Sync for Memory {}
+
+impl Memory {
+    /// So many bytes, which are whole blocks and not none.
+    pub(super) fn new(capacity: usize) -> Memory {
+        assert!(
+            capacity > 0 && capacity.is_multiple_of(BLOCK_BYTES),
+            "{capacity} bytes are not whole blocks"
+        );
+        let found = (capacity <= REGION_BYTES)
+            .then(|| ARENA.try_with(|arena| arena.borrow_mut().take(capacity / BLOCK_BYTES)).ok())
+            .flatten();
+        let Some((region, block)) = found else { return Memory::alone(capacity) };
+        // SAFETY: the run of blocks lies within the region.
+        let start = unsafe { region.start.add(block * BLOCK_BYTES) };
+        Memory { start, capacity, region: Some(region) }
+    }
+
+    fn alone(capacity: usize) -> Memory {
+        let layout = Memory::layout(capacity);
+        // SAFETY: the layout has a non-zero size.
+        let raw = unsafe { alloc(layout) };
+        let Some(start) = NonNull::new(raw) else { handle_alloc_error(layout) };
+        Memory { start, capacity, region: None }
+    }
+
+    fn layout(capacity: usize) -> Layout {
+        Layout::from_size_align(capacity, BLOCK_BYTES).expect("a capacity that fits in memory")
+    }
+
+    /// The first byte.
+    pub(super) fn start(&self) -> *mut u8 {
+        self.start.as_ptr()
+    }
+
+    /// Bytes from there on.
+    pub(super) fn capacity(&self) -> usize {
+        self.capacity
+    }
+}
+
+impl Drop for Memory {
+    fn drop(&mut self) {
+        let Some(region) = self.region.take() else {
+            // SAFETY: allocated in `alone` with the same layout, and nobody refers to it any more.
+            return unsafe { dealloc(self.start.as_ptr(), Memory::layout(self.capacity)) };
+        };
+        let block = (self.start.as_ptr().addr() - region.start.as_ptr().addr()) / BLOCK_BYTES;
+        let count = self.capacity / BLOCK_BYTES;
+        let own = ARENA.try_with(|arena| arena.borrow_mut().give_back(&region, block, count));
+        if own != Ok(true) {
+            region.returned.lock().unwrap_or_else(PoisonError::into_inner).push((block, count));
+            region.has_returned.store(true, Ordering::Release);
+        }
+    }
+}
+
+impl Region {
+    fn new(arena: u64, huge: bool) -> Region {
+        let wanted = REGION_BYTES + HUGE_PAGE_BYTES;
+        let (protection, flags) =
+            (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
+        // SAFETY: a new private mapping, at an address that the kernel chooses.
+        let raw = unsafe { libc::mmap(ptr::null_mut(), wanted, protection, flags, -1, 0) };
+        if raw == libc::MAP_FAILED {
+            handle_alloc_error(Memory::layout(REGION_BYTES));
+        }
+        let raw = raw.cast::<u8>();
+        let before = raw.align_offset(HUGE_PAGE_BYTES);
+        let start = raw.wrapping_add(before);
+        unmap(raw, before);
+        unmap(start.wrapping_add(REGION_BYTES), HUGE_PAGE_BYTES - before);
+        if huge {
+            // SAFETY: the range is ours. A kernel without huge pages refuses, which changes nothing.
+            unsafe { libc::madvise(start.cast(), REGION_BYTES, libc::MADV_HUGEPAGE) };
+        }
+        let start = NonNull::new(start).expect("a mapping is not at zero");
+        Region { start, arena, returned: Mutex::default(), has_returned: AtomicBool::new(false) }
+    }
+}
+
+impl Drop for Region {
+    fn drop(&mut self) {
+        unmap(self.start.as_ptr(), REGION_BYTES);
+    }
+}
+
+fn unmap(start: *mut u8, bytes: usize) {
+    if bytes > 0 {
+        // SAFETY: a part of a mapping of ours that nobody refers to.
+        unsafe { libc::munmap(start.cast(), bytes) };
+    }
+}
+
+impl Arena {
+    /// A run of so many blocks: its region, and its first block.
+    fn take(&mut self, blocks: usize) -> (Arc<Region>, usize) {
+        for kept in &mut self.regions {
+            if let Some(block) = kept.take(blocks) {
+                return (Arc::clone(&kept.region), block);
+            }
+        }
+        // A core that does little stays with one region, of which it only has the pages that it touched.
+        let region = Arc::new(Region::new(self.id, !self.regions.is_empty()));
+        let mut kept = Kept { region, free: [u64::MAX; WORDS], free_blocks: BLOCKS, longest: BLOCKS };
+        let block = kept.take(blocks).expect("a new region is free");
+        let region = Arc::clone(&kept.region);
+        self.regions.push(kept);
+        (region, block)
+    }
+
+    /// False if the region is another thread's.
+    fn give_back(&mut self, region: &Arc<Region>, block: usize, count: usize) -> bool {
+        if region.arena != self.id {
+            return false;
+        }
+        let kept = self.regions.iter_mut().find(|kept| Arc::ptr_eq(&kept.region, region));
+        let kept = kept.expect("a region with blocks in use is kept");
+        kept.give_back(block, count);
+        if kept.free_blocks == BLOCKS {
+            self.unmap_free();
+        }
+        true
+    }
+
+    fn unmap_free(&mut self) {
+        let mut free = 0;
+        self.regions.retain(|kept| {
+            free += usize::from(kept.free_blocks == BLOCKS);
+            kept.free_blocks < BLOCKS || free <= REGIONS_FREE_MAX
+        });
+    }
+}
+
+impl Kept {
+    fn take(&mut self, blocks: usize) -> Option<usize> {
+        if self.region.has_returned.swap(false, Ordering::Acquire) {
+            let returned =
+                std::mem::take(&mut *self.region.returned.lock().unwrap_or_else(PoisonError::into_inner));
+            for (block, count) in returned {
+                self.give_back(block, count);
+            }
+        }
+        if self.longest < blocks {
+            return None;
+        }
+        let Some(block) = self.find(blocks) else {
+            self.longest = blocks - 1;
+            return None;
+        };
+        self.set(block, blocks, false);
+        self.free_blocks -= blocks;
+        Some(block)
+    }
+
+    /// The first run of so many free blocks.
+    fn find(&self, blocks: usize) -> Option<usize> {
+        let (mut block, mut run) = (0, 0);
+        while block < BLOCKS {
+            let (word, bit) = (self.free[block / 64], block % 64);
+            let rest = word >> bit;
+            if rest & 1 == 1 {
+                let ones = rest.trailing_ones() as usize;
+                (run, block) = (run + ones, block + ones);
+                if run >= blocks {
+                    return Some(block - run);
+                }
+            } else {
+                block += (rest.trailing_zeros() as usize).min(64 - bit);
+                run = 0;
+            }
+        }
+        None
+    }
+
+    fn give_back(&mut self, block: usize, count: usize) {
+        self.set(block, count, true);
+        self.free_blocks += count;
+        self.longest = BLOCKS; // not known
+    }
+
+    fn set(&mut self, block: usize, count: usize, free: bool) {
+        let (mut at, end) = (block, block + count);
+        while at < end {
+            let (bit, n) = (at % 64, (64 - at % 64).min(end - at));
+            let mask = (u64::MAX >> (64 - n)) << bit;
+            let word = &mut self.free[at / 64];
+            debug_assert_eq!(
+                *word & mask,
+                if free { 0 } else { mask },
+                "blocks are taken and given back once"
+            );
+            *word ^= mask;
+            at += n;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::prng::Prng;
+
+    fn regions() -> usize {
+        ARENA.with_borrow(|arena| arena.regions.len())
+    }
+
+    #[test]
+    fn runs_do_not_overlap_and_are_used_again() {
+        let mut random = Prng::new(7);
+        let mut held: Vec<Memory> = Vec::new();
+        for _ in 0..20_000 {
+            if held.len() > 40 || (!held.is_empty() && random.below(2) == 0) {
+                let at = random.below(held.len() as u64) as usize;
+                let memory = held.swap_remove(at);
+                let last = memory.start().wrapping_add(memory.capacity() - 1);
+                // SAFETY: these bytes are this value's alone, and were written below.
+                let first = unsafe { *memory.start() };
+                // SAFETY: as above.
+                assert_eq!(first, unsafe { *last });
+                continue;
+            }
+            let memory = Memory::new((1 + random.below(300) as usize) * BLOCK_BYTES);
+            for at in [0, memory.capacity() - 1] {
+                let place = memory.start().wrapping_add(at);
+                // SAFETY: within what was just handed out.
+                unsafe { place.write(held.len() as u8) };
+            }
+            let range = |m: &Memory| (m.start().addr(), m.start().addr() + m.capacity());
+            let (from, to) = range(&memory);
+            assert!(held.iter().map(range).all(|(f, t)| t <= from || to <= f));
+            held.push(memory);
+        }
+        assert!(regions() <= 40 * 300 / BLOCKS + 8, "{} regions", regions());
+        held.clear();
+        assert!(regions() <= REGIONS_FREE_MAX);
+    }
+
+    #[test]
+    fn what_another_thread_drops_comes_back() {
+        let all = Memory::new(REGION_BYTES);
+        let place = all.start().addr();
+        std::thread::spawn(move || drop(all)).join().unwrap();
+        assert_eq!(Memory::new(REGION_BYTES).start().addr(), place);
+        let outlives = std::thread::spawn(|| Memory::new(BLOCK_BYTES)).join().unwrap();
+        // SAFETY: memory of a thread that has ended, still mapped.
+        unsafe { outlives.start().write(1) };
+    }
+
+    #[test]
+    fn what_is_larger_than_a_region_is_allocated_alone() {
+        let large = Memory::new(REGION_BYTES + BLOCK_BYTES);
+        assert!(large.region.is_none() && large.start().addr().is_multiple_of(BLOCK_BYTES));
+    }
+}
