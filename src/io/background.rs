@@ -207,7 +207,11 @@ fn panic_text(panic: &(dyn Any + Send)) -> String {
 
 async fn run_async(job: FileJob) -> io::Result<FileJobOutcome> {
     match job {
-        FileJob::Open { path, mode, allocate } => open(&path, mode, allocate).await,
+        FileJob::Open { path, mode, allocate } => match open(&path, mode, allocate).await {
+            // The plain calls may do, and else their error says more: which limit was met, and what to do.
+            Err(_) => run_blocking(FileJob::Open { path, mode, allocate }),
+            opened => opened,
+        },
         FileJob::Rename(from, to) => {
             glommio::io::rename(&from, &to).await?;
             jobs::sync_renamed(&OsFiles, &from, &to)?;
