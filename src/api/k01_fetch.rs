@@ -7,7 +7,9 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
-use crate::base::limits::{FETCH_RESPONSE_BYTES_MAX, POOL_KEPT_ITEMS};
+use crate::base::limits::{
+    FETCH_RESPONSE_BYTES_MAX, FETCH_WAIT_COARSE_MS, FETCH_WAIT_STEP_MS, POOL_KEPT_ITEMS,
+};
 use crate::base::{ShardId, Ticks, TopicId};
 use crate::meta::image::Image;
 use crate::shard::{Done, Job, PartitionKey, ReadDone, ReadJob, ReadPart};
@@ -94,8 +96,14 @@ pub fn handle(cx: &mut Cx<'_>, request: &Request<'_>) -> Result<Outcome, DecodeE
     for part in 0..fetch.owners.len() {
         fetch.read(cx, id, part);
     }
-    let deadline = if fetch.last_round { Ticks::NEVER } else { cx.now.plus_ms(max_wait_ms.into()) };
+    let deadline = if fetch.last_round { Ticks::NEVER } else { wait_until(cx.now, max_wait_ms) };
     Ok(Outcome::Parked(Parked { id, deadline, waiting: fetch }))
+}
+
+/// When a long poll ends.
+fn wait_until(now: Ticks, max_wait_ms: i32) -> Ticks {
+    let end = now.plus_ms(max_wait_ms.into());
+    if max_wait_ms < FETCH_WAIT_COARSE_MS { end } else { end.round_up_ms(FETCH_WAIT_STEP_MS) }
 }
 
 /// A topic as a request names it; one that there is lends its name.

@@ -170,9 +170,9 @@ pub const NET_PRESSURE_MS: i64 = 30_000;
 pub const NET_COPY_BYTES_MAX: usize = 1024;
 
 /// States of requests of one kind that a core keeps for later ones, and the items that one may have room for.
-pub const POOL_KEPT: usize = 1024;
+pub const POOL_KEPT: usize = 512;
 /// See [`POOL_KEPT`].
-pub const POOL_KEPT_ITEMS: usize = 128;
+pub const POOL_KEPT_ITEMS: usize = 64;
 
 /// Where small replies are put together for sending; one that is not sent keeps all of it.
 pub const NET_SCRATCH_BYTES: usize = 16 << 10;
@@ -193,6 +193,13 @@ pub const FETCH_SESSION_IDLE_MS: i64 = 120_000;
 
 /// Bytes of records in one Fetch response, whatever the client asks for.
 pub const FETCH_RESPONSE_BYTES_MAX: usize = 256 << 20;
+
+/// A Fetch that waits at least this long may wait a little longer: until the next multiple of the step. So many idle
+/// consumers are answered with one wake-up.
+pub const FETCH_WAIT_COARSE_MS: i32 = 100;
+/// See [`FETCH_WAIT_COARSE_MS`].
+pub const FETCH_WAIT_STEP_MS: u64 = 10;
+const _: () = assert!(FETCH_WAIT_COARSE_MS as u64 >= 10 * FETCH_WAIT_STEP_MS);
 
 /// A request is parked for at most this long, milliseconds.
 pub const PARKED_MS_MAX: i64 = 24 * 3600 * 1000;

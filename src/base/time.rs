@@ -25,6 +25,12 @@ impl Ticks {
         Ticks(self.0.saturating_add(u64::try_from(d.as_nanos()).unwrap_or(u64::MAX)))
     }
 
+    /// The next instant that is a multiple of `ms` milliseconds since the origin, or this one if it is.
+    #[must_use]
+    pub fn round_up_ms(self, ms: u64) -> Ticks {
+        Ticks(self.0.checked_next_multiple_of(ms.max(1) * 1_000_000).unwrap_or(u64::MAX))
+    }
+
     /// Whole milliseconds from `earlier` to this instant, zero if `earlier` is later.
     pub fn ms_since(self, earlier: Ticks) -> i64 {
         (self.0.saturating_sub(earlier.0) / 1_000_000) as i64
@@ -45,6 +51,9 @@ mod tests {
         assert_eq!(Ticks::NEVER.plus_ms(5), Ticks::NEVER);
         assert_eq!(Ticks(7).plus_ms(-1), Ticks(7));
         assert_eq!(Ticks(3_000_000).ms_since(Ticks(1_000_000)), 2);
+        assert_eq!(Ticks(3_000_000).round_up_ms(3), Ticks(3_000_000));
+        assert_eq!(Ticks(3_000_001).round_up_ms(3), Ticks(6_000_000));
+        assert_eq!(Ticks::NEVER.round_up_ms(10), Ticks::NEVER);
         assert_eq!(Ticks(1).ms_since(Ticks(9_000_000)), 0);
         assert_eq!(Ticks(5).after(Ticks(9)), Duration::ZERO);
     }
