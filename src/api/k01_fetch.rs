@@ -57,6 +57,8 @@ struct Owner {
     /// Empty while they are with the owner.
     parts: Vec<ReadPart>,
     watching: bool,
+    /// The watch has seen enough before the parts came back: they are asked for once more.
+    again: bool,
 }
 
 /// Serves a Fetch request.
@@ -172,7 +174,8 @@ impl Fetch {
             };
             let shard = part.key.owner(cx.shards);
             let owner = self.owners.iter().position(|o| o.shard == shard).unwrap_or_else(|| {
-                self.owners.push(Owner { shard, parts: cx.pools.read_parts.take(), watching: false });
+                let parts = cx.pools.read_parts.take();
+                self.owners.push(Owner { shard, parts, watching: false, again: false });
                 self.owners.len() - 1
             });
             let parts = &mut self.owners[owner].parts;
@@ -234,7 +237,11 @@ impl Waiting for Fetch {
                 self.outstanding -= 1;
                 self.owners[part].watching = watching;
                 self.owners[part].parts = parts;
+                if std::mem::take(&mut self.owners[part].again) {
+                    self.read(cx, id, part);
+                }
             }
+            Done::Wake if self.owners[part].parts.is_empty() => self.owners[part].again = true,
             Done::Wake => {
                 self.owners[part].watching = false;
                 self.read(cx, id, part);
@@ -464,5 +471,90 @@ fn endpoints(cx: &Cx<'_>, listener: u32, w: &mut Writer) {
         w.i32(i32::from(port));
         w.nullable_string(true, rack);
         w.tags();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::cx::Node;
+    use super::super::fetch_session::FetchSessions;
+    use super::super::parked::ParkedTable;
+    use super::super::producer_ids::ProducerIdBlock;
+    use super::*;
+    use crate::base::prng::Prng;
+    use crate::config::{BrokerConfig, STANDALONE};
+    use crate::net::Spare;
+    use crate::shard::Mail;
+    use crate::shard::effective::Effective;
+    use crate::wire::record::Scratch;
+
+    /// A fetch of one partition that is with its owner.
+    fn asked() -> Fetch {
+        let topic = TopicRef::Id(TopicId::ONE);
+        let want = FetchWant { offset: 0, max_bytes: 1, current_leader_epoch: -1, last_fetched_epoch: -1 };
+        Fetch {
+            version: 13,
+            wants: vec![(FetchKey { topic, partition: 0 }, want)],
+            at: vec![At::Owner(0, 0)],
+            owners: vec![Owner { shard: ShardId(0), parts: Vec::new(), watching: true, again: false }],
+            outstanding: 1,
+            min_bytes: 10,
+            max_bytes: 100,
+            ..Fetch::default()
+        }
+    }
+
+    fn read(bytes: usize) -> Done {
+        let part = ReadPart {
+            key: PartitionKey { topic_id: TopicId::ONE, partition: 0 },
+            offset: 0,
+            max_bytes: 1,
+            current_leader_epoch: -1,
+            last_fetched_epoch: -1,
+            done: ReadDone { bytes, ..ReadDone::error(ErrorCode::NONE) },
+        };
+        Done::Read { parts: vec![part], watching: true }
+    }
+
+    fn with_cx(test: impl FnOnce(&mut Cx<'_>)) {
+        let pairs = STANDALONE.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned()));
+        let (config, _) = BrokerConfig::from_pairs(pairs.collect::<Vec<_>>()).unwrap();
+        let image = Arc::new(Image::empty("cluster"));
+        test(&mut Cx {
+            now: Ticks(0),
+            wall_ms: 0,
+            shard: ShardId(0),
+            shards: 1,
+            image: &image,
+            effective: &mut Effective::new(Arc::new(config), &image),
+            node: &Node { log_dirs: Vec::new() },
+            volume: |_| None,
+            scratch: &mut Scratch::default(),
+            sessions: &mut FetchSessions::new(0, Prng::new(1)),
+            producer_ids: &mut ProducerIdBlock::default(),
+            outbox: &mut Vec::new(),
+            parked: &mut ParkedTable::default(),
+            spare: &mut Spare::default(),
+            pools: &mut Pools::default(),
+        });
+    }
+
+    #[test]
+    fn a_wake_up_that_comes_before_the_read_asks_once_more() {
+        with_cx(|cx| {
+            let mut fetch = asked();
+            assert!(matches!(fetch.done(cx, 1, 0, Done::Wake), Step::Wait));
+            assert!(cx.outbox.is_empty(), "the parts are with their owner");
+            assert!(matches!(fetch.done(cx, 1, 0, read(0)), Step::Wait));
+            assert!(matches!(cx.outbox[..], [(_, Mail::Job { .. })]));
+            assert!(matches!(fetch.done(cx, 1, 0, read(20)), Step::Finish(Outcome::Reply(_))));
+        });
+    }
+
+    #[test]
+    fn long_polls_end_together() {
+        let now = Ticks(1_234_567_890);
+        assert_eq!(wait_until(now, 99), now.plus_ms(99));
+        assert_eq!(wait_until(now, 500), Ticks(1_740_000_000));
     }
 }

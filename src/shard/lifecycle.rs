@@ -50,8 +50,10 @@ impl Shard {
         let coordinator =
             (*topic.name == *OFFSETS_TOPIC).then(|| Box::new(self.groups.new_coordinator(partition)));
         let new_dir = key.owner(self.dirs.paths.len()).0 as usize;
+        let slot = self.partitions.insert(key, name.clone());
+        self.note_leadership(key);
         Some(OpenSpec {
-            slot: self.partitions.insert(key, name.clone()),
+            slot,
             key,
             name,
             dirs: self.dirs.paths.clone(),
