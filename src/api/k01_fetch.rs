@@ -212,8 +212,13 @@ impl Fetch {
         self.results().any(|r| r.error != ErrorCode::NONE || r.diverging.is_some())
     }
 
+    /// Whether what is there can be answered with.
+    fn is_enough(&self) -> bool {
+        self.last_round || self.bytes() >= self.min_bytes || self.has_error()
+    }
+
     fn step(&mut self, cx: &mut Cx<'_>, id: u64) -> Step {
-        if self.outstanding > 0 || !(self.last_round || self.bytes() >= self.min_bytes || self.has_error()) {
+        if self.outstanding > 0 || !self.is_enough() {
             return Step::Wait;
         }
         self.forget_watches(cx, id);
@@ -237,7 +242,8 @@ impl Waiting for Fetch {
                 self.outstanding -= 1;
                 self.owners[part].watching = watching;
                 self.owners[part].parts = parts;
-                if std::mem::take(&mut self.owners[part].again) {
+                // Only if need be: under a steady stream of appends there would be no end of it.
+                if std::mem::take(&mut self.owners[part].again) && !self.is_enough() {
                     self.read(cx, id, part);
                 }
             }
@@ -547,7 +553,12 @@ mod tests {
             assert!(cx.outbox.is_empty(), "the parts are with their owner");
             assert!(matches!(fetch.done(cx, 1, 0, read(0)), Step::Wait));
             assert!(matches!(cx.outbox[..], [(_, Mail::Job { .. })]));
-            assert!(matches!(fetch.done(cx, 1, 0, read(20)), Step::Finish(Outcome::Reply(_))));
+            assert!(matches!(fetch.done(cx, 1, 0, Done::Wake), Step::Wait));
+            let enough = fetch.done(cx, 1, 0, read(20));
+            assert!(
+                matches!(enough, Step::Finish(Outcome::Reply(_))),
+                "appends that go on do not hold it up"
+            );
         });
     }
 
