@@ -9,10 +9,13 @@ use super::run::{Bench, Moment};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+/// Warming is done in cycles of about this many seconds.
+const WARM_CYCLE_S: f64 = 3.0;
+
 /// How long the parts of a case take.
 #[derive(Clone, Copy, Debug)]
 pub struct Timing {
-    /// Uncounted, in topics of its own, as fast as the broker answers.
+    /// Uncounted, in topics of its own.
     pub warm: Duration,
     /// Uncounted, at the start of what is counted.
     pub ramp: Duration,
@@ -56,10 +59,7 @@ pub fn run(case: &Case, load: &Load, timing: &Timing, place: &mut Place<'_>) -> 
         let outcome = churn::run(place.address, place.prefix, timing, place.meter)?;
         return Ok(Found { outcome, read_back: None });
     }
-    if !timing.warm.is_zero() {
-        warm(case, load, timing, place)?;
-    }
-    (place.warmed)();
+    warm(case, load, timing, place)?;
     let mut bench = Bench::prepare(place.address, load.clone(), place.prefix)?;
     let found = counted(case, load, timing, place, &mut bench);
     leave(place, bench, found)
@@ -92,26 +92,38 @@ fn counted(
     Ok(Found { outcome, read_back })
 }
 
-/// The same load without a rate, so that caches and a JIT have seen it; that all of it arrived is seen by where the
-/// partitions end.
+/// Caches and a JIT see the load, with all that belongs to it: topics are made anew and connections opened several
+/// times, as a JIT drops code when something happens for the first time. At first without a rate, then, when the place
+/// is as it will be, the load as it is. That all of it arrived is seen by where the partitions end.
 fn warm(case: &Case, load: &Load, timing: &Timing, place: &mut Place<'_>) -> Result<(), BenchError> {
+    let cycles = (timing.warm.as_secs_f64() / WARM_CYCLE_S).ceil() as u32;
     // The broker may use this core too.
-    let load = Load { rate: None, spin: false, ..load.clone() };
-    let prefix = format!("{}-warm", place.prefix);
-    let mut bench = Bench::prepare(place.address, load, &prefix)?;
-    let warmed = heat(case, timing, &mut bench);
-    leave(place, bench, warmed)
+    let fast = Load { rate: None, spin: false, ..load.clone() };
+    for cycle in 1..=cycles {
+        if cycle == cycles {
+            (place.warmed)();
+        }
+        let load = if cycle == cycles { load } else { &fast };
+        let mut bench =
+            Bench::prepare(place.address, load.clone(), &format!("{}-warm{cycle}", place.prefix))?;
+        let warmed = heat(case, timing.warm / cycles, &mut bench);
+        leave(place, bench, warmed)?;
+    }
+    if cycles == 0 {
+        (place.warmed)();
+    }
+    Ok(())
 }
 
-fn heat(case: &Case, timing: &Timing, bench: &mut Bench) -> Result<(), BenchError> {
+fn heat(case: &Case, time: Duration, bench: &mut Bench) -> Result<(), BenchError> {
     if let Task::CatchUp { .. } = case.task {
         let begin = Instant::now();
-        bench.run(Duration::ZERO, timing.warm / 4, &mut |_| {})?;
-        while begin.elapsed() < timing.warm {
+        bench.run(Duration::ZERO, time / 4, &mut |_| {})?;
+        while begin.elapsed() < time {
             bench.read_back(&mut |_| {})?;
         }
     } else {
-        bench.run(Duration::ZERO, timing.warm, &mut |_| {})?;
+        bench.run(Duration::ZERO, time, &mut |_| {})?;
     }
     bench.check_ends()
 }
