@@ -26,7 +26,7 @@ pub struct Options {
     /// How long before that Ottla is loaded uncounted (1).
     #[arg(long, value_name = "S")]
     warm: Option<f64>,
-    /// The same for Kafka (12).
+    /// The same for Kafka (12); longer while it gets faster.
     #[arg(long, value_name = "S")]
     kafka_warm: Option<f64>,
     /// Without Kafka.

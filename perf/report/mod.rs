@@ -48,7 +48,7 @@ impl Facts {
             format!(
                 "{} of {} s each, brokers in turn A B B A, a new process and directory for every run; before that \
                  uncounted and as fast as the broker answers: {} s for Ottla, {} s for Kafka, which may use both cores in that \
-                 time so that its compiler comes to an end, and 0.5 s of the load itself",
+                 time so that its compiler comes to an end, and longer while it still gets faster; and 0.5 s of the load itself",
                 setup.rounds, setup.seconds, setup.warm_seconds, setup.kafka_warm_seconds
             ),
         );

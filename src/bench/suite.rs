@@ -7,15 +7,20 @@ use super::load::Load;
 use super::outcome::Outcome;
 use super::run::{Bench, Moment};
 use std::net::SocketAddr;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Warming is done in cycles of about this many seconds.
 const WARM_CYCLE_S: f64 = 3.0;
 
+/// Warming lasts at most so many times as long as it was asked for.
+const WARM_TIMES_MAX: u32 = 4;
+/// A broker that is not this much faster than before is warm.
+const WARM_GAIN: f64 = 1.08;
+
 /// How long the parts of a case take.
 #[derive(Clone, Copy, Debug)]
 pub struct Timing {
-    /// Uncounted, in topics of its own.
+    /// Uncounted, in topics of its own; longer if the broker is still getting faster.
     pub warm: Duration,
     /// Uncounted, at the start of what is counted.
     pub ramp: Duration,
@@ -93,37 +98,43 @@ fn counted(
 }
 
 /// Caches and a JIT see the load, with all that belongs to it: topics are made anew and connections opened several
-/// times, as a JIT drops code when something happens for the first time. At first without a rate, then, when the place
-/// is as it will be, the load as it is. That all of it arrived is seen by where the partitions end.
+/// times, as a JIT drops code when something happens for the first time. At first without a rate, until the broker gets
+/// no faster; then, when the place is as it will be, the load as it is. That all of it arrived is seen by where the
+/// partitions end.
 fn warm(case: &Case, load: &Load, timing: &Timing, place: &mut Place<'_>) -> Result<(), BenchError> {
     let cycles = (timing.warm.as_secs_f64() / WARM_CYCLE_S).ceil() as u32;
+    let cycle = |load: &Load, place: &Place<'_>, number: u32| {
+        let name = format!("{}-warm{number}", place.prefix);
+        let mut bench = Bench::prepare(place.address, load.clone(), &name)?;
+        let warmed = heat(case, timing.warm / cycles, &mut bench);
+        leave(place, bench, warmed)
+    };
     // The broker may use this core too.
     let fast = Load { rate: None, spin: false, ..load.clone() };
-    for cycle in 1..=cycles {
-        if cycle == cycles {
-            (place.warmed)();
+    let mut best = 0.0;
+    for number in 1..cycles * WARM_TIMES_MAX {
+        if cycles == 1 {
+            break;
         }
-        let load = if cycle == cycles { load } else { &fast };
-        let mut bench =
-            Bench::prepare(place.address, load.clone(), &format!("{}-warm{cycle}", place.prefix))?;
-        let warmed = heat(case, timing.warm / cycles, &mut bench);
-        leave(place, bench, warmed)?;
+        let rate = cycle(&fast, place, number)?;
+        if number + 1 >= cycles && rate < best * WARM_GAIN {
+            break;
+        }
+        best = rate.max(best);
     }
-    if cycles == 0 {
-        (place.warmed)();
+    (place.warmed)();
+    if cycles > 0 {
+        cycle(load, place, 0)?;
     }
     Ok(())
 }
 
-fn heat(case: &Case, time: Duration, bench: &mut Bench) -> Result<(), BenchError> {
+/// Gives how fast it went.
+fn heat(case: &Case, time: Duration, bench: &mut Bench) -> Result<f64, BenchError> {
+    let mut outcome = bench.run(Duration::ZERO, time, &mut |_| {})?;
     if let Task::CatchUp { .. } = case.task {
-        let begin = Instant::now();
-        bench.run(Duration::ZERO, time / 4, &mut |_| {})?;
-        while begin.elapsed() < time {
-            bench.read_back(&mut |_| {})?;
-        }
-    } else {
-        bench.run(Duration::ZERO, time, &mut |_| {})?;
+        outcome = bench.read_back(&mut |_| {})?;
     }
-    bench.check_ends()
+    bench.check_ends()?;
+    Ok((outcome.records + outcome.fetched_records) as f64 / outcome.seconds)
 }
