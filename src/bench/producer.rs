@@ -167,6 +167,16 @@ impl Producer {
         !self.in_flight.is_empty() || self.socket.is_behind()
     }
 
+    /// Whether records that were due before the end are not sent yet: they are sent late, as to leave them out would
+    /// hide what held them up.
+    pub fn owes(&self, shared: &Shared<'_>, window: &Window) -> bool {
+        shared.schedule.interval_ns.is_some_and(|interval_ns| {
+            let due = shared.schedule.due(interval_ns, self.number, window.end_ns - 1);
+            // Requests for several partitions are sent when they are full.
+            shared.load.batches == 1 && self.taken < due
+        })
+    }
+
     /// Sends what may be sent now.
     pub fn send_due(
         &mut self,
@@ -176,7 +186,7 @@ impl Producer {
         window: &Window,
         now_ns: u64,
     ) -> Result<(), BenchError> {
-        if now_ns >= window.end_ns {
+        if now_ns >= window.end_ns && !self.owes(shared, window) {
             return Ok(());
         }
         let full = shared.load.records * shared.load.batches;
@@ -203,7 +213,7 @@ impl Producer {
                 }
             }
             Some(interval_ns) => {
-                let due = shared.schedule.due(interval_ns, self.number, now_ns);
+                let due = shared.schedule.due(interval_ns, self.number, now_ns.min(window.end_ns - 1));
                 while self.in_flight.len() < shared.load.depth && self.taken < due {
                     let waiting = (due - self.taken) as usize;
                     let first_ns = shared.schedule.due_ns(interval_ns, self.number, self.taken);

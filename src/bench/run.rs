@@ -246,7 +246,7 @@ impl Loop<'_> {
                     1.0 - self.waited_ns as f64 / (now_ns - self.window.begin_ns) as f64;
                 last_progress_ns = now_ns;
             }
-            if ended && !self.producers.iter().any(Producer::is_busy) && self.is_read() {
+            if ended && !self.is_producing() && self.is_read() {
                 return Ok(());
             }
             if (ended || !timed) && now_ns.saturating_sub(last_progress_ns) > SILENCE.as_nanos() as u64 {
@@ -273,7 +273,7 @@ impl Loop<'_> {
     /// How long there is nothing to do but wait for an event.
     fn timeout(&self, now_ns: u64, begun: bool, ended: bool) -> Duration {
         let (load, window) = (self.shared.load, &self.window);
-        let producing = !self.producers.is_empty() && !ended;
+        let producing = !self.producers.is_empty() && (!ended || self.is_producing());
         if load.spin || (producing && load.acks == 0) {
             return Duration::ZERO;
         }
@@ -320,6 +320,11 @@ impl Loop<'_> {
         }
         // A long poll that ends with nothing is no progress.
         Ok(consumer.read().records() > before)
+    }
+
+    /// Whether something is to be sent or acknowledged, after the end.
+    fn is_producing(&self) -> bool {
+        self.producers.iter().any(|producer| producer.is_busy() || producer.owes(&self.shared, &self.window))
     }
 
     /// Whether every consumer has every record.
