@@ -230,6 +230,8 @@ const _: () = assert!(BENCH_READ_BYTES < BENCH_REPLY_BYTES_MAX);
 pub const JOURNAL_FRAME_BYTES_MAX: usize = 1 << 20;
 /// Appends that are larger go straight to their segment: they are worth a write of their own.
 pub const JOURNAL_ENTRY_BYTES_MAX: usize = 32 << 10;
+/// Segments that are open at once while journals are redone.
+pub const JOURNAL_REPLAY_FILES_MAX: usize = 512;
 /// Bytes in the journal that one partition holds back from its segment.
 pub const WRITE_BEHIND_BYTES_MAX: usize = 64 << 10;
 /// How long it does: between this and twice as long, milliseconds.

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use super::Level;
 use super::frame::{Entry, FileHeader, Frame};
-use crate::base::limits::BLOCK_BYTES;
+use crate::base::limits::{BLOCK_BYTES, JOURNAL_REPLAY_FILES_MAX};
 use crate::base::{Offset, TopicId};
 use crate::io::{File, Files, OpenMode};
 use crate::log::names::{FileKind, file_name, parse_file_name};
@@ -49,7 +49,7 @@ pub fn replay(
 ) -> io::Result<Replayed> {
     let mut done = Replayed::default();
     let journals = journals(files, dir)?;
-    let mut segments = Segments { files, target, known: BTreeMap::new() };
+    let mut segments = Segments { files, target, known: BTreeMap::new(), opened: 0 };
     for path in &journals {
         let level = if path.to_string_lossy().ends_with("staged") { Level::Staged } else { Level::Flushed };
         let bytes = files.read(path)?;
@@ -135,6 +135,8 @@ struct Segments<'a, T> {
     files: &'a dyn Files,
     target: T,
     known: BTreeMap<(TopicId, i32), Option<Known>>,
+    /// Partitions with an open file.
+    opened: usize,
 }
 
 struct Known {
@@ -163,6 +165,10 @@ impl<T: Fn(TopicId, i32) -> Option<Target>> Segments<'_, T> {
                 (self.target)(key.0, key.1).map(|target| Known::find(self.files, target)).transpose()?;
             self.known.insert(key, found);
         }
+        if self.opened >= JOURNAL_REPLAY_FILES_MAX {
+            self.opened = 0;
+            self.known.values_mut().flatten().for_each(|known| known.open = None);
+        }
         let Some(Some(known)) = self.known.get_mut(&key) else { return Ok(false) };
         // A segment that is missing before others was deleted; one that is missing behind them was not made yet.
         let deleted = known.bases.last().is_some_and(|last| entry.segment < *last)
@@ -170,6 +176,7 @@ impl<T: Fn(TopicId, i32) -> Option<Target>> Segments<'_, T> {
         if entry.next <= known.target.recovery_point || deleted {
             return Ok(false);
         }
+        self.opened += usize::from(known.open.is_none());
         if checked && !known.is_whole_upto(self.files, entry.segment, entry.position)? {
             return Ok(false);
         }
