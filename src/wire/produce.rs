@@ -1,6 +1,6 @@
 //! A Produce request, read from front to back without being built: the form of it that costs no memory.
 //!
-//! It accepts and refuses what [`ProduceRequest`](super::messages::produce_request::ProduceRequest) does, with the same
+//! It accepts and refuses what [`ProduceRequest`] does, with the same
 //! errors.
 
 use super::codec::{DecodeError, DecodeErrorKind, Element, Message, Reader};
