@@ -18,11 +18,12 @@ use crate::wire::messages::produce_request::PartitionProduceData;
 use crate::wire::messages::produce_response::{
     BatchIndexAndErrorMessage, LeaderIdAndEpoch, NodeEndpoint, PartitionProduceResponse,
 };
-use crate::wire::produce::{ProduceWalk, WalkedTopic};
+use crate::wire::produce::ProduceWalk;
 use crate::wire::record::{
     Accepted, BatchHeader, Codec, Compression, Origin, RecordError, TimestampType, ValidationError,
     ValidationRules, validate,
 };
+use crate::wire::topics::WalkedTopic;
 
 use super::cx::{Cx, Outcome, Parked, Request, Step, Waiting};
 use super::pool::{Pools, Reuse};

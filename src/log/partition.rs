@@ -313,12 +313,6 @@ impl Partition {
         self.note_epoch(epoch, self.log_end);
     }
 
-    /// As [`Partition::note_leader_epoch`], to be written down even if nothing is appended.
-    pub fn assign_leader_epoch(&mut self, epoch: LeaderEpoch) {
-        self.note_epoch(epoch, self.log_end);
-        self.want_epochs_saved();
-    }
-
     /// New settings; they hold from the next append on.
     pub fn update_config(&mut self, config: LogConfig) {
         self.config = config;

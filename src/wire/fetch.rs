@@ -2,21 +2,17 @@
 //!
 //! It accepts and refuses what [`FetchRequest`] does, with the same errors.
 
-use super::codec::{DecodeError, DecodeErrorKind, Element, Message, Reader};
+use super::codec::{DecodeError, Element, Message, Reader};
 use super::messages::fetch_request::{
     FetchPartition, FetchRequest, FetchTopic, ForgottenTopic, ReplicaState,
 };
-use super::produce::WalkedTopic;
-use crate::base::TopicId;
+use super::topics::{TopicsWalk, WalkedTopic};
 
 /// A walk through a request: [`FetchWalk::topic`] until there is none, and after each [`FetchWalk::partition`] until
 /// there is none; the same of [`FetchWalk::forgotten_topic`] and [`FetchWalk::forgotten_partition`]; then
 /// [`FetchWalk::end`]. Only then the request is known to be one.
 pub struct FetchWalk<'a> {
-    reader: Reader<'a>,
-    version: i16,
-    topics_left: usize,
-    partitions_left: usize,
+    topics: TopicsWalk<'a>,
     /// How long to wait for `min_bytes`, milliseconds.
     pub max_wait_ms: i32,
     /// Bytes to wait for.
@@ -40,10 +36,7 @@ impl<'a> FetchWalk<'a> {
     /// What comes before the topics is malformed.
     pub fn new(body: &'a [u8], version: i16) -> Result<FetchWalk<'a>> {
         let mut walk = FetchWalk {
-            reader: Reader::new(body),
-            version,
-            topics_left: 0,
-            partitions_left: 0,
+            topics: TopicsWalk::new(body, version, FetchRequest::FLEXIBLE_FROM),
             max_wait_ms: 0,
             min_bytes: 0,
             max_bytes: 0,
@@ -56,19 +49,19 @@ impl<'a> FetchWalk<'a> {
     }
 
     fn head(&mut self) -> Result<()> {
-        if self.version <= 14 {
-            self.reader.i32()?; // the replica's id
+        let (reader, version) = (&mut self.topics.reader, self.topics.version);
+        if version <= 14 {
+            reader.i32()?; // the replica's id
         }
-        self.max_wait_ms = self.reader.i32()?;
-        self.min_bytes = self.reader.i32()?;
-        self.max_bytes = self.reader.i32()?;
-        self.isolation_level = self.reader.i8()?;
-        if self.version >= 7 {
-            self.session_id = self.reader.i32()?;
-            self.session_epoch = self.reader.i32()?;
+        self.max_wait_ms = reader.i32()?;
+        self.min_bytes = reader.i32()?;
+        self.max_bytes = reader.i32()?;
+        self.isolation_level = reader.i8()?;
+        if version >= 7 {
+            self.session_id = reader.i32()?;
+            self.session_epoch = reader.i32()?;
         }
-        self.topics_left = self.count(FetchTopic::WIRE_MIN)?;
-        Ok(())
+        self.topics.begin_topics(FetchTopic::WIRE_MIN)
     }
 
     /// The next topic.
@@ -76,8 +69,7 @@ impl<'a> FetchWalk<'a> {
     /// # Errors
     /// It is malformed.
     pub fn topic(&mut self) -> Result<Option<WalkedTopic<'a>>> {
-        let next = self.next_topic(FetchPartition::WIRE_MIN);
-        next.map_err(|e| self.named(e))
+        self.topics.next_topic(FetchPartition::WIRE_MIN).map_err(|e| self.named(e))
     }
 
     /// The next partition of the topic.
@@ -85,8 +77,8 @@ impl<'a> FetchWalk<'a> {
     /// # Errors
     /// It is malformed.
     pub fn partition(&mut self) -> Result<Option<FetchPartition>> {
-        let version = self.version;
-        self.next_partition(|r| FetchPartition::get(r, version)).map_err(|e| self.named(e))
+        let version = self.topics.version;
+        self.topics.next_partition(|r| FetchPartition::get(r, version)).map_err(|e| self.named(e))
     }
 
     /// The next topic of which partitions leave the session.
@@ -94,8 +86,7 @@ impl<'a> FetchWalk<'a> {
     /// # Errors
     /// It is malformed.
     pub fn forgotten_topic(&mut self) -> Result<Option<WalkedTopic<'a>>> {
-        let next = self.next_topic(i32::WIRE_MIN);
-        next.map_err(|e| self.named(e))
+        self.topics.next_topic(i32::WIRE_MIN).map_err(|e| self.named(e))
     }
 
     /// The next partition that leaves the session.
@@ -103,7 +94,7 @@ impl<'a> FetchWalk<'a> {
     /// # Errors
     /// It is malformed.
     pub fn forgotten_partition(&mut self) -> Result<Option<i32>> {
-        self.next_partition(Reader::i32).map_err(|e| self.named(e))
+        self.topics.next_partition(Reader::i32).map_err(|e| self.named(e))
     }
 
     /// From the topics to those that are forgotten.
@@ -111,9 +102,9 @@ impl<'a> FetchWalk<'a> {
     /// # Errors
     /// Their count is malformed.
     pub fn begin_forgotten(&mut self) -> Result<()> {
-        debug_assert!(self.topics_left == 0, "there are more topics");
-        if self.version >= 7 {
-            self.topics_left = self.count(ForgottenTopic::WIRE_MIN).map_err(|e| self.named(e))?;
+        debug_assert!(self.topics.is_behind_topics(), "there are more topics");
+        if self.topics.version >= 7 {
+            self.topics.begin_topics(ForgottenTopic::WIRE_MIN).map_err(|e| self.named(e))?;
         }
         Ok(())
     }
@@ -123,17 +114,17 @@ impl<'a> FetchWalk<'a> {
     /// # Errors
     /// It is malformed.
     pub fn end(mut self) -> Result<()> {
-        debug_assert!(self.topics_left == 0, "there are more topics");
+        debug_assert!(self.topics.is_behind_topics(), "there are more topics");
         self.tail().map_err(|e| self.named(e))
     }
 
     fn tail(&mut self) -> Result<()> {
-        let (flex, version) = (self.is_flexible(), self.version);
+        let (reader, version, flex) = (&mut self.topics.reader, self.topics.version, self.topics.is_flexible);
         if version >= 11 {
-            self.reader.string(flex)?; // the rack
+            reader.string(flex)?; // the rack
         }
         if flex {
-            self.reader.tags(|r, tag| {
+            reader.tags(|r, tag| {
                 match tag {
                     0 => r.nullable_string(true).map(drop)?, // the cluster's id
                     1 if version >= 15 => ReplicaState::get(r, version).map(drop)?,
@@ -145,43 +136,9 @@ impl<'a> FetchWalk<'a> {
         Ok(())
     }
 
-    fn next_topic(&mut self, partition_wire_min: usize) -> Result<Option<WalkedTopic<'a>>> {
-        debug_assert!(self.partitions_left == 0, "the topic before has more partitions");
-        if self.topics_left == 0 {
-            return Ok(None);
-        }
-        self.topics_left -= 1;
-        let topic = if self.version >= 13 {
-            WalkedTopic { name: "", id: self.reader.uuid()? }
-        } else {
-            WalkedTopic { name: self.reader.string(self.is_flexible())?, id: TopicId::ZERO }
-        };
-        self.partitions_left = self.count(partition_wire_min)?;
-        Ok(Some(topic))
-    }
-
-    fn next_partition<T>(&mut self, get: impl FnOnce(&mut Reader<'a>) -> Result<T>) -> Result<Option<T>> {
-        if self.partitions_left == 0 {
-            return if self.is_flexible() { self.reader.skip_tags().map(|()| None) } else { Ok(None) };
-        }
-        self.partitions_left -= 1;
-        get(&mut self.reader).map(Some)
-    }
-
-    fn count(&mut self, wire_min: usize) -> Result<usize> {
-        match self.reader.count(self.is_flexible(), wire_min)? {
-            Some(count) => Ok(count),
-            None => Err(self.reader.error(DecodeErrorKind::Null("an array"))),
-        }
-    }
-
-    fn is_flexible(&self) -> bool {
-        FetchRequest::FLEXIBLE_FROM.is_some_and(|from| self.version >= from)
-    }
-
     #[cold]
     fn named(&self, error: DecodeError) -> DecodeError {
-        error.of(FetchRequest::NAME, self.version)
+        error.of(FetchRequest::NAME, self.topics.version)
     }
 }
 

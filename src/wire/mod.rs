@@ -11,6 +11,7 @@ pub mod errors;
 pub mod fetch;
 pub mod frame;
 pub mod produce;
+pub mod topics;
 
 pub mod record;
 

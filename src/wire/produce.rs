@@ -3,17 +3,14 @@
 //! It accepts and refuses what [`ProduceRequest`] does, with the same
 //! errors.
 
-use super::codec::{DecodeError, DecodeErrorKind, Element, Message, Reader};
+use super::codec::{DecodeError, Element, Message};
 use super::messages::produce_request::{PartitionProduceData, ProduceRequest, TopicProduceData};
-use crate::base::TopicId;
+use super::topics::{TopicsWalk, WalkedTopic};
 
 /// A walk through a request: [`ProduceWalk::topic`] until there is none, and after each [`ProduceWalk::partition`] until
 /// there is none. Only when it has come to its end is the request known to be one.
 pub struct ProduceWalk<'a> {
-    reader: Reader<'a>,
-    version: i16,
-    topics_left: usize,
-    partitions_left: usize,
+    topics: TopicsWalk<'a>,
     /// The transactional id.
     pub transactional_id: Option<&'a str>,
     /// How many acknowledgements are wanted: -1 for all.
@@ -22,41 +19,23 @@ pub struct ProduceWalk<'a> {
     pub timeout_ms: i32,
 }
 
-/// A topic of the request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct WalkedTopic<'a> {
-    /// Its name; empty from version 13 on.
-    pub name: &'a str,
-    /// Its id; zero before version 13.
-    pub id: TopicId,
-}
-
 impl<'a> ProduceWalk<'a> {
     /// At the first topic. `version` is one that Produce has.
     ///
     /// # Errors
     /// What comes before the topics is malformed.
     pub fn new(body: &'a [u8], version: i16) -> Result<ProduceWalk<'a>, DecodeError> {
-        let mut walk = ProduceWalk {
-            reader: Reader::new(body),
-            version,
-            topics_left: 0,
-            partitions_left: 0,
-            transactional_id: None,
-            acks: 0,
-            timeout_ms: 0,
-        };
+        let topics = TopicsWalk::new(body, version, ProduceRequest::FLEXIBLE_FROM);
+        let mut walk = ProduceWalk { topics, transactional_id: None, acks: 0, timeout_ms: 0 };
         walk.head().map_err(|e| walk.named(e))?;
         Ok(walk)
     }
 
     fn head(&mut self) -> Result<(), DecodeError> {
-        let flex = self.is_flexible();
-        self.transactional_id = self.reader.nullable_string(flex)?;
-        self.acks = self.reader.i16()?;
-        self.timeout_ms = self.reader.i32()?;
-        self.topics_left = self.count(TopicProduceData::WIRE_MIN)?;
-        Ok(())
+        self.transactional_id = self.topics.reader.nullable_string(self.topics.is_flexible)?;
+        self.acks = self.topics.reader.i16()?;
+        self.timeout_ms = self.topics.reader.i32()?;
+        self.topics.begin_topics(TopicProduceData::WIRE_MIN)
     }
 
     /// The next topic.
@@ -64,23 +43,15 @@ impl<'a> ProduceWalk<'a> {
     /// # Errors
     /// It is malformed, or what comes after the last one.
     pub fn topic(&mut self) -> Result<Option<WalkedTopic<'a>>, DecodeError> {
-        debug_assert!(self.partitions_left == 0, "the topic before has more partitions");
         self.next_topic().map_err(|e| self.named(e))
     }
 
     fn next_topic(&mut self) -> Result<Option<WalkedTopic<'a>>, DecodeError> {
-        let flex = self.is_flexible();
-        if self.topics_left == 0 {
-            return if flex { self.reader.skip_tags().map(|()| None) } else { Ok(None) };
+        let next = self.topics.next_topic(PartitionProduceData::WIRE_MIN)?;
+        if next.is_none() {
+            self.topics.skip_tags()?;
         }
-        self.topics_left -= 1;
-        let topic = if self.version >= 13 {
-            WalkedTopic { name: "", id: self.reader.uuid()? }
-        } else {
-            WalkedTopic { name: self.reader.string(flex)?, id: TopicId::ZERO }
-        };
-        self.partitions_left = self.count(PartitionProduceData::WIRE_MIN)?;
-        Ok(Some(topic))
+        Ok(next)
     }
 
     /// The next partition of the topic.
@@ -88,31 +59,13 @@ impl<'a> ProduceWalk<'a> {
     /// # Errors
     /// It is malformed, or what comes after the last one.
     pub fn partition(&mut self) -> Result<Option<PartitionProduceData<'a>>, DecodeError> {
-        self.next_partition().map_err(|e| self.named(e))
-    }
-
-    fn next_partition(&mut self) -> Result<Option<PartitionProduceData<'a>>, DecodeError> {
-        if self.partitions_left == 0 {
-            return if self.is_flexible() { self.reader.skip_tags().map(|()| None) } else { Ok(None) };
-        }
-        self.partitions_left -= 1;
-        PartitionProduceData::get(&mut self.reader, self.version).map(Some)
-    }
-
-    fn count(&mut self, wire_min: usize) -> Result<usize, DecodeError> {
-        match self.reader.count(self.is_flexible(), wire_min)? {
-            Some(count) => Ok(count),
-            None => Err(self.reader.error(DecodeErrorKind::Null("an array"))),
-        }
-    }
-
-    fn is_flexible(&self) -> bool {
-        ProduceRequest::FLEXIBLE_FROM.is_some_and(|from| self.version >= from)
+        let version = self.topics.version;
+        self.topics.next_partition(|r| PartitionProduceData::get(r, version)).map_err(|e| self.named(e))
     }
 
     #[cold]
     fn named(&self, error: DecodeError) -> DecodeError {
-        error.of(ProduceRequest::NAME, self.version)
+        error.of(ProduceRequest::NAME, self.topics.version)
     }
 }
 

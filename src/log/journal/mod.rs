@@ -30,6 +30,8 @@ use frame::FileHeader;
 
 /// The upper half of the journal's tokens, where a partition has its slot.
 pub const SLOT: u32 = u32::MAX - 1;
+/// How the names of journals begin, in the first log directory.
+const FILE_PREFIX: &str = "ottla-journal-";
 const WRITTEN_TAG: u32 = 0;
 const CREATED_TAG: u32 = 1;
 
@@ -57,12 +59,22 @@ impl Level {
         }
     }
 
+    /// How the names of its files end.
+    const fn suffix(self) -> &'static str {
+        match self {
+            Level::Staged => "-staged",
+            Level::Flushed => "-flushed",
+        }
+    }
+
     fn file_name(self, core: ShardId) -> String {
-        let level = match self {
-            Level::Staged => "staged",
-            Level::Flushed => "flushed",
-        };
-        format!("{}{}-{level}", replay::FILE_PREFIX, core.0)
+        format!("{}{}{}", FILE_PREFIX, core.0, self.suffix())
+    }
+
+    /// The level of a journal's file; None for a file of another kind.
+    fn of_file(name: &str) -> Option<Level> {
+        let rest = name.strip_prefix(FILE_PREFIX)?;
+        Level::ALL.into_iter().find(|level| rest.ends_with(level.suffix()))
     }
 }
 

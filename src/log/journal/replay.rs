@@ -16,9 +16,6 @@ use crate::io::{File, Files, OpenMode};
 use crate::log::names::{FileKind, file_name, parse_file_name};
 use crate::wire::record::{BatchHeader, BatchView, HEADER_BYTES};
 
-/// How the names of journals begin, in the first log directory.
-pub const FILE_PREFIX: &str = "ottla-journal-";
-
 /// What a replay did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Replayed {
@@ -50,13 +47,12 @@ pub fn replay(
     let mut done = Replayed::default();
     let journals = journals(files, dir)?;
     let mut segments = Segments { files, target, known: BTreeMap::new(), opened: 0 };
-    for path in &journals {
-        let level = if path.to_string_lossy().ends_with("staged") { Level::Staged } else { Level::Flushed };
+    for (path, level) in &journals {
         let bytes = files.read(path)?;
         let Some(header) = FileHeader::parse(&bytes) else { continue };
         // Behind a power cut, what lies before a staged entry may be gone.
-        let checked = level == Level::Staged && header.boot_id != files.boot_id();
-        for (entry, batches) in believed(&bytes, header, level).iter().flat_map(Frame::entries) {
+        let checked = *level == Level::Staged && header.boot_id != files.boot_id();
+        for (entry, batches) in believed(&bytes, header, *level).iter().flat_map(Frame::entries) {
             if segments.redo(&entry, batches, checked || entry.behind_gap)? {
                 done.entries += 1;
                 done.bytes += batches.len() as u64;
@@ -66,7 +62,7 @@ pub fn replay(
     if done.entries > 0 {
         log_dirs.iter().try_for_each(|dir| files.sync_all(dir))?;
     }
-    remove(files, dir)?;
+    remove_all(files, dir, &journals)?;
     Ok(done)
 }
 
@@ -75,18 +71,20 @@ pub fn replay(
 /// # Errors
 /// If one cannot be removed.
 pub fn remove(files: &dyn Files, dir: &Path) -> io::Result<()> {
-    let journals = journals(files, dir)?;
+    remove_all(files, dir, &journals(files, dir)?)
+}
+
+fn remove_all(files: &dyn Files, dir: &Path, journals: &[(PathBuf, Level)]) -> io::Result<()> {
     if journals.is_empty() {
         return Ok(());
     }
-    journals.iter().try_for_each(|path| files.remove_file(path))?;
+    journals.iter().try_for_each(|(path, _)| files.remove_file(path))?;
     files.sync_dir(dir)
 }
 
-fn journals(files: &dyn Files, dir: &Path) -> io::Result<Vec<PathBuf>> {
-    let entries = files.list(dir)?;
-    let named = entries.into_iter().filter(|e| !e.is_dir && e.name.starts_with(FILE_PREFIX));
-    Ok(named.map(|e| dir.join(e.name)).collect())
+fn journals(files: &dyn Files, dir: &Path) -> io::Result<Vec<(PathBuf, Level)>> {
+    let entries = files.list(dir)?.into_iter().filter(|e| !e.is_dir);
+    Ok(entries.filter_map(|e| Some((dir.join(&e.name), Level::of_file(&e.name)?))).collect())
 }
 
 /// The frames that can be believed, in order: no number among them is missing.
