@@ -36,6 +36,22 @@ pub const LOG_READ_BYTES_MAX: usize = 1 << 20;
 /// The smallest read from a segment: what follows is likely to be wanted as well.
 pub const LOG_READ_BYTES_MIN: usize = 128 << 10;
 
+/// What is read ahead of one who reads a partition from the disk in order: in the cache, or on its way there.
+pub const LOG_READ_AHEAD_BYTES_MAX: usize = 2 << 20;
+/// The same for all readers of a core, ...
+pub const LOG_READ_AHEAD_CORE_BYTES_MAX: usize = 16 << 20;
+/// ... of whose cache it is at most this part.
+pub const LOG_READ_AHEAD_CACHE_SHARE: usize = 4;
+/// Stretches that are looked at when something is to be read ahead.
+pub const LOG_READ_AHEAD_STEPS_MAX: usize = 32;
+/// Readers of one partition that are remembered.
+pub const LOG_READERS_MAX: usize = 8;
+
+const _: () =
+    assert!(LOG_READ_AHEAD_BYTES_MAX >= 2 * LOG_READ_BYTES_MAX, "one is used while another is read");
+const _: () = assert!(LOG_READ_AHEAD_BYTES_MAX <= LOG_READ_AHEAD_CORE_BYTES_MAX);
+const _: () = assert!(LOG_READ_AHEAD_BYTES_MAX / LOG_READ_BYTES_MIN <= LOG_READ_AHEAD_STEPS_MAX);
+
 /// Member ids of one group that are given out and not used yet (KIP-394).
 pub const GROUP_PENDING_MEMBERS_MAX: usize = 10_000;
 /// How much of the client's or instance's name stands before the UUID of a member id.

@@ -1,16 +1,19 @@
 //! The read cache of one core, bounded in bytes: runs of whole batches, and sealed segments that are open.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::ops::Bound;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 
 use super::index::{OffsetIndex, TimeIndex};
 use crate::base::Offset;
+use crate::base::limits::{LOG_READ_AHEAD_CACHE_SHARE, LOG_READ_AHEAD_CORE_BYTES_MAX};
 use crate::io::File;
 
 /// Consecutive whole batches of one segment, as they lie in its file.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) struct Run {
     /// The segment's base offset.
     pub(super) segment: Offset,
@@ -24,6 +27,21 @@ pub(super) struct Run {
     pub(super) marks: Vec<(Offset, u64)>,
     /// Bytes of memory that this run keeps.
     pub(super) cost: usize,
+    /// It was read ahead, and nobody has asked for it yet.
+    pub(super) ahead: Option<Reserved>,
+}
+
+/// Bytes that were read ahead, or are being read, and that nobody has asked for yet. They count until this is dropped.
+#[derive(Debug)]
+pub(super) struct Reserved {
+    bytes: usize,
+    all: Arc<AtomicUsize>,
+}
+
+impl Drop for Reserved {
+    fn drop(&mut self) {
+        self.all.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
 }
 
 /// A run as a reader sees it, in the cache or on its way to the disk.
@@ -35,6 +53,11 @@ pub(super) struct RunView<'a> {
 }
 
 impl Run {
+    /// Where it ends in the file.
+    pub(super) fn end(&self) -> u64 {
+        self.position + self.bytes.len() as u64
+    }
+
     pub(super) fn view(&self) -> RunView<'_> {
         RunView { position: self.position, next: self.next, bytes: self.bytes.clone(), marks: &self.marks }
     }
@@ -120,9 +143,15 @@ impl<V> Clock<V> {
     }
 
     /// The entry of this slot with the largest offset that is not above `offset`.
-    fn floor(&mut self, slot: u32, offset: Offset) -> Option<(Offset, &V)> {
+    fn floor(&mut self, slot: u32, offset: Offset) -> Option<(Offset, &mut V)> {
         let ((_, first), entry) = self.map.range_mut((slot, Offset::MIN)..=(slot, offset)).next_back()?;
         entry.used = true;
+        Some((*first, &mut entry.value))
+    }
+
+    /// The same, without a use.
+    fn peek_floor(&self, slot: u32, offset: Offset) -> Option<(Offset, &V)> {
+        let ((_, first), entry) = self.map.range((slot, Offset::MIN)..=(slot, offset)).next_back()?;
         Some((*first, &entry.value))
     }
 }
@@ -132,6 +161,8 @@ impl<V> Clock<V> {
 pub struct Cache {
     runs: Clock<Run>,
     segments: Clock<Arc<OpenSegment>>,
+    /// Bytes that are [`Reserved`].
+    ahead: Arc<AtomicUsize>,
 }
 
 /// What an open file counts for in the bound on open segments.
@@ -140,7 +171,8 @@ const OPEN_FILE_COST: usize = 16 << 10;
 impl Cache {
     /// A cache that holds about this many bytes of batches, and an eighth of it for indexes and open files.
     pub fn new(bytes_max: usize) -> Cache {
-        Cache { runs: Clock::new(bytes_max), segments: Clock::new(bytes_max / 8) }
+        let ahead = Arc::default();
+        Cache { runs: Clock::new(bytes_max), segments: Clock::new(bytes_max / 8), ahead }
     }
 
     /// Bytes of batches held.
@@ -155,7 +187,32 @@ impl Cache {
 
     /// The run that holds `offset`.
     pub(super) fn run(&mut self, slot: u32, offset: Offset) -> Option<(Offset, &Run)> {
-        self.runs.floor(slot, offset).filter(|(_, run)| offset < run.next)
+        let (first, run) = self.runs.floor(slot, offset).filter(|(_, run)| offset < run.next)?;
+        run.ahead = None;
+        Some((first, run))
+    }
+
+    /// The same, for somebody who does not want its bytes.
+    pub(super) fn peek_run(&self, slot: u32, offset: Offset) -> Option<(Offset, &Run)> {
+        self.runs.peek_floor(slot, offset).filter(|(_, run)| offset < run.next)
+    }
+
+    /// The first run that begins behind `offset`.
+    pub(super) fn peek_next_run(&self, slot: u32, offset: Offset) -> Option<&Run> {
+        let behind = (Bound::Excluded((slot, offset)), Bound::Included((slot, Offset::MAX)));
+        self.runs.map.range(behind).next().map(|(_, entry)| &entry.value)
+    }
+
+    /// How many more bytes may be read ahead: a part of the cache, so that they are still there when they are wanted.
+    pub(super) fn ahead_room(&self) -> usize {
+        let max = LOG_READ_AHEAD_CORE_BYTES_MAX.min(self.bytes_max() / LOG_READ_AHEAD_CACHE_SHARE);
+        max.saturating_sub(self.ahead.load(Ordering::Relaxed))
+    }
+
+    /// Counts bytes that are about to be read ahead.
+    pub(super) fn reserve(&self, bytes: usize) -> Reserved {
+        self.ahead.fetch_add(bytes, Ordering::Relaxed);
+        Reserved { bytes, all: Arc::clone(&self.ahead) }
     }
 
     pub(super) fn insert_run(&mut self, slot: u32, first: Offset, run: Run) {
@@ -164,7 +221,8 @@ impl Cache {
     }
 
     pub(super) fn segment(&mut self, slot: u32, base: Offset) -> Option<Arc<OpenSegment>> {
-        self.segments.floor(slot, base).filter(|(first, _)| *first == base).map(|(_, open)| Arc::clone(open))
+        let (_, open) = self.segments.floor(slot, base).filter(|(first, _)| *first == base)?;
+        Some(Arc::clone(open))
     }
 
     pub(super) fn insert_segment(&mut self, slot: u32, base: Offset, open: Arc<OpenSegment>) {
@@ -189,7 +247,7 @@ mod tests {
     use super::*;
 
     fn run(next: Offset, cost: usize) -> Run {
-        Run { segment: 0, position: 0, next, bytes: Bytes::new(), marks: Vec::new(), cost }
+        Run { segment: 0, position: 0, next, bytes: Bytes::new(), marks: Vec::new(), cost, ahead: None }
     }
 
     #[test]

@@ -200,6 +200,7 @@ impl Partition {
             cost: unit.bytes.len(),
             bytes: unit.bytes.slice(from..unit.len),
             marks: unit.marks,
+            ahead: None,
         };
         env.cache.insert_run(self.slot, first, run);
     }

@@ -107,6 +107,16 @@ impl OffsetIndex {
         n.checked_sub(1).map_or(0, |i| i32_at(&self.bytes, i * OFFSET_ENTRY + 4) as u64)
     }
 
+    /// A batch's position behind `after` and the offset that names it: the last one up to `upto`, or else the first one
+    /// behind that. None if there is none.
+    pub fn boundary(&self, after: u64, upto: u64) -> Option<(u64, Offset)> {
+        let position = |i: usize| i32_at(&self.bytes, i * OFFSET_ENTRY + 4) as u64;
+        let behind = partition_point(self.len(), |i| position(i) <= upto);
+        let within = behind.checked_sub(1).filter(|i| position(*i) > after);
+        let entry = within.or_else(|| (behind < self.len()).then_some(behind))?;
+        Some((position(entry), self.base + i64::from(i32_at(&self.bytes, entry * OFFSET_ENTRY))))
+    }
+
     /// The position of the last entry, zero if there is none.
     pub fn last_position(&self) -> u64 {
         self.len().checked_sub(1).map_or(0, |i| i32_at(&self.bytes, i * OFFSET_ENTRY + 4) as u64)

@@ -87,7 +87,7 @@ impl Partition {
         // Records may have been deleted while it waited.
         offset = offset.max(self.log_start);
         if let (Some(base), Target::AtLeast(timestamp)) = (segment, target) {
-            if self.place(env, base, offset).is_none() && self.segments.contains_key(&base) {
+            if self.place(env, base, |_, _| ()).is_none() && self.segments.contains_key(&base) {
                 return self.read_later(env, Waiter::Search(id, offset), None);
             }
             offset = offset.max(self.time_lookup(env, base, timestamp));

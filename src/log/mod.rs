@@ -16,6 +16,7 @@ pub mod journal;
 mod flow;
 mod segment;
 
+mod ahead;
 mod cache;
 mod lookup;
 mod reader;

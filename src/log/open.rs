@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use slab::Slab;
 
+use super::ahead::Readers;
 use super::checkpoint;
 use super::config::LogConfig;
 use super::epochs::Epochs;
@@ -120,7 +121,7 @@ impl Partition {
             searches: BTreeMap::new(),
             next_search: 0,
             dirty: start.dirty,
-            last_read_end: -1,
+            readers: Readers::default(),
             planned: Vec::new(),
             scratch: Scratch::new(),
             truncate_target: None,

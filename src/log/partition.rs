@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use slab::Slab;
 
+use super::ahead::Readers;
 use super::config::LogConfig;
 use super::epochs::Epochs;
 use super::error::{AppendError, LogError};
@@ -81,8 +82,7 @@ pub struct Partition {
     pub(super) next_search: u64,
     /// Something was appended since the files were last written as for a clean stop.
     pub(super) dirty: bool,
-    /// Where the last read from disk ended: reading on from there is sequential.
-    pub(super) last_read_end: Offset,
+    pub(super) readers: Readers,
     pub(super) planned: Vec<PlannedBatch>,
     pub(super) scratch: Scratch,
     pub(super) truncate_target: Option<Offset>,

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::cache::{OpenSegment, Run, RunView};
+use super::ahead::stretch_end;
+use super::cache::{OpenSegment, Reserved, Run, RunView};
 use super::error::LogError;
 use super::flow::{Op, parse_indexes};
 use super::index::{OffsetIndex, TimeIndex};
@@ -28,24 +29,60 @@ pub(super) enum Waiter {
     Search(u64, Offset),
 }
 
-/// A read from a segment's file.
+/// A read from a segment's file, for those who wait for it, or for somebody who will ask for it.
 pub(super) struct Read {
     segment: Offset,
     /// A batch begins here.
     position: u64,
-    /// Where the read begins: `position` rounded down to a block.
-    start: u64,
-    len: usize,
+    /// Where it ends.
+    pub(super) end: u64,
+    /// An offset in the batch that begins there; None where it may end within a batch.
+    pub(super) end_offset: Option<Offset>,
     waiters: Vec<Waiter>,
+    /// While nobody waits for it.
+    ahead: Option<Reserved>,
 }
 
-/// Where to read, if the segment is open.
+impl Read {
+    /// Of something that nobody waits for: from a segment and position to a position and an offset.
+    pub(super) fn ahead(from: (Offset, u64), to: (u64, Offset), reserved: Reserved) -> Read {
+        Read {
+            segment: from.0,
+            position: from.1,
+            end: to.0,
+            end_offset: Some(to.1),
+            waiters: Vec::new(),
+            ahead: Some(reserved),
+        }
+    }
+
+    /// Whether it has the batch that begins at a position.
+    pub(super) fn holds(&self, segment: Offset, position: u64) -> bool {
+        self.segment == segment && (self.position..self.end).contains(&position)
+    }
+
+    /// Its segment, and from where to where.
+    #[cfg(test)]
+    pub(super) fn range(&self) -> (Offset, u64, u64) {
+        (self.segment, self.position, self.end)
+    }
+
+    /// Where it begins in the file: `position` rounded down to a block.
+    fn start(&self) -> u64 {
+        self.position - self.position % BLOCK_BYTES as u64
+    }
+
+    /// Whole blocks.
+    fn len(&self) -> usize {
+        (self.end - self.start()).next_multiple_of(BLOCK_BYTES as u64) as usize
+    }
+}
+
+/// A segment that is open.
 pub(super) struct Place {
-    file: File,
-    /// A batch at or before the offset begins here.
-    position: u64,
+    pub(super) file: File,
     /// Bytes of the file that hold written batches.
-    limit: u64,
+    pub(super) limit: u64,
 }
 
 /// How a stretch of bytes is read as batches.
@@ -81,11 +118,16 @@ impl Partition {
         request: ReadRequest,
         ticket: u64,
     ) -> Option<Result<ReadData, LogError>> {
-        if let Some(answer) = self.read_now(env, &request) {
-            return Some(answer);
+        let answer = self.read_now(env, &request);
+        match &answer {
+            Some(Ok(data)) => self.answered(env, request.offset, data, false),
+            Some(Err(_)) => {}
+            None => {
+                self.read_later(env, Waiter::Caller(ticket, request), None);
+                self.waits(env, request.offset);
+            }
         }
-        self.read_later(env, Waiter::Caller(ticket, request), None);
-        None
+        answer
     }
 
     /// An answer that needs no disk.
@@ -137,59 +179,75 @@ impl Partition {
     /// Starts what brings `waiter`'s batches into the cache. `from` is a position known to be at or before them.
     pub(super) fn read_later(&mut self, env: &mut Env, waiter: Waiter, from: Option<u64>) {
         let offset = waiter.offset();
-        let Some(base) = self.segments.range(..=offset).next_back().map(|(base, _)| *base) else {
+        let Some(base) = self.segment_of(offset) else {
             unreachable!("offset {offset} is not below the first segment")
         };
-        let Some(place) = self.place(env, base, offset) else {
-            return self.load_segment(env, base, waiter);
+        // Reading on where the last read ended: much more is likely to be wanted.
+        let sequential = self.readers.is_sequential(offset);
+        let want = if sequential { LOG_READ_BYTES_MAX } else { waiter.max_bytes() };
+        let want = want.clamp(LOG_READ_BYTES_MIN, LOG_READ_BYTES_MAX);
+        let known = self.not_before(env, base, offset, from.unwrap_or(0));
+        let found = self.place(env, base, |offsets, limit| {
+            let position = known.max(offsets.lookup(offset));
+            (position, stretch_end(offsets, position, want, limit))
+        });
+        let Some((place, (position, end))) = found else {
+            return self.load_segment(env, base, Some(waiter));
         };
-        let position = place.position.max(from.unwrap_or(0));
         for (_, op) in &mut self.ops {
             if let Op::Read(read) = op
-                && read.segment == base
-                && read.position <= position
-                && position < read.start + read.len as u64
+                && read.holds(base, position)
             {
+                read.ahead = None;
                 return read.waiters.push(waiter);
             }
         }
-        // Reading on where the last read ended: much more is likely to be wanted.
-        let sequential = offset == self.last_read_end;
-        let want = if sequential { LOG_READ_BYTES_MAX } else { waiter.max_bytes() };
-        let want = want.clamp(LOG_READ_BYTES_MIN, LOG_READ_BYTES_MAX);
-        self.submit_read(env, base, &place, position, want, vec![waiter]);
+        let to = (position - position % BLOCK_BYTES as u64 + want as u64).min(place.limit).max(position + 1);
+        let (end, end_offset) = match end.filter(|(end, _)| sequential && *end <= to) {
+            Some((end, offset)) => (end, Some(offset.unwrap_or_else(|| self.offset_behind(base)))),
+            None => (to, None),
+        };
+        let (end, end_offset) = match self.what_is_there(env, base, offset, position).filter(|at| *at < end) {
+            Some(there) => (there, None),
+            None => (end, end_offset),
+        };
+        let waiters = vec![waiter];
+        let read = Read { segment: base, position, end, end_offset, waiters, ahead: None };
+        self.submit_read(env, &place.file, read);
     }
 
-    fn submit_read(
-        &mut self,
+    /// The next position behind this one that begins what is being read already, or is in the cache.
+    fn what_is_there(&self, env: &Env, base: Offset, offset: Offset, position: u64) -> Option<u64> {
+        let reads = self.ops.iter().filter_map(|(_, op)| match op {
+            Op::Read(read) if read.segment == base => Some(read.position),
+            _ => None,
+        });
+        let cached = env.cache.peek_next_run(self.slot, offset).filter(|run| run.segment == base);
+        reads.chain(cached.map(|run| run.position)).filter(|at| *at > position).min()
+    }
+
+    pub(super) fn submit_read(&mut self, env: &mut Env, file: &File, read: Read) {
+        let (start, len) = (read.start(), read.len());
+        let token = self.token(Op::Read(read));
+        env.disk.read(file, start, len, token);
+    }
+
+    /// A segment's file, and what its index and the end of what is written in it say; None if it is not open.
+    pub(super) fn place<R>(
+        &self,
         env: &mut Env,
-        segment: Offset,
-        place: &Place,
-        position: u64,
-        want: usize,
-        waiters: Vec<Waiter>,
-    ) {
-        let block = BLOCK_BYTES as u64;
-        let start = position - position % block;
-        let end = (position + want as u64).min(place.limit).next_multiple_of(block);
-        let len = end.saturating_sub(start).max(block) as usize;
-        let token = self.token(Op::Read(Read { segment, position, start, len, waiters }));
-        env.disk.read(&place.file, start, len, token);
-    }
-
-    pub(super) fn place(&self, env: &mut Env, base: Offset, offset: Offset) -> Option<Place> {
+        base: Offset,
+        look: impl FnOnce(&OffsetIndex, u64) -> R,
+    ) -> Option<(Place, R)> {
         if let Some(sink) = self.sinks.iter().find(|sink| sink.base == base)
             && let Some(file) = &sink.file
         {
-            return Some(Place {
-                file: file.clone(),
-                position: sink.offsets.lookup(offset),
-                limit: sink.written,
-            });
+            let limit = sink.written;
+            return Some((Place { file: file.clone(), limit }, look(&sink.offsets, limit)));
         }
         let open = env.cache.segment(self.slot, base)?;
         let limit = self.size_on_disk(base);
-        Some(Place { file: open.file.clone(), position: open.offsets.lookup(offset), limit })
+        Some((Place { file: open.file.clone(), limit }, look(&open.offsets, limit)))
     }
 
     /// Bytes of a segment that are written.
@@ -199,12 +257,12 @@ impl Partition {
     }
 
     /// Opens a sealed segment and reads its indexes; builds them anew if they are missing or wrong.
-    fn load_segment(&mut self, env: &mut Env, base: Offset, waiter: Waiter) {
+    pub(super) fn load_segment(&mut self, env: &mut Env, base: Offset, waiter: Option<Waiter>) {
         for (_, op) in &mut self.ops {
             if let Op::Load(loading, waiters) = op
                 && *loading == base
             {
-                return waiters.push(waiter);
+                return waiters.extend(waiter);
             }
         }
         let [log, index, times] =
@@ -226,7 +284,7 @@ impl Partition {
             };
             Ok(Box::new(OpenSegment { file, offsets, times }) as Box<dyn std::any::Any + Send>)
         };
-        let token = self.token(Op::Load(base, vec![waiter]));
+        let token = self.token(Op::Load(base, waiter.into_iter().collect()));
         env.disk.background(FileJob::Run(Box::new(work)), token);
     }
 
@@ -271,25 +329,29 @@ impl Partition {
             Ok(bytes) => bytes,
             Err(error) => return self.fail_waiters(waiters, &storage("reading", &path)(error), effects),
         };
-        let lowest = waiters.iter().map(Waiter::offset).min().unwrap_or(0);
-        let Some(place) =
-            self.place(env, read.segment, lowest).filter(|_| self.segments.contains_key(&read.segment))
-        else {
+        let there =
+            matches!(self.state, State::Open | State::Fenced(_)) && self.segments.contains_key(&read.segment);
+        let Some((place, ())) = self.place(env, read.segment, |_, _| ()).filter(|_| there) else {
             // Deleted, truncated, or thrown out of the cache meanwhile: from the start.
             for waiter in waiters {
                 self.resume(env, waiter, None, effects);
             }
             return;
         };
-        let short = (bytes.len() as u64) < place.limit.saturating_sub(read.start).min(read.len as u64);
+        let short = (bytes.len() as u64) < place.limit.saturating_sub(read.start()).min(read.len() as u64);
         match parse_run(&read, &bytes, place.limit) {
             Ok(Parsed::Need(need)) if !short && read.position + need as u64 <= place.limit => {
-                self.submit_read(env, read.segment, &place, read.position, need, waiters);
+                if !waiters.is_empty() {
+                    let end = read.position + need as u64;
+                    let read = Read { end, end_offset: None, waiters, ahead: None, ..read };
+                    self.submit_read(env, &place.file, read);
+                }
             }
-            Ok(Parsed::Run(first, run, end)) => {
+            Ok(Parsed::Run(first, mut run, end)) => {
                 let next = run.next;
-                self.last_read_end = next;
+                run.ahead = read.ahead.take();
                 // An offset in a gap before the first batch is answered by that batch.
+                let lowest = waiters.iter().map(Waiter::offset).min().unwrap_or(first);
                 env.cache.insert_run(self.slot, first.min(lowest.max(read.segment)), run);
                 for waiter in waiters {
                     let from = (waiter.offset() >= next).then_some(end);
@@ -346,7 +408,12 @@ impl Partition {
     fn resume(&mut self, env: &mut Env, waiter: Waiter, from: Option<u64>, effects: &mut Vec<LogEffect>) {
         match waiter {
             Waiter::Caller(ticket, request) => match self.read_now(env, &request) {
-                Some(result) => effects.push(LogEffect::ReadDone { ticket, result }),
+                Some(result) => {
+                    if let Ok(data) = &result {
+                        self.answered(env, request.offset, data, true);
+                    }
+                    effects.push(LogEffect::ReadDone { ticket, result });
+                }
                 None => self.read_later(env, waiter, from),
             },
             Waiter::Search(id, offset) => self.continue_search(env, id, offset, from, effects),
@@ -372,15 +439,18 @@ impl Partition {
 
 /// The batches of a read that are whole, from its position on.
 fn parse_run(read: &Read, bytes: &Bytes, limit: u64) -> Result<Parsed, (u64, &'static str)> {
-    let skip = (read.position - read.start) as usize;
-    let have = bytes.len().min(limit.saturating_sub(read.start) as usize);
+    let start = read.start();
+    let skip = (read.position - start) as usize;
+    // What begins behind its end belongs to another read.
+    let limit = if read.end_offset.is_some() { limit.min(read.end) } else { limit };
+    let have = bytes.len().min(limit.saturating_sub(start) as usize);
     let mut at = skip;
     let mut marks: Vec<(Offset, u64)> = Vec::new();
     let mut next = None;
     let mut need = crate::wire::record::HEADER_BYTES;
     while let Some(left) = bytes.get(at..have).filter(|left| left.len() >= crate::wire::record::HEADER_BYTES)
     {
-        let position = read.start + at as u64;
+        let position = start + at as u64;
         let header = BatchHeader::parse(left).map_err(|_| (position, "no batch begins here"))?;
         let low = next.unwrap_or(read.segment);
         if header.base_offset < low || header.last_offset_delta < 0 {
@@ -406,8 +476,9 @@ fn parse_run(read: &Read, bytes: &Bytes, limit: u64) -> Result<Parsed, (u64, &'s
         bytes: bytes.slice(skip..at),
         cost: bytes.len(),
         marks,
+        ahead: None,
     };
-    Ok(Parsed::Run(first, run, read.start + at as u64))
+    Ok(Parsed::Run(first, run, start + at as u64))
 }
 
 /// The part of a run from the batch that holds `offset` on, as far as it is below `upper` and fits `room`; with

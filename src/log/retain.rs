@@ -146,6 +146,7 @@ impl Partition {
     pub fn delete(&mut self, env: &mut Env, unique: &str) {
         self.state = State::Closed;
         self.writer.drop_pending();
+        self.readers.clear();
         env.cache.remove_slot(self.slot);
         let (dir, own, suffix) = (self.dir.clone(), self.topic_id, format!("{unique}-delete"));
         let token = self.token(Op::Delete);

@@ -29,6 +29,7 @@ impl Partition {
         self.state = State::Truncating;
         self.truncate_target = Some(offset.max(self.log_start));
         self.writer.drop_pending();
+        self.readers.clear();
         env.cache.remove_slot(self.slot);
         self.truncate_if_quiet(env);
     }

@@ -132,6 +132,7 @@ struct State {
     inodes: BTreeMap<u64, Inode>,
     next_inode: u64,
     changes: u64,
+    bytes_read: u64,
     life: u64,
     boots: u128,
     faults: Vec<DiskFault>,
@@ -542,6 +543,7 @@ impl SimDisk {
                 inodes: BTreeMap::new(),
                 next_inode: 0,
                 changes: 0,
+                bytes_read: 0,
                 life: 0,
                 boots: 1,
                 faults: Vec::new(),
@@ -582,6 +584,11 @@ impl SimDisk {
     /// Bytes in use, as `statvfs` would count them.
     pub fn used_bytes(&self) -> u64 {
         self.lock().used()
+    }
+
+    /// Bytes that were read so far, out of whatever files.
+    pub fn bytes_read(&self) -> u64 {
+        self.lock().bytes_read
     }
 
     pub(super) fn latency_ns(&self, prng: &mut Prng) -> u64 {
@@ -701,7 +708,9 @@ impl Files for SimDisk {
         let mut state = self.lock();
         let inode = state.inode(file)?;
         state.fails_inode(DiskOp::Read, inode)?;
-        Ok(state.inode_mut(inode)?.read(offset, len))
+        let bytes = state.inode_mut(inode)?.read(offset, len);
+        state.bytes_read += bytes.len() as u64;
+        Ok(bytes)
     }
 
     fn write_at(&self, file: &File, offset: u64, bytes: &[u8]) -> io::Result<()> {

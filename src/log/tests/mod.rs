@@ -2,6 +2,7 @@
 
 #![allow(clippy::case_sensitive_file_extension_comparisons, clippy::large_stack_arrays)]
 
+mod ahead;
 mod apache;
 mod basics;
 mod journal;

@@ -34,15 +34,18 @@ fn random_batch(prng: &mut Prng, clock: &mut i64) -> (Vec<u8>, Vec<Vec<u8>>) {
     (builder.build(), values)
 }
 
-fn check_reads(m: &mut Machine, model: &Model, prng: &mut Prng) {
+fn check_reads(m: &mut Machine, model: &Model, cursor: &mut Offset, prng: &mut Prng) {
     let durable = m.partition.durable_end_offset();
     let start = m.partition.log_start_offset();
     if durable <= start {
         return;
     }
-    let from = start + prng.below((durable - start) as u64) as i64;
+    // Often where the last one ended, as a consumer reads.
+    let on = !prng.one_in(4) && (start..durable).contains(cursor);
+    let from = if on { *cursor } else { start + prng.below((durable - start) as u64) as i64 };
     let max_bytes = [1, 500, 5000, 1 << 20][prng.below(4) as usize];
     let data = m.read(from, max_bytes).expect("readable");
+    *cursor = data.next_offset;
     let found = records(&data);
     assert!(!found.is_empty(), "{from} {durable} {max_bytes} {data:?}");
     assert!(data.next_offset <= m.partition.durable_end_offset() && data.next_offset > from);
@@ -66,7 +69,7 @@ fn run(seed: u64, flush_messages: i64, power_cuts: bool) {
     let cache = [1, 30_000, 1 << 20][prng.below(3) as usize];
     let mut m = Machine::with_cache(seed, config, cache);
     let mut model = Model { values: [].into(), log_start: 0, durable: 0, flushed: 0 };
-    let mut clock = 1_000_000;
+    let (mut clock, mut cursor) = (1_000_000, 0);
     for _ in 0..300 {
         match prng.below(100) {
             0..60 => {
@@ -79,7 +82,7 @@ fn run(seed: u64, flush_messages: i64, power_cuts: bool) {
             60..75 => {
                 let _ = m.partition.is_idle() || m.turn();
             }
-            75..85 => check_reads(&mut m, &model, &mut prng),
+            75..85 => check_reads(&mut m, &model, &mut cursor, &mut prng),
             85..86 => m.save_epochs(),
             86..88 => {
                 let (partition, mut env, effects) = m.parts();
