@@ -246,10 +246,13 @@ const _: () = assert!(BENCH_READ_BYTES < BENCH_REPLY_BYTES_MAX);
 pub const JOURNAL_FRAME_BYTES_MAX: usize = 1 << 20;
 /// Appends that are larger go straight to their segment: they are worth a write of their own.
 pub const JOURNAL_ENTRY_BYTES_MAX: usize = 32 << 10;
+/// A full half of the journal has its partitions flush their segments in so many goes, so that its own flushes keep
+/// their share of the disk.
+pub const JOURNAL_FLUSH_ROUNDS: usize = 16;
 /// Segments that are open at once while journals are redone.
 pub const JOURNAL_REPLAY_FILES_MAX: usize = 512;
 /// Bytes in the journal that one partition holds back from its segment.
-pub const WRITE_BEHIND_BYTES_MAX: usize = 64 << 10;
+pub const WRITE_BEHIND_BYTES_MAX: usize = 256 << 10;
 /// How long it does: between this and twice as long, milliseconds.
 pub const WRITE_BEHIND_MS: i64 = 1000;
 const _: () = assert!(JOURNAL_ENTRY_BYTES_MAX * 4 <= JOURNAL_FRAME_BYTES_MAX);

@@ -58,10 +58,7 @@ impl Partition {
         }
         // What comes before has to be flushed where it is.
         if level == Level::Flushed && self.journaled.from == first && self.flushed_end < first {
-            self.write_target = self.write_target.max(first);
-            self.sync_target = self.sync_target.max(first);
-            self.write_next(env);
-            self.sync_if_wanted(env);
+            self.flush_upto(env, first);
         }
     }
 
@@ -79,8 +76,14 @@ impl Partition {
 
     /// Writes everything appended so far to its segment, and flushes it there.
     pub fn flush_out(&mut self, env: &mut Env) {
-        self.sync_target = self.log_end;
-        self.write_out(env);
+        self.flush_upto(env, self.log_end);
+    }
+
+    /// Writes and flushes everything below an offset.
+    pub fn flush_upto(&mut self, env: &mut Env, upto: Offset) {
+        self.write_target = self.write_target.max(upto);
+        self.sync_target = self.sync_target.max(upto);
+        self.write_next(env);
         self.sync_if_wanted(env);
     }
 

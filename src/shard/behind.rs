@@ -20,6 +20,9 @@ impl Shard {
         }
         let partitions = &mut self.partitions;
         self.journal.reclaim(|level, member| is_done(partitions.get(member.slot), level, member));
+        while let Some(member) = self.journal.next_to_flush() {
+            self.with_log(disk, member.slot, |log, env, _| log.flush_upto(env, member.upto));
+        }
         if self.next_period == Ticks::NEVER && self.journal.is_behind() {
             self.next_period = disk.now().plus_ms(WRITE_BEHIND_MS);
         }
@@ -54,10 +57,7 @@ impl Shard {
     fn empty_half(&mut self, disk: &mut dyn Disk, level: Level, mut members: Vec<Member>) {
         for member in &mut members {
             let end = self.with_log(disk, member.slot, |log, env, _| {
-                match level {
-                    Level::Staged => log.write_out(env),
-                    Level::Flushed => log.flush_out(env),
-                }
+                log.write_out(env);
                 log.log_end_offset()
             });
             member.upto = end.unwrap_or(member.upto);

@@ -21,7 +21,9 @@ use std::any::Any;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::base::limits::{BLOCK_BYTES, JOURNAL_ENTRY_BYTES_MAX, JOURNAL_FRAME_BYTES_MAX};
+use crate::base::limits::{
+    BLOCK_BYTES, JOURNAL_ENTRY_BYTES_MAX, JOURNAL_FLUSH_ROUNDS, JOURNAL_FRAME_BYTES_MAX,
+};
 use crate::base::{Offset, ShardId, TopicId};
 use crate::io::{AlignedBuf, Disk, DiskOutcome, File, FileJob, FileJobOutcome, Files, OpenMode, Token};
 
@@ -139,8 +141,11 @@ struct Area {
 #[derive(Default)]
 struct Half {
     members: Vec<Member>,
-    /// Not free before its members are done.
+    /// Not free before its members are done; they are taken from the end.
     draining: bool,
+    /// So many, from the end, have been given by [`Journal::next_to_flush`], of so many at once.
+    flushing: usize,
+    at_once: usize,
 }
 
 impl Journal {
@@ -198,7 +203,7 @@ impl Journal {
             return false;
         }
         let need = frame::ENTRY_HEADER_BYTES + entry.len;
-        if level == Level::Staged && area.frame_bytes() + need > JOURNAL_FRAME_BYTES_MAX {
+        if level == Level::Staged && area.frame_bytes() + need > area.frame_bytes_max() {
             area.write_staged(disk, &mut self.outcomes);
         }
         if !area.make_room(need) {
@@ -271,8 +276,8 @@ impl Journal {
         into.append(&mut self.outcomes);
     }
 
-    /// The partitions whose entries lie in a half that has just been filled: they have to be written to their segments
-    /// (and flushed there, at the flushed level). To be given back by [`Journal::drains`].
+    /// The partitions whose entries lie in a half that has just been filled: they have to be written to their segments.
+    /// To be given back by [`Journal::drains`].
     pub fn rotated(&mut self, level: Level) -> Option<Vec<Member>> {
         let area = &mut self.areas[level.index()];
         let members = &mut area.halves[1 - area.active].members;
@@ -282,7 +287,9 @@ impl Journal {
     /// What [`Journal::rotated`] gave, with the offset up to which each has to be done.
     pub fn drains(&mut self, level: Level, members: Vec<Member>) {
         let area = &mut self.areas[level.index()];
-        area.halves[1 - area.active].members = members;
+        let half = &mut area.halves[1 - area.active];
+        (half.flushing, half.at_once) = (0, members.len().div_ceil(JOURNAL_FLUSH_ROUNDS));
+        half.members = members;
     }
 
     /// Frees a half whose members are all done.
@@ -290,10 +297,25 @@ impl Journal {
         for area in &mut self.areas {
             let half = &mut area.halves[1 - area.active];
             if half.draining {
-                while half.members.pop_if(|member| is_done(area.level, member)).is_some() {}
+                while half.members.pop_if(|member| is_done(area.level, member)).is_some() {
+                    half.flushing = half.flushing.saturating_sub(1);
+                }
                 half.draining = !half.members.is_empty();
             }
         }
+    }
+
+    /// A partition that is to flush its segment, as its entries are in a full half of the flushed level. Some at a time:
+    /// the journal's own flushes share the disk with them.
+    pub fn next_to_flush(&mut self) -> Option<Member> {
+        let area = &mut self.areas[Level::Flushed.index()];
+        let half = &mut area.halves[1 - area.active];
+        if !half.draining || half.flushing >= half.at_once {
+            return None;
+        }
+        let member = half.members.iter().rev().nth(half.flushing).copied();
+        half.flushing += usize::from(member.is_some());
+        member
     }
 
     /// Whether nothing is in flight.
@@ -325,17 +347,24 @@ impl Area {
         frame
     }
 
-    /// Whether `need` more bytes fit into the frame and its half; begins the other half if that is free.
+    /// The bytes of a frame, at most. A frame is begun where as many fit into its half.
+    fn frame_bytes_max(&self) -> usize {
+        JOURNAL_FRAME_BYTES_MAX.min(self.header.half_bytes as usize / 2 / BLOCK_BYTES * BLOCK_BYTES)
+    }
+
+    /// Whether `need` more bytes fit into the frame. A new frame goes to the other half if this one may not have room
+    /// for it, and if the other is free. A frame in flight does not matter: none is written before it is.
     fn make_room(&mut self, need: usize) -> bool {
-        let bytes = self.frame_bytes() + need;
-        if bytes > JOURNAL_FRAME_BYTES_MAX {
+        let frame_bytes_max = self.frame_bytes_max();
+        let may_overflow = self.position + frame_bytes_max as u64 > self.header.half_bytes;
+        if self.waiting.is_empty() && may_overflow && !self.rotate() {
             return false;
         }
-        let padded = bytes.next_multiple_of(self.level.alignment()) as u64;
-        if self.position + padded <= self.header.half_bytes {
-            return true;
-        }
-        if !self.waiting.is_empty() || self.in_flight.is_some() || self.halves[1 - self.active].draining {
+        self.frame_bytes() + need <= frame_bytes_max
+    }
+
+    fn rotate(&mut self) -> bool {
+        if self.halves[1 - self.active].draining {
             return false;
         }
         self.halves[self.active].draining = true;
