@@ -24,8 +24,11 @@ pub const LOG_WRITE_BYTES_MAX: usize = 1 << 20;
 /// Bytes that wait to be written to one partition before clients' appends are refused.
 pub const LOG_PENDING_BYTES_MAX: usize = 256 << 20;
 
-/// Reserved in a new partition's first segment: small, as there may be 10,000 of them.
-pub const LOG_ALLOCATE_BYTES_MIN: u64 = 16 << 10;
+/// Reserved when a segment is written to first: small, as there may be 10,000 of them.
+pub const LOG_ALLOCATE_BYTES_MIN: u64 = 64 << 10;
+
+/// Then this many times what it has is added when it is nearly full.
+pub const LOG_ALLOCATE_GROWTH: u64 = 3;
 
 /// Reserved at once in a segment that grows fast.
 pub const LOG_ALLOCATE_BYTES_MAX: u64 = 64 << 20;
@@ -51,6 +54,12 @@ const _: () =
     assert!(LOG_READ_AHEAD_BYTES_MAX >= 2 * LOG_READ_BYTES_MAX, "one is used while another is read");
 const _: () = assert!(LOG_READ_AHEAD_BYTES_MAX <= LOG_READ_AHEAD_CORE_BYTES_MAX);
 const _: () = assert!(LOG_READ_AHEAD_BYTES_MAX / LOG_READ_BYTES_MIN <= LOG_READ_AHEAD_STEPS_MAX);
+
+/// However much else a core's buffers hold, one part in so many of `ottla.core.cache.bytes` stays for the cache.
+pub const CACHE_SHARE_LEAST: usize = 4;
+
+/// What one read of a core has the disk read at most, unless a single batch is larger: it is all in memory at once.
+pub const FETCH_DISK_BYTES_MAX: usize = 16 << 20;
 
 /// Member ids of one group that are given out and not used yet (KIP-394).
 pub const GROUP_PENDING_MEMBERS_MAX: usize = 10_000;

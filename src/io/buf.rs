@@ -65,6 +65,17 @@ impl AlignedBuf {
         self.capacity() - self.len
     }
 
+    /// Makes room for `bytes` in all, in whole blocks; what is there may move.
+    pub fn grow(&mut self, bytes: usize) {
+        let wanted = bytes.next_multiple_of(BLOCK_BYTES);
+        if wanted <= self.capacity() || Arc::get_mut(&mut self.memory).is_some_and(|m| m.extend(wanted)) {
+            return;
+        }
+        let mut larger = AlignedBuf::with_capacity(wanted);
+        larger.extend_from_slice(self.as_slice());
+        *self = larger;
+    }
+
     /// Appends `bytes`, which must fit; gives the copy.
     pub fn append(&mut self, bytes: &[u8]) -> &mut [u8] {
         let at = self.len;
@@ -168,10 +179,14 @@ impl AlignedBuf {
         unsafe { slice::from_raw_parts_mut(self.memory.start(), self.len) }
     }
 
-    /// Ends writing: the whole of the written part, padded with zeros to whole blocks, as shared immutable bytes.
+    /// Ends writing: the whole of the written part, padded with zeros to whole blocks, as shared immutable bytes. What
+    /// lies behind is given back, unless a part was shared that somebody still refers to.
     pub fn freeze(mut self) -> Bytes {
         let padded = self.len.next_multiple_of(BLOCK_BYTES).min(self.capacity());
         self.set_len(padded);
+        if let Some(memory) = Arc::get_mut(&mut self.memory).filter(|_| padded > 0) {
+            memory.shrink(padded);
+        }
         Bytes::from_owner(self)
     }
 }
@@ -237,6 +252,24 @@ mod tests {
         assert_eq!((&first[..], &second[..], &frozen[..7]), (&b"aBc"[..], &b"Bcdef"[..], &b"aBcdef\0"[..]));
         drop(frozen);
         assert_eq!(&second[..], b"Bcdef");
+    }
+
+    #[test]
+    fn grows_and_leaves_to_readers_what_they_have() {
+        let mut b = AlignedBuf::with_capacity(1);
+        b.extend_from_slice(&[1; 4000]);
+        let shared = b.share(0, 4000);
+        b.grow(2 * BLOCK_BYTES + 1);
+        assert_eq!((b.len(), b.capacity()), (4000, 3 * BLOCK_BYTES));
+        b.extend_from_slice(&[2; 5000]);
+        b.grow(10);
+        b.grow(4 * BLOCK_BYTES);
+        assert_eq!(b.remaining(), 4 * BLOCK_BYTES - 9000);
+        let frozen = b.freeze();
+        assert_eq!(
+            (&frozen[..4000], &frozen[4000..9000], frozen.len()),
+            (&shared[..], &[2; 5000][..], 12288)
+        );
     }
 
     #[test]

@@ -47,13 +47,15 @@ struct Kept {
 struct Arena {
     id: u64,
     regions: Vec<Kept>,
+    /// Of all regions.
+    used_blocks: usize,
 }
 
 static ARENAS: AtomicU64 = AtomicU64::new(0);
 
 thread_local! {
     static ARENA: RefCell<Arena> =
-        RefCell::new(Arena { id: ARENAS.fetch_add(1, Ordering::Relaxed), regions: Vec::new() });
+        RefCell::new(Arena { id: ARENAS.fetch_add(1, Ordering::Relaxed), regions: Vec::new(), used_blocks: 0 });
 }
 
 // SAFETY: an address range with a lock around its bookkeeping; who may touch which bytes is for its users.
@@ -93,6 +95,32 @@ impl Memory {
         Layout::from_size_align(capacity, BLOCK_BYTES).expect("a capacity that fits in memory")
     }
 
+    /// Gives back what lies behind so many bytes, which are whole blocks and not none.
+    pub(super) fn shrink(&mut self, capacity: usize) {
+        assert!(
+            capacity > 0 && capacity.is_multiple_of(BLOCK_BYTES),
+            "{capacity} bytes are not whole blocks"
+        );
+        let Some(region) = self.region.as_ref().filter(|_| capacity < self.capacity) else { return };
+        let from = self.start.as_ptr().wrapping_add(capacity);
+        give_back(region, from, self.capacity - capacity);
+        self.capacity = capacity;
+    }
+
+    /// Takes what lies behind as well, up to so many bytes in all (whole blocks); false if that is not free.
+    pub(super) fn extend(&mut self, capacity: usize) -> bool {
+        assert!(capacity.is_multiple_of(BLOCK_BYTES), "{capacity} bytes are not whole blocks");
+        let Some(region) = &self.region else { return false };
+        let end = self.start.as_ptr().wrapping_add(self.capacity);
+        let block = (end.addr() - region.start.as_ptr().addr()) / BLOCK_BYTES;
+        let blocks = capacity.saturating_sub(self.capacity) / BLOCK_BYTES;
+        let done = ARENA.try_with(|arena| arena.borrow_mut().take_at(region, block, blocks)) == Ok(true);
+        if done {
+            self.capacity = self.capacity.max(capacity);
+        }
+        done
+    }
+
     /// The first byte.
     pub(super) fn start(&self) -> *mut u8 {
         self.start.as_ptr()
@@ -110,13 +138,23 @@ impl Drop for Memory {
             // SAFETY: allocated in `alone` with the same layout, and nobody refers to it any more.
             return unsafe { dealloc(self.start.as_ptr(), Memory::layout(self.capacity)) };
         };
-        let block = (self.start.as_ptr().addr() - region.start.as_ptr().addr()) / BLOCK_BYTES;
-        let count = self.capacity / BLOCK_BYTES;
-        let own = ARENA.try_with(|arena| arena.borrow_mut().give_back(&region, block, count));
-        if own != Ok(true) {
-            region.returned.lock().unwrap_or_else(PoisonError::into_inner).push((block, count));
-            region.has_returned.store(true, Ordering::Release);
-        }
+        give_back(&region, self.start.as_ptr(), self.capacity);
+    }
+}
+
+/// Bytes of this thread's regions that are in use, whoever uses them.
+pub(super) fn in_use() -> usize {
+    ARENA.try_with(|arena| arena.borrow().used_blocks * BLOCK_BYTES).unwrap_or_default()
+}
+
+/// So many bytes of a region, whole blocks, are free from now on.
+fn give_back(region: &Arc<Region>, start: *mut u8, bytes: usize) {
+    let block = (start.addr() - region.start.as_ptr().addr()) / BLOCK_BYTES;
+    let count = bytes / BLOCK_BYTES;
+    let own = ARENA.try_with(|arena| arena.borrow_mut().give_back(region, block, count));
+    if own != Ok(true) {
+        region.returned.lock().unwrap_or_else(PoisonError::into_inner).push((block, count));
+        region.has_returned.store(true, Ordering::Release);
     }
 }
 
@@ -161,10 +199,13 @@ impl Arena {
     /// A run of so many blocks: its region, and its first block.
     fn take(&mut self, blocks: usize) -> (Arc<Region>, usize) {
         for kept in &mut self.regions {
+            self.used_blocks -= kept.collect();
             if let Some(block) = kept.take(blocks) {
+                self.used_blocks += blocks;
                 return (Arc::clone(&kept.region), block);
             }
         }
+        self.used_blocks += blocks;
         // A core that does little stays with one region, of which it only has the pages that it touched.
         let region = Arc::new(Region::new(self.id, !self.regions.is_empty()));
         let mut kept = Kept { region, free: [u64::MAX; WORDS], free_blocks: BLOCKS, longest: BLOCKS };
@@ -179,13 +220,25 @@ impl Arena {
         if region.arena != self.id {
             return false;
         }
-        let kept = self.regions.iter_mut().find(|kept| Arc::ptr_eq(&kept.region, region));
-        let kept = kept.expect("a region with blocks in use is kept");
+        self.used_blocks -= count;
+        let kept = self.kept(region);
         kept.give_back(block, count);
         if kept.free_blocks == BLOCKS {
             self.unmap_free();
         }
         true
+    }
+
+    /// Takes certain blocks of a region; false if they are not all free.
+    fn take_at(&mut self, region: &Arc<Region>, block: usize, blocks: usize) -> bool {
+        let taken = region.arena == self.id && self.kept(region).take_at(block, blocks);
+        self.used_blocks += if taken { blocks } else { 0 };
+        taken
+    }
+
+    fn kept(&mut self, region: &Arc<Region>) -> &mut Kept {
+        let kept = self.regions.iter_mut().find(|kept| Arc::ptr_eq(&kept.region, region));
+        kept.expect("a region with blocks in use is kept")
     }
 
     fn unmap_free(&mut self) {
@@ -198,14 +251,23 @@ impl Arena {
 }
 
 impl Kept {
-    fn take(&mut self, blocks: usize) -> Option<usize> {
-        if self.region.has_returned.swap(false, Ordering::Acquire) {
+    /// Takes back what other threads gave back: how many blocks.
+    fn collect(&mut self) -> usize {
+        let mut blocks = 0;
+        if self.region.has_returned.load(Ordering::Relaxed)
+            && self.region.has_returned.swap(false, Ordering::Acquire)
+        {
             let returned =
                 std::mem::take(&mut *self.region.returned.lock().unwrap_or_else(PoisonError::into_inner));
             for (block, count) in returned {
                 self.give_back(block, count);
+                blocks += count;
             }
         }
+        blocks
+    }
+
+    fn take(&mut self, blocks: usize) -> Option<usize> {
         if self.longest < blocks {
             return None;
         }
@@ -216,6 +278,16 @@ impl Kept {
         self.set(block, blocks, false);
         self.free_blocks -= blocks;
         Some(block)
+    }
+
+    fn take_at(&mut self, block: usize, blocks: usize) -> bool {
+        let free = block + blocks <= BLOCKS
+            && (block..block + blocks).all(|block| self.free[block / 64] >> (block % 64) & 1 == 1);
+        if free {
+            self.set(block, blocks, false);
+            self.free_blocks -= blocks;
+        }
+        free
     }
 
     /// The first run of so many free blocks.
@@ -299,6 +371,24 @@ mod tests {
         assert!(regions() <= 40 * 300 / BLOCKS + 8, "{} regions", regions());
         held.clear();
         assert!(regions() <= REGIONS_FREE_MAX);
+    }
+
+    #[test]
+    fn memory_grows_where_it_lies_and_shrinks() {
+        let before = in_use();
+        let mut first = Memory::new(2 * BLOCK_BYTES);
+        assert!(first.extend(4 * BLOCK_BYTES) && first.capacity() == 4 * BLOCK_BYTES);
+        let next = Memory::new(BLOCK_BYTES);
+        assert_eq!(next.start().addr(), first.start().addr() + 4 * BLOCK_BYTES);
+        assert!(!first.extend(5 * BLOCK_BYTES) && first.capacity() == 4 * BLOCK_BYTES);
+        first.shrink(BLOCK_BYTES);
+        assert_eq!(in_use() - before, 2 * BLOCK_BYTES);
+        let between = Memory::new(3 * BLOCK_BYTES);
+        assert_eq!(between.start().addr(), first.start().addr() + BLOCK_BYTES);
+        drop((first, next, between));
+        assert_eq!(in_use(), before);
+        let mut all = Memory::new(REGION_BYTES);
+        assert!(!all.extend(REGION_BYTES + BLOCK_BYTES));
     }
 
     #[test]

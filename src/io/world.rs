@@ -64,6 +64,10 @@ pub trait Disk: Clock {
     fn background_slow(&mut self, job: FileJob, token: Token) {
         self.background(job, token);
     }
+    /// Bytes of this core's buffers that are in use, by whomever; zero where nobody counts.
+    fn buffer_bytes(&self) -> usize {
+        0
+    }
 }
 
 /// Blocking work of [`FileJob::Run`]; its value comes back as [`FileJobOutcome::Ran`].

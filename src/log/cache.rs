@@ -9,7 +9,7 @@ use bytes::Bytes;
 
 use super::index::{OffsetIndex, TimeIndex};
 use crate::base::Offset;
-use crate::base::limits::{LOG_READ_AHEAD_CACHE_SHARE, LOG_READ_AHEAD_CORE_BYTES_MAX};
+use crate::base::limits::{CACHE_SHARE_LEAST, LOG_READ_AHEAD_CACHE_SHARE, LOG_READ_AHEAD_CORE_BYTES_MAX};
 use crate::io::File;
 
 /// Consecutive whole batches of one segment, as they lie in its file.
@@ -108,14 +108,14 @@ impl<V> Clock<V> {
             self.map.insert(key, Entry { value, cost, id, used: false });
             self.hand.push_back((key, id));
         }
-        self.evict(key);
+        self.evict(Some(key));
     }
 
-    fn evict(&mut self, keep: Key) {
+    fn evict(&mut self, keep: Option<Key>) {
         while self.cost > self.cost_max && self.map.len() > 1 {
             let Some((key, id)) = self.hand.pop_front() else { return };
             let Some(entry) = self.map.get_mut(&key).filter(|entry| entry.id == id) else { continue };
-            if entry.used || key == keep {
+            if entry.used || Some(key) == keep {
                 entry.used = false;
                 self.hand.push_back((key, id));
             } else {
@@ -159,6 +159,7 @@ impl<V> Clock<V> {
 /// Recently written and read batches, indexes of sealed segments, and their open files, for all partitions of one
 /// core.
 pub struct Cache {
+    bytes_max: usize,
     runs: Clock<Run>,
     segments: Clock<Arc<OpenSegment>>,
     /// Bytes that are [`Reserved`].
@@ -172,7 +173,7 @@ impl Cache {
     /// A cache that holds about this many bytes of batches, and an eighth of it for indexes and open files.
     pub fn new(bytes_max: usize) -> Cache {
         let ahead = Arc::default();
-        Cache { runs: Clock::new(bytes_max), segments: Clock::new(bytes_max / 8), ahead }
+        Cache { bytes_max, runs: Clock::new(bytes_max), segments: Clock::new(bytes_max / 8), ahead }
     }
 
     /// Bytes of batches held.
@@ -182,7 +183,16 @@ impl Cache {
 
     /// The bound on bytes of batches.
     pub fn bytes_max(&self) -> usize {
-        self.runs.cost_max
+        self.bytes_max
+    }
+
+    /// Leaves room for what else the core's buffers hold: records that wait to be written, replies that wait to be sent,
+    /// reads. `buffer_bytes` is all of them, the cache included. A part of the cache stays in any case.
+    pub fn share_memory(&mut self, buffer_bytes: usize) {
+        let others = buffer_bytes.saturating_sub(self.runs.cost);
+        let least = self.bytes_max / CACHE_SHARE_LEAST;
+        self.runs.cost_max = self.bytes_max.saturating_sub(others).max(least);
+        self.runs.evict(None);
     }
 
     /// The run that holds `offset`.
@@ -205,7 +215,7 @@ impl Cache {
 
     /// How many more bytes may be read ahead: a part of the cache, so that they are still there when they are wanted.
     pub(super) fn ahead_room(&self) -> usize {
-        let max = LOG_READ_AHEAD_CORE_BYTES_MAX.min(self.bytes_max() / LOG_READ_AHEAD_CACHE_SHARE);
+        let max = LOG_READ_AHEAD_CORE_BYTES_MAX.min(self.runs.cost_max / LOG_READ_AHEAD_CACHE_SHARE);
         max.saturating_sub(self.ahead.load(Ordering::Relaxed))
     }
 
@@ -264,6 +274,23 @@ mod tests {
         assert!(cache.run(1, 5).is_some(), "it was used");
         assert!(cache.run(1, 15).is_none(), "the oldest unused one went");
         assert!(cache.run(2, 5).is_none(), "another partition");
+    }
+
+    #[test]
+    fn leaves_room_for_others_and_keeps_a_part() {
+        let mut cache = Cache::new(100);
+        for i in 0..10 {
+            cache.insert_run(1, i * 10, run(i * 10 + 10, 10));
+        }
+        cache.share_memory(100);
+        assert_eq!(cache.bytes(), 100);
+        cache.share_memory(130);
+        assert_eq!(cache.bytes(), 70);
+        cache.share_memory(1000);
+        assert_eq!(cache.bytes(), 20);
+        cache.share_memory(20);
+        cache.insert_run(2, 0, run(1, 60));
+        assert_eq!((cache.bytes(), cache.bytes_max()), (80, 100));
     }
 
     #[test]

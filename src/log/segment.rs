@@ -7,7 +7,7 @@ use super::config::LogConfig;
 use super::error::LogError;
 use super::index::{OffsetIndex, TimeIndex};
 use super::types::AbortedTransaction;
-use crate::base::limits::{BLOCK_BYTES, LOG_ALLOCATE_BYTES_MAX, LOG_ALLOCATE_BYTES_MIN};
+use crate::base::limits::{BLOCK_BYTES, LOG_ALLOCATE_BYTES_MAX, LOG_ALLOCATE_BYTES_MIN, LOG_ALLOCATE_GROWTH};
 use crate::base::{Offset, WallMs};
 use crate::io::File;
 use crate::wire::record::BatchHeader;
@@ -114,11 +114,12 @@ impl Sink {
     /// How much to reserve so that `end` bytes fit and the next writes do as well; None if nothing is to be done.
     /// Grows with the segment, so that a small one stays small and a fast one asks rarely.
     pub(super) fn wanted_allocation(&self, end: u64, segment_bytes: u32) -> Option<u64> {
-        let ahead = (self.allocated / 2).min(LOG_ALLOCATE_BYTES_MAX / 2);
+        let ahead = (self.allocated / 4).min(LOG_ALLOCATE_BYTES_MAX / 2);
         if self.allocating.is_some() || end + ahead <= self.allocated {
             return None;
         }
-        let chunk = self.allocated.clamp(LOG_ALLOCATE_BYTES_MIN, LOG_ALLOCATE_BYTES_MAX);
+        let chunk = LOG_ALLOCATE_GROWTH * self.allocated;
+        let chunk = chunk.clamp(LOG_ALLOCATE_BYTES_MIN, LOG_ALLOCATE_BYTES_MAX);
         let block = BLOCK_BYTES as u64;
         let bound = u64::from(segment_bytes).next_multiple_of(block).max(end.next_multiple_of(block));
         let wanted = (end.next_multiple_of(block) + chunk).min(bound);
@@ -175,7 +176,7 @@ mod tests {
             assert!(end <= sink.allocated);
         }
         assert_eq!(steps[0], LOG_ALLOCATE_BYTES_MIN + 4096);
-        assert!(steps.len() < 60, "{}", steps.len());
+        assert!(steps.len() < 40, "{}", steps.len());
         assert_eq!(sink.wanted_allocation(sink.allocated, 1 << 30), None);
     }
 }

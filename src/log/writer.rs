@@ -16,6 +16,9 @@ use crate::io::AlignedBuf;
 /// Bytes between two marks of a unit.
 const MARK_BYTES: u64 = 4096;
 
+/// From this size on a unit doubles when it is full.
+const UNIT_DOUBLES_BYTES: usize = 32 << 10;
+
 /// Whole batches on their way to the disk.
 pub(super) struct Unit {
     /// The segment's base offset.
@@ -79,23 +82,16 @@ pub(super) struct Writer {
     pub(super) in_flight: Option<InFlight>,
     /// The last, partial block of the segment being written, as it is on the device.
     tail: Vec<u8>,
-    /// The capacity of a new unit while another is in flight: grows when units overflow, shrinks when they stay
-    /// empty.
-    capacity_hint: usize,
     pending_bytes: usize,
+    /// Bytes of the unit that was submitted last: the next one may become as large.
+    last_len: usize,
 }
 
 impl Writer {
     /// `tail`: the bytes of the active segment behind its last whole block.
     pub(super) fn new(tail: Vec<u8>) -> Writer {
         debug_assert!(tail.len() < BLOCK_BYTES);
-        Writer {
-            pending: VecDeque::new(),
-            in_flight: None,
-            tail,
-            capacity_hint: BLOCK_BYTES,
-            pending_bytes: 0,
-        }
+        Writer { pending: VecDeque::new(), in_flight: None, tail, pending_bytes: 0, last_len: 0 }
     }
 
     /// Bytes not written yet.
@@ -135,18 +131,19 @@ impl Writer {
     }
 
     fn make_room(&mut self, segment: Offset, end: u64, first: Offset, bytes: usize) {
-        let waiting = self.pending.back().filter(|unit| unit.segment == segment);
+        let waiting = self.pending.back_mut().filter(|unit| unit.segment == segment);
         if let Some(unit) = waiting {
-            if unit.buf.remaining() >= bytes
-                && unit.buf.len() + bytes <= LOG_WRITE_BYTES_MAX.max(unit.carry + bytes)
-            {
+            let len = unit.buf.len() + bytes;
+            if len <= LOG_WRITE_BYTES_MAX.max(unit.carry + bytes) {
+                if unit.buf.remaining() < bytes {
+                    unit.buf.grow(len.max(larger(unit.buf.capacity())));
+                }
                 return;
             }
-            self.capacity_hint = (self.capacity_hint * 2).min(LOG_WRITE_BYTES_MAX);
         }
         let carry = (end % BLOCK_BYTES as u64) as usize;
-        let hint = self.capacity_hint;
-        let mut buf = AlignedBuf::with_capacity((carry + bytes).max(hint));
+        let expected = if self.last_len < UNIT_DOUBLES_BYTES { 0 } else { self.last_len / 2 + BLOCK_BYTES };
+        let mut buf = AlignedBuf::with_capacity((carry + bytes).max(expected));
         buf.extend_from_slice(self.last_bytes(segment, carry));
         let position = end - carry as u64;
         self.pending.push_back(Unit { segment, position, carry, buf, first, next: first, marks: Vec::new() });
@@ -184,9 +181,7 @@ impl Writer {
     pub(super) fn submit(&mut self) -> Option<&InFlight> {
         assert!(self.in_flight.is_none(), "one write in flight per partition");
         let unit = self.pending.pop_front()?;
-        if unit.buf.len() < self.capacity_hint / 4 {
-            self.capacity_hint = (self.capacity_hint / 2).max(BLOCK_BYTES);
-        }
+        self.last_len = unit.buf.len();
         self.in_flight = Some(unit.submit());
         self.in_flight.as_ref()
     }
@@ -206,6 +201,12 @@ impl Writer {
         self.pending.clear();
         self.pending_bytes = self.in_flight.as_ref().map_or(0, |unit| unit.len - unit.carry);
     }
+}
+
+/// The capacity that follows: small ones in small steps, as there may be very many of them.
+fn larger(capacity: usize) -> usize {
+    let step = if capacity < UNIT_DOUBLES_BYTES { capacity / 2 } else { capacity };
+    (capacity + step).min(LOG_WRITE_BYTES_MAX)
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ impl Shard {
     /// of it.
     pub fn commit(&mut self, disk: &mut dyn Disk) -> bool {
         self.journal.commit(disk);
+        self.cache.share_memory(disk.buffer_bytes());
         let any = self.take_journal_outcomes(disk);
         for level in [Level::Staged, Level::Flushed] {
             if let Some(members) = self.journal.rotated(level) {

@@ -1,13 +1,13 @@
 //! Reads for Fetch, and the watches that end a long poll.
 
 use crate::base::Offset;
-use crate::base::limits::{POOL_KEPT, POOL_KEPT_ITEMS};
+use crate::base::limits::{FETCH_DISK_BYTES_MAX, POOL_KEPT, POOL_KEPT_ITEMS};
 use crate::io::Disk;
 use crate::log::{LogError, ReadData, ReadRequest};
 use crate::wire::errors::ErrorCode;
 
 use super::append::log_error_code;
-use super::{Done, ReadDone, ReadJob, ReadPart, ReplyTo, Shard};
+use super::{Done, Hosted, ReadDone, ReadJob, ReadPart, ReplyTo, Shard};
 
 /// A read some of whose parts wait for the disk.
 pub(super) struct ReadState {
@@ -39,10 +39,11 @@ impl Shard {
         let mut outstanding = 0;
         let mut left = max_bytes;
         let mut bytes = 0;
+        let mut from_disk = 0;
         let mut news = false;
         for (place, part) in parts.iter_mut().enumerate() {
             let ticket = self.number();
-            let limits = Limits { bytes: left, min_one_message: bytes == 0, committed };
+            let limits = Limits { bytes: left, min_one_message: bytes + from_disk == 0, committed };
             part.done = match self.begin_read(disk, part, limits, ticket) {
                 Err(code) => ReadDone::error(code),
                 Ok((mut done, Some(Ok(data)))) => {
@@ -57,6 +58,14 @@ impl Shard {
                     let slot = self.partitions.slot(part.key).unwrap_or_default();
                     self.tickets.insert(ticket, (slot, number, place));
                     outstanding += 1;
+                    // What comes from the disk counts before it is there.
+                    let most = self.readable_bytes(slot, part.offset);
+                    let reserved = most.min(part.max_bytes).min(left);
+                    from_disk += reserved;
+                    left -= reserved;
+                    if from_disk >= FETCH_DISK_BYTES_MAX {
+                        left = 0;
+                    }
                     done
                 }
             };
@@ -77,6 +86,12 @@ impl Shard {
         } else {
             self.read_jobs.insert(number, ReadState { reply_to, parts, committed, outstanding, watching });
         }
+    }
+
+    /// No more than this can be read from an offset on.
+    fn readable_bytes(&mut self, slot: u32, offset: Offset) -> usize {
+        let log = self.partitions.get(slot).and_then(Hosted::log);
+        log.map_or(0, |log| usize::try_from(log.size_from(offset)).unwrap_or(usize::MAX))
     }
 
     /// Checks a part and starts its read: what it found, if it is there already.

@@ -26,6 +26,7 @@ pub use mail::Remote;
 use super::background::Lane;
 use super::clock;
 use super::file::{File, Files};
+use super::memory;
 use super::os_files::OsFiles;
 use super::world::{
     Clock, ConnId, Disk, DiskOutcome, Event, FileJob, ListenerId, Socket, Sockets, Token, World,
@@ -150,6 +151,10 @@ impl<M: Send + 'static> Disk for Ring<M> {
 
     fn background_slow(&mut self, job: FileJob, token: Token) {
         Shared::background(&self.remote.shared, self.shard, Lane::Slow, token, job);
+    }
+
+    fn buffer_bytes(&self) -> usize {
+        memory::in_use()
     }
 }
 

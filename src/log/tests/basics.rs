@@ -129,7 +129,7 @@ fn a_failed_write_fences_the_partition() {
         m.append(&batch(1, b"kept")).unwrap();
         m.settle();
         m.disk().fail(DiskFault { path_contains: ".log".into(), op, errno: libc::EIO, skip: 0, times: 1 });
-        m.append(&batch(1, &[1; 30_000])).unwrap();
+        m.append(&batch(1, &[1; 130_000])).unwrap();
         m.append(&batch(1, b"waiting")).unwrap();
         m.settle();
         let failed = m.effects.iter().filter(|e| matches!(e, LogEffect::Failed { .. })).count();
