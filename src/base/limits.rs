@@ -126,6 +126,8 @@ pub const RECEIVE_WHOLE_BUFFERS: usize = 256;
 pub const RECEIVE_WHOLE_BUFFER_BYTES: usize = 16 << 10;
 /// Of what arrives at once, less than this is copied out of the receive buffer; more stays in it.
 pub const RECEIVE_KEPT_BYTES_MIN: usize = 16 << 10;
+/// Smaller ones are copied together into memory of so many bytes: a request that waits keeps as many, at most.
+pub const RECEIVE_SMALL_BYTES: usize = 4 << 10;
 /// Full receive buffers that are kept for what is still needed of them; while there are more, everything is copied.
 pub const RECEIVE_BUFFERS_KEPT_MAX: usize = 32;
 
@@ -255,6 +257,8 @@ const _: () = assert!(BENCH_READ_BYTES < BENCH_REPLY_BYTES_MAX);
 pub const JOURNAL_FRAME_BYTES_MAX: usize = 1 << 20;
 /// Appends that are larger go straight to their segment: they are worth a write of their own.
 pub const JOURNAL_ENTRY_BYTES_MAX: usize = 32 << 10;
+/// After so many bytes of requests no larger than that a core answers what it has, if more have arrived.
+pub const TURN_SMALL_BYTES: usize = 16 << 10;
 /// A full half of the journal has its partitions flush their segments in so many goes, so that its own flushes keep
 /// their share of the disk.
 pub const JOURNAL_FLUSH_ROUNDS: usize = 16;

@@ -1,6 +1,6 @@
 //! The connections of one core.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 
 use bytes::{Bytes, BytesMut};
@@ -149,7 +149,7 @@ impl Net {
         now: Ticks,
         event: SocketEvent,
         io: &mut dyn Sockets,
-        out: &mut Vec<NetEvent>,
+        out: &mut VecDeque<NetEvent>,
     ) {
         self.now = now;
         match event {
@@ -181,7 +181,7 @@ impl Net {
         listener: ListenerId,
         socket: Socket,
         io: &mut dyn Sockets,
-        out: &mut Vec<NetEvent>,
+        out: &mut VecDeque<NetEvent>,
     ) {
         let Some(listener) = self.listeners.get(&listener).copied().filter(|_| !self.draining) else {
             return;
@@ -200,7 +200,7 @@ impl Net {
         if to == here {
             self.adopt(now, listener, socket, io, out);
         } else {
-            out.push(NetEvent::Handover { socket, listener, to });
+            out.push_back(NetEvent::Handover { socket, listener, to });
         }
     }
 
@@ -211,7 +211,7 @@ impl Net {
         listener: u32,
         socket: Socket,
         io: &mut dyn Sockets,
-        out: &mut Vec<NetEvent>,
+        out: &mut VecDeque<NetEvent>,
     ) {
         self.now = now;
         let peer = socket.peer;
@@ -254,7 +254,7 @@ impl Net {
         now: Ticks,
         id: ConnId,
         io: &mut dyn Sockets,
-        out: &mut Vec<NetEvent>,
+        out: &mut VecDeque<NetEvent>,
         take: impl FnOnce(&mut Conn, &mut Vec<Bytes>) -> Result<(), FrameError>,
     ) {
         let Some(conn) = self.conns.get_mut(&id).filter(|c| !c.closing && c.close_before.is_none()) else {
@@ -264,7 +264,7 @@ impl Net {
         let taken = take(conn, &mut self.frames);
         for frame in self.frames.drain(..) {
             let slot = Slot { conn: id, seq: conn.replies.open(frame.len()) };
-            out.push(NetEvent::Frame { slot, frame, peer: conn.peer, listener: conn.listener });
+            out.push_back(NetEvent::Frame { slot, frame, peer: conn.peer, listener: conn.listener });
         }
         if let Err(e) = taken {
             tracing::info!(peer = %conn.peer, "connection closed: {e}");
@@ -436,7 +436,7 @@ impl Net {
         }
     }
 
-    fn ended(&mut self, id: ConnId, how: &std::io::Result<()>, out: &mut Vec<NetEvent>) {
+    fn ended(&mut self, id: ConnId, how: &std::io::Result<()>, out: &mut VecDeque<NetEvent>) {
         let Some(conn) = self.conns.remove(&id) else { return };
         if let Err(e) = how {
             tracing::debug!(peer = %conn.peer, error = %e, "connection lost");
@@ -447,10 +447,16 @@ impl Net {
         self.report_gone(id, conn.peer, conn.replies.waiting().collect(), out);
     }
 
-    fn report_gone(&mut self, conn: ConnId, peer: SocketAddr, waiting: Vec<u64>, out: &mut Vec<NetEvent>) {
+    fn report_gone(
+        &mut self,
+        conn: ConnId,
+        peer: SocketAddr,
+        waiting: Vec<u64>,
+        out: &mut VecDeque<NetEvent>,
+    ) {
         let shard = self.config.shard;
         self.released(shard, peer.ip());
-        out.push(NetEvent::Gone { conn, peer, waiting });
+        out.push_back(NetEvent::Gone { conn, peer, waiting });
     }
 
     fn lose_privilege(&mut self, id: ConnId) {

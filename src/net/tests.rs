@@ -1,7 +1,7 @@
 use super::*;
 use crate::base::{Ticks, WallMs};
 use crate::io::{Clock, ListenerId, SocketEvent, Sockets};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
 
 /// Sockets that only write down what they are told.
@@ -61,7 +61,7 @@ impl Sockets for Fake {
 struct Bench {
     net: Net,
     io: Fake,
-    events: Vec<NetEvent>,
+    events: VecDeque<NetEvent>,
     now: Ticks,
 }
 
@@ -72,7 +72,7 @@ fn frame(fill: u8, len: usize) -> Vec<u8> {
 impl Bench {
     fn new(config: NetConfig) -> Bench {
         let now = Ticks(1_000_000_000);
-        let mut bench = Bench { net: Net::new(config), io: Fake::default(), events: Vec::new(), now };
+        let mut bench = Bench { net: Net::new(config), io: Fake::default(), events: VecDeque::new(), now };
         bench.net.listen(5, "127.0.0.1:0".parse().unwrap(), &mut bench.io).unwrap();
         bench
     }
@@ -399,7 +399,7 @@ fn connections_are_spread_and_counted() {
     assert!(b.events.is_empty() && b.net.len() == 3, "one too many of this address");
     b.net.released(ShardId(1), "10.0.0.1".parse().unwrap());
     b.connect();
-    assert!(matches!(b.events[..], [NetEvent::Handover { to: ShardId(1), .. }]));
+    assert!(matches!(b.events.make_contiguous(), [NetEvent::Handover { to: ShardId(1), .. }]));
 }
 
 /// Requests of all sizes through a real ring, echoed by their length and first byte.
@@ -436,7 +436,7 @@ fn over_a_real_ring() {
             }
         }
     });
-    let (mut events, mut out) = (Vec::new(), Vec::new());
+    let (mut events, mut out) = (Vec::new(), VecDeque::new());
     while !client.is_finished() {
         ring.turn(ring.now().plus_ms(100), &mut events);
         let now = ring.now();
@@ -493,7 +493,7 @@ fn simulated(seed: u64) -> (u64, bool) {
             (client, sizes, stream, 0, Vec::new())
         })
         .collect();
-    let (mut events, mut out, mut reset) = (Vec::new(), Vec::new(), false);
+    let (mut events, mut out, mut reset) = (Vec::new(), VecDeque::new(), false);
     for _ in 0..100_000 {
         let mut busy = false;
         for core in 0..2 {

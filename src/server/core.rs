@@ -6,6 +6,7 @@ use crate::api::fetch_session::FetchSessions;
 use crate::api::parked::{Asked, ParkedTable};
 use crate::api::pool::Pools;
 use crate::api::producer_ids::ProducerIdBlock;
+use crate::base::limits::{JOURNAL_ENTRY_BYTES_MAX, TURN_SMALL_BYTES};
 use crate::base::prng::Prng;
 use crate::base::{ShardId, Ticks};
 use crate::io::{Disk, Event, Sockets, World};
@@ -14,6 +15,7 @@ use crate::shard::{Mail, Shard};
 use crate::wire::api::ApiKey;
 use crate::wire::frame::{self, FrameError};
 use crate::wire::record::Scratch;
+use std::collections::VecDeque;
 
 /// Where a core is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,7 +76,8 @@ pub struct Core {
     /// Mail that is being sent.
     leaving: Vec<(ShardId, Mail)>,
     events: Vec<Event<Mail>>,
-    net_events: Vec<NetEvent>,
+    /// What `net` found: requests above all. What is left of it when a turn ends is for the next one.
+    net_events: VecDeque<NetEvent>,
     phase: Phase,
     ready_told: bool,
     /// On core 0, during shutdown: cores that have nothing in flight.
@@ -104,7 +107,7 @@ impl Core {
             outbox: Vec::new(),
             leaving: Vec::new(),
             events: Vec::new(),
-            net_events: Vec::new(),
+            net_events: VecDeque::new(),
             phase: Phase::Serving,
             ready_told: false,
             drained: 0,
@@ -147,6 +150,7 @@ impl Core {
             .min(self.parked.deadline())
             .min(self.shard.deadline())
             .min(self.drain_deadline);
+        let until = if self.net_events.is_empty() { until } else { world.now() };
         let mut events = std::mem::take(&mut self.events);
         world.turn(until, &mut events);
         for event in events.drain(..) {
@@ -206,12 +210,16 @@ impl Core {
         }
     }
 
-    /// Frames that have arrived become requests.
+    /// Frames that have arrived become requests. The rest waits for the next turn after so many bytes of such as are
+    /// answered at the end of this one, so that a client that sends several at once has answers to go on with.
     fn handle_net(&mut self, world: &mut dyn World<Mail>) {
-        let mut events = std::mem::take(&mut self.net_events);
-        for event in events.drain(..) {
+        let mut bytes = 0;
+        while bytes < TURN_SMALL_BYTES
+            && let Some(event) = self.net_events.pop_front()
+        {
             match event {
                 NetEvent::Frame { slot, frame, peer, listener } => {
+                    bytes += if frame.len() <= JOURNAL_ENTRY_BYTES_MAX { frame.len() } else { 0 };
                     self.frame(world, slot, &frame, peer, listener);
                 }
                 NetEvent::Gone { peer, waiting, .. } => {
@@ -225,7 +233,6 @@ impl Core {
                 }
             }
         }
-        self.net_events = events;
     }
 
     fn frame(

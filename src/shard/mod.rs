@@ -17,7 +17,7 @@ pub mod strays;
 mod trim;
 mod upkeep;
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -71,8 +71,8 @@ pub struct Shard {
     append_jobs: Slab<append::AppendJob>,
     /// Who waited for an append that has just become durable.
     released: Vec<partitions::Waiter>,
-    read_jobs: HashMap<u64, read::ReadState>,
-    lookup_jobs: HashMap<u64, lookup::LookupState>,
+    read_jobs: IdMap<u64, read::ReadState>,
+    lookup_jobs: IdMap<u64, lookup::LookupState>,
     watches: IdMap<ReplyTo, read::Watch>,
     /// Whose watches have just seen enough.
     woken: Vec<ReplyTo>,
@@ -140,8 +140,8 @@ impl Shard {
             writes_through: false,
             append_jobs: Slab::new(),
             released: Vec::new(),
-            read_jobs: HashMap::new(),
-            lookup_jobs: HashMap::new(),
+            read_jobs: IdMap::default(),
+            lookup_jobs: IdMap::default(),
             watches: IdMap::default(),
             woken: Vec::new(),
             spare_slots: Vec::new(),

@@ -9,14 +9,14 @@ use std::io;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU16, Ordering};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use io_uring::types::{BufRingEntry, IOU_PBUF_RING_INC};
 use io_uring::{IoUring, cqueue};
 
 use super::super::buf::{AlignedBuf, InUse};
 use crate::base::limits::{
     BLOCK_BYTES, RECEIVE_BUFFER_BYTES, RECEIVE_BUFFERS, RECEIVE_BUFFERS_KEPT_MAX, RECEIVE_KEPT_BYTES_MIN,
-    RECEIVE_WHOLE_BUFFER_BYTES, RECEIVE_WHOLE_BUFFERS,
+    RECEIVE_SMALL_BYTES, RECEIVE_WHOLE_BUFFER_BYTES, RECEIVE_WHOLE_BUFFERS,
 };
 
 /// The only buffer group.
@@ -32,6 +32,8 @@ pub(super) struct Provided {
     incremental: bool,
     /// Full buffers of which somebody needs something.
     kept: Vec<InUse>,
+    /// What is copied out of buffers, one receive behind another: that costs no allocation for each.
+    small: BytesMut,
     tail: u16,
 }
 
@@ -47,8 +49,14 @@ impl Provided {
         let raw = unsafe { alloc_zeroed(layout()) };
         #[allow(clippy::cast_ptr_alignment)] // the layout is aligned to whole blocks
         let Some(entries) = NonNull::new(raw.cast::<BufRingEntry>()) else { handle_alloc_error(layout()) };
-        let mut provided =
-            Provided { entries, buffers: Vec::new(), incremental: true, kept: Vec::new(), tail: 0 };
+        let mut provided = Provided {
+            entries,
+            buffers: Vec::new(),
+            incremental: true,
+            kept: Vec::new(),
+            small: BytesMut::new(),
+            tail: 0,
+        };
         let address = entries.as_ptr() as u64;
         let register = |count: usize, flags| {
             // SAFETY: `entries` is page-aligned, holds so many entries and outlives the ring.
@@ -89,7 +97,11 @@ impl Provided {
         let bytes = if stays {
             buffer.share(from, from + len)
         } else {
-            Bytes::copy_from_slice(&buffer.as_slice()[from..])
+            if self.small.capacity() < len {
+                self.small = BytesMut::with_capacity(len.max(RECEIVE_SMALL_BYTES));
+            }
+            self.small.extend_from_slice(&buffer.as_slice()[from..]);
+            self.small.split().freeze()
         };
         // Our own count, as older kernels do not say "there is more of it" when a connection ends (with no bytes).
         let full = buffer.remaining() == 0;

@@ -1,6 +1,6 @@
 //! Topics and partitions, as Kafka's `TopicsImage` and `PartitionRegistration`.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::super::MetaError;
@@ -9,7 +9,7 @@ use super::super::record::{
     RECOVERED, RECOVERING, RemoveTopicRecord, Text, TopicRecord,
 };
 use super::Delta;
-use crate::base::{BrokerId, DirectoryId, LeaderEpoch, TopicId, Uuid};
+use crate::base::{BrokerId, DirectoryId, IdMap, LeaderEpoch, TopicId, Uuid};
 
 /// A replica's directory is not known: its assignment is older than KIP-858.
 pub const DIRECTORY_MIGRATING: DirectoryId = Uuid::ZERO;
@@ -28,7 +28,7 @@ pub fn directory_is_reserved(id: DirectoryId) -> bool {
 pub struct Topics {
     by_name: BTreeMap<Text, Arc<Topic>>,
     /// For lookups only: its order means nothing.
-    by_id: HashMap<TopicId, Arc<Topic>>,
+    by_id: IdMap<TopicId, Arc<Topic>>,
     partitions_count: usize,
 }
 
