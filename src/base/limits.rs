@@ -169,6 +169,9 @@ pub const BACKGROUND_THREADS_MAX: usize = 4;
 pub const BACKGROUND_SLOW_MAX: usize = 2;
 const _: () = assert!(BACKGROUND_SLOW_MAX < BACKGROUND_THREADS_MAX);
 
+/// Threads that work on files side by side at a start and at a stop: most of the time they wait for the disk.
+pub const FILE_THREADS: usize = 8;
+
 /// `socket.request.max.bytes` unless configured.
 pub const SOCKET_REQUEST_BYTES_DEFAULT: usize = 100 << 20;
 
@@ -262,8 +265,6 @@ pub const TURN_SMALL_BYTES: usize = 16 << 10;
 /// A full half of the journal has its partitions flush their segments in so many goes, so that its own flushes keep
 /// their share of the disk.
 pub const JOURNAL_FLUSH_ROUNDS: usize = 16;
-/// Segments that are open at once while journals are redone.
-pub const JOURNAL_REPLAY_FILES_MAX: usize = 512;
 /// Bytes in the journal that one partition holds back from its segment.
 pub const WRITE_BEHIND_BYTES_MAX: usize = 256 << 10;
 /// How long it does: between this and twice as long, milliseconds.

@@ -3,7 +3,7 @@
 use std::any::Any;
 use std::io;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// An open file. Cloning shares the handle; the last clone closes it.
 ///
@@ -49,6 +49,40 @@ pub struct DirEntry {
     pub len: u64,
 }
 
+/// Does something with each item, on as many threads as the files allow. Items are begun in order; after an error no
+/// others are.
+///
+/// # Errors
+/// One of those that `work` gave.
+pub fn side_by_side<T: Send>(
+    files: &dyn Files,
+    items: Vec<T>,
+    work: impl Fn(T) -> io::Result<()> + Sync,
+) -> io::Result<()> {
+    let threads = files.threads().min(items.len());
+    if threads <= 1 {
+        return items.into_iter().try_for_each(work);
+    }
+    let items = Mutex::new(items.into_iter());
+    let next = || items.lock().unwrap_or_else(PoisonError::into_inner).next();
+    let failed = Mutex::new(None);
+    let run = || {
+        while let Some(item) = next() {
+            if let Err(error) = work(item) {
+                failed.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+                while next().is_some() {}
+            }
+        }
+    };
+    std::thread::scope(|scope| {
+        for _ in 1..threads {
+            scope.spawn(run);
+        }
+        run();
+    });
+    failed.into_inner().unwrap_or_else(PoisonError::into_inner).map_or(Ok(()), Err)
+}
+
 /// Blocking file operations, for start-up, checkpoints and background jobs. Never called on a core's loop once
 /// the broker serves.
 pub trait Files: Send + Sync {
@@ -56,6 +90,10 @@ pub trait Files: Send + Sync {
     fn list(&self, dir: &Path) -> io::Result<Vec<DirEntry>>;
     /// Whether a path exists.
     fn exists(&self, path: &Path) -> bool;
+    /// Whether a file is there and has nothing in it.
+    fn is_empty(&self, path: &Path) -> bool {
+        self.open(path, OpenMode::Read).and_then(|file| self.len(&file)).is_ok_and(|len| len == 0)
+    }
     /// Creates a directory and its parents; no error if it exists.
     fn create_dir_all(&self, dir: &Path) -> io::Result<()>;
     /// A whole small file.
@@ -87,10 +125,40 @@ pub trait Files: Send + Sync {
     /// A number that is another one after the machine was started again: what is in the page cache now was there then,
     /// if it is the same.
     fn boot_id(&self) -> u128;
+    /// How many threads may use these files side by side: one where everything has to happen in the same order each time.
+    fn threads(&self) -> usize {
+        1
+    }
     /// Renames a file or directory.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
     /// Removes a file; no error if it is gone.
     fn remove_file(&self, path: &Path) -> io::Result<()>;
     /// Removes a directory with all it holds; no error if it is gone.
     fn remove_dir_all(&self, dir: &Path) -> io::Result<()>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::OsFiles;
+    use super::*;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    #[test]
+    fn every_item_is_worked_on_once_and_the_first_error_ends_it() {
+        let sum = AtomicUsize::new(0);
+        side_by_side(&OsFiles, (1..=1000).collect(), |n| {
+            sum.fetch_add(n, Ordering::Relaxed);
+            Ok(())
+        })
+        .unwrap();
+        assert_eq!(sum.into_inner(), 500_500);
+        side_by_side(&OsFiles, Vec::<u8>::new(), |_| Ok(())).unwrap();
+        let begun = AtomicUsize::new(0);
+        let error = side_by_side(&OsFiles, (0..100_000).collect::<Vec<u32>>(), |n| {
+            begun.fetch_add(1, Ordering::Relaxed);
+            if n == 10 { Err(io::Error::other("ten")) } else { Ok(()) }
+        });
+        assert_eq!(error.unwrap_err().to_string(), "ten");
+        assert!(begun.into_inner() >= 11);
+    }
 }

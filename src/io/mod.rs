@@ -21,7 +21,7 @@ pub mod volume;
 pub mod world;
 
 pub use buf::AlignedBuf;
-pub use file::{DirEntry, File, Files, OpenMode};
+pub use file::{DirEntry, File, Files, OpenMode, side_by_side};
 pub use os_files::OsFiles;
 pub use ring::{Remote, Ring, RingError};
 pub use volume::volume_bytes;

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::buf::AlignedBuf;
 use super::file::{DirEntry, File, Files, OpenMode};
 use super::jobs;
-use crate::base::limits::BLOCK_BYTES;
+use crate::base::limits::{BLOCK_BYTES, FILE_THREADS};
 
 /// Blocking file operations of the operating system.
 ///
@@ -198,6 +198,10 @@ impl Files for OsFiles {
         path.exists()
     }
 
+    fn is_empty(&self, path: &Path) -> bool {
+        fs::metadata(path).is_ok_and(|meta| meta.is_file() && meta.len() == 0)
+    }
+
     fn create_dir_all(&self, dir: &Path) -> io::Result<()> {
         fs::create_dir_all(dir).map_err(|e| named(&e, "create directory", dir))
     }
@@ -219,7 +223,14 @@ impl Files for OsFiles {
     }
 
     fn write(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
-        fs::write(path, bytes).map_err(|e| named(&e, "write", path))
+        let write = || -> io::Result<()> {
+            // Not truncated first: ext4 begins to write back at once what replaces something that way.
+            let mut file = fs::OpenOptions::new().write(true).create(true).truncate(false).open(path)?;
+            file.write_all(bytes)?;
+            let len = bytes.len() as u64;
+            if file.metadata()?.len() > len { file.set_len(len) } else { Ok(()) }
+        };
+        write().map_err(|e| named(&e, "write", path))
     }
 
     fn open(&self, path: &Path, mode: OpenMode) -> io::Result<File> {
@@ -314,6 +325,10 @@ impl Files for OsFiles {
         let text = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
         let hex: String = text.chars().filter(char::is_ascii_hexdigit).collect();
         u128::from_str_radix(&hex, 16).unwrap_or(0)
+    }
+
+    fn threads(&self) -> usize {
+        FILE_THREADS
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {

@@ -320,6 +320,7 @@ impl Partition {
             unreachable!("a partition has an active segment")
         };
         index_time(active, sink);
+        self.has_snapshots = true;
         sink.sealed = Some(Sealed { end, snapshot });
         // A segment that filled up is likely to be followed by one that does.
         let allocate = (active.size / 4).clamp(LOG_ALLOCATE_BYTES_MIN, LOG_ALLOCATE_BYTES_MAX);
@@ -405,7 +406,7 @@ impl Partition {
                     .get(&base)
                     .map(|s| super::txn_index::format(&s.aborted))
                     .unwrap_or_default(),
-                snapshot: sealed.snapshot.clone(),
+                snapshot: Some(sealed.snapshot.clone()),
             };
             let token = self.token(Op::Seal(base));
             env.disk.background(FileJob::Run(Box::new(move |files| work.run(files))), token);
@@ -493,6 +494,7 @@ impl Partition {
         self.check_open()?;
         assert!(self.is_idle(), "closing with operations in flight");
         self.state = State::Closed;
+        let no_producers = !self.has_snapshots && self.producers.iter().len() == 0;
         let (Some((_, active)), Some(sink)) = (self.segments.last_key_value(), self.sinks.back_mut()) else {
             unreachable!("a partition has an active segment")
         };
@@ -510,7 +512,7 @@ impl Partition {
             offsets: sink.offsets.as_bytes().to_vec(),
             times: sink.times.as_bytes().to_vec(),
             aborted: super::txn_index::format(&active.aborted),
-            snapshot: snapshot::format(&self.producers),
+            snapshot: (!no_producers).then(|| snapshot::format(&self.producers)),
         };
         let path = self.path(work.base, FileKind::Log);
         if !self.dirty {
@@ -518,15 +520,18 @@ impl Partition {
             return Ok(true);
         }
         work.write(files).map_err(storage("sealing", &path))?;
-        let epochs = self.epochs_beside();
-        let bytes = checkpoint::format_epochs(self.epochs.entries());
-        files.write(&epochs, &bytes).map_err(storage("writing", &epochs))?;
+        self.epochs_wanted |= self.epochs_dirty || self.epochs_unsaved < Offset::MAX;
+        if self.epochs_wanted {
+            let epochs = self.epochs_beside();
+            let bytes = checkpoint::format_epochs(self.epochs.entries());
+            files.write(&epochs, &bytes).map_err(storage("writing", &epochs))?;
+        }
         Ok(true)
     }
 
     /// What [`Partition::close_begin`] has written is flushed: it takes the place of what was there.
     pub fn close_end(&mut self, files: &dyn Files) -> Result<(), LogError> {
-        if self.dirty {
+        if self.dirty && self.epochs_wanted {
             let (from, to) = (self.epochs_beside(), self.dir.join(names::LEADER_EPOCH_CHECKPOINT));
             files.rename(&from, &to).map_err(storage("renaming", &from))?;
         }
@@ -552,7 +557,9 @@ pub(super) struct SealWork {
     pub(super) offsets: Vec<u8>,
     pub(super) times: Vec<u8>,
     pub(super) aborted: Vec<u8>,
-    pub(super) snapshot: Vec<u8>,
+    /// None if it would say nothing, and none was ever written: no snapshot means no producers after a clean stop, for
+    /// Kafka as well (`UnifiedLog.rebuildProducerState`).
+    pub(super) snapshot: Option<Vec<u8>>,
 }
 
 impl SealWork {
@@ -579,13 +586,17 @@ impl SealWork {
             (path(self.base, FileKind::OffsetIndex), &self.offsets),
             (path(self.base, FileKind::TimeIndex), &self.times),
         ];
+        // Made empty, and still so.
+        small.retain(|(path, bytes)| !bytes.is_empty() || !files.is_empty(path));
         let aborted = path(self.base, FileKind::TransactionIndex);
         if !self.aborted.is_empty() || files.exists(&aborted) {
             small.push((aborted, &self.aborted));
         }
-        let snapshot = path(self.end, FileKind::ProducerSnapshot);
-        if self.end > self.base || (self.end > 0 && !files.exists(&snapshot)) {
-            small.push((snapshot, &self.snapshot));
+        if let Some(bytes) = &self.snapshot {
+            let snapshot = path(self.end, FileKind::ProducerSnapshot);
+            if self.end > self.base || (self.end > 0 && !files.exists(&snapshot)) {
+                small.push((snapshot, bytes));
+            }
         }
         small.iter().try_for_each(|(path, bytes)| files.write(path, bytes))?;
         Ok(small.into_iter().map(|(path, _)| path).collect())

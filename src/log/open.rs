@@ -66,6 +66,8 @@ impl Partition {
             log_end: base,
             flushed_end: base,
             topic_id: options.topic_id,
+            has_snapshots: false,
+            epochs_saved: true,
             dirty: false,
         };
         Ok(Partition::start(dir, config, options.slot, options.seed, start))
@@ -107,7 +109,8 @@ impl Partition {
             writer: Writer::new(start.tail),
             producers: start.producers,
             epochs: start.epochs,
-            epochs_dirty: false,
+            has_snapshots: start.has_snapshots,
+            epochs_dirty: !start.epochs_saved,
             epochs_wanted: false,
             epochs_unsaved: Offset::MAX,
             log_start: start.log_start,
@@ -143,6 +146,9 @@ pub(super) struct Start {
     pub(super) log_end: Offset,
     pub(super) flushed_end: Offset,
     pub(super) topic_id: TopicId,
+    pub(super) has_snapshots: bool,
+    /// `leader-epoch-checkpoint` says what `epochs` does.
+    pub(super) epochs_saved: bool,
     pub(super) dirty: bool,
 }
 
@@ -201,6 +207,7 @@ impl Loader<'_> {
         }
         let topic_id = self.topic_id();
         let epochs = self.epochs();
+        let on_disk = epochs.clone();
         let mut loaded = match self.believe_all(&logs, &snapshots, epochs.as_ref())? {
             Some(loaded) => loaded,
             None => self.recover_all(&mut logs, &snapshots, epochs)?,
@@ -217,6 +224,7 @@ impl Loader<'_> {
         carried.epochs.truncate_start(log_start);
         carried.producers.expire(self.options.now_ms, self.config.producer_id_expiration_ms);
         carried.producers.forget_ended(Offset::MAX);
+        let epochs_saved = on_disk.as_ref() == Some(&carried.epochs);
         self.remove_snapshots(&snapshots, &logs, log_end);
         if self.names_changed {
             self.files.sync_dir(self.dir).map_err(storage("flushing", self.dir))?;
@@ -248,6 +256,8 @@ impl Loader<'_> {
             log_end,
             flushed_end: flushed_end.min(log_end),
             topic_id,
+            has_snapshots: !snapshots.is_empty(),
+            epochs_saved,
             dirty: loaded.scanned && !untouched,
         })
     }
@@ -289,7 +299,8 @@ impl Loader<'_> {
             return Ok(None);
         };
         let new = next == *logs.first_key_value().map_or(&0, |(first, _)| first);
-        let Some(producers) = self.snapshot_at(next, snapshots).or(new.then(Producers::default)) else {
+        let none = new || snapshots.is_empty();
+        let Some(producers) = self.snapshot_at(next, snapshots).or(none.then(Producers::default)) else {
             self.warn(&format!("no producer snapshot at {next}: the log is read anew"));
             return Ok(None);
         };

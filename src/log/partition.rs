@@ -59,6 +59,8 @@ pub struct Partition {
     pub(super) sinks: VecDeque<Sink>,
     pub(super) writer: Writer,
     pub(super) producers: Producers,
+    /// There may be snapshots of producers in the directory.
+    pub(super) has_snapshots: bool,
     pub(super) epochs: Epochs,
     pub(super) epochs_dirty: bool,
     /// They are to be written down: a record of a new epoch was appended, or some were dropped.

@@ -444,11 +444,11 @@ impl Core {
                     self.deliver(world);
                 }
                 if self.id.0 == 0 && self.drained == self.shards {
+                    // To this core as well through the world: it must not begin before the others have theirs.
                     for shard in 0..self.shards {
-                        self.outbox.push((ShardId(shard as u16), Mail::Close));
+                        world.post(ShardId(shard as u16), Mail::Close);
                     }
                     self.drained = 0;
-                    self.deliver(world);
                 }
             }
             Phase::Closing | Phase::Ended => {}

@@ -1,15 +1,17 @@
 //! Partitions come and go with the metadata; time passes for those that stay.
 
-use std::sync::Arc;
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::base::{TopicId, TopicPartition};
 use crate::config::TopicConfig;
-use crate::io::{Disk, Files};
-use crate::log::{LogConfig, LogError};
+use crate::io::{Disk, Files, side_by_side};
+use crate::log::{LogConfig, LogError, Partition};
 use crate::meta::image::{Delta, ResourceType, Topic};
 use crate::wire::errors::ErrorCode;
 
-use super::partitions::{self, OpenSpec, Opened, State};
+use super::partitions::{self, Hosted, OpenSpec, Opened, Partitions, State};
 use super::{Job, PartitionKey, Shard};
 
 /// The topic of committed offsets and groups.
@@ -255,32 +257,30 @@ impl Shard {
     /// Writes everything down so that the next start needs no recovery, with two flushes for all partitions. Blocks; for
     /// the end of the process, when [`Shard::is_idle`].
     pub fn close_clean(&mut self, files: &dyn Files) -> bool {
-        let slots: Vec<u32> = self.partitions.iter_mut().map(|(slot, _)| slot).collect();
+        let believed = self.book.clean_shutdown();
+        let mut slots = Vec::new();
         let mut clean = true;
-        let mut begun = Vec::new();
-        for slot in &slots {
-            let Some(hosted) = self.partitions.get(*slot) else { continue };
+        for (slot, hosted) in self.partitions.iter_mut() {
+            slots.push(slot);
             // One that was never opened is as the last stop left it.
-            clean &= !hosted.is_opening() || self.book.clean_shutdown();
-            let Some(log) = hosted.log() else { continue };
-            match log.close_begin(files) {
-                Ok(true) => begun.push(*slot),
-                Ok(false) => {}
-                Err(error) => clean = not_closed(&hosted.name.to_string(), &error),
-            }
+            clean &= !hosted.is_opening() || believed;
         }
+        let begun = Mutex::new(BTreeSet::new());
+        clean &= close_all(files, open_logs(&mut self.partitions, |_| true), |slot, log| {
+            if log.close_begin(files)? {
+                begun.lock().unwrap_or_else(PoisonError::into_inner).insert(slot);
+            }
+            Ok(())
+        });
+        let begun = begun.into_inner().unwrap_or_else(PoisonError::into_inner);
         let controller = self.close_controller_begin(files);
         clean &= controller.is_some();
         let any = !begun.is_empty() || controller == Some(true);
         if any && !self.flush_volumes(files) {
             return false;
         }
-        for slot in &begun {
-            let Some(hosted) = self.partitions.get(*slot) else { continue };
-            if let Some(Err(error)) = hosted.log().map(|log| log.close_end(files)) {
-                clean = not_closed(&hosted.name.to_string(), &error);
-            }
-        }
+        let logs = open_logs(&mut self.partitions, |slot| begun.contains(&slot));
+        clean &= close_all(files, logs, |_, log| log.close_end(files));
         if controller == Some(true) {
             clean &= self.close_controller_end(files);
         }
@@ -298,6 +298,34 @@ impl Shard {
         }
         flushed.is_ok()
     }
+}
+
+/// An open log, its place and its name.
+type OpenLog<'a> = (u32, &'a mut Partition, &'a TopicPartition);
+
+fn open_logs(partitions: &mut Partitions, keep: impl Fn(u32) -> bool) -> Vec<OpenLog<'_>> {
+    let kept = partitions.iter_mut().filter(|(slot, _)| keep(*slot));
+    kept.filter_map(|(slot, hosted)| match hosted {
+        Hosted { state: State::Open(log), name, .. } => Some((slot, &mut **log, &*name)),
+        _ => None,
+    })
+    .collect()
+}
+
+/// Does something to each log, side by side: a stop is mostly waiting for the file system. Whether it worked with all.
+fn close_all(
+    files: &dyn Files,
+    logs: Vec<OpenLog<'_>>,
+    close: impl Fn(u32, &mut Partition) -> Result<(), LogError> + Sync,
+) -> bool {
+    let clean = AtomicBool::new(true);
+    let closed = side_by_side(files, logs, |(slot, log, name)| {
+        if let Err(error) = close(slot, log) {
+            clean.store(not_closed(&name.to_string(), &error), Ordering::Relaxed);
+        }
+        Ok(())
+    });
+    closed.is_ok() && clean.into_inner()
 }
 
 /// Says so; gives false.

@@ -7,12 +7,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use super::Level;
 use super::frame::{Entry, FileHeader, Frame};
-use crate::base::limits::{BLOCK_BYTES, JOURNAL_REPLAY_FILES_MAX};
+use crate::base::limits::BLOCK_BYTES;
 use crate::base::{Offset, TopicId};
-use crate::io::{File, Files, OpenMode};
+use crate::io::{File, Files, OpenMode, side_by_side};
 use crate::log::names::{FileKind, file_name, parse_file_name};
 use crate::wire::record::{BatchHeader, BatchView, HEADER_BYTES};
 
@@ -33,6 +34,14 @@ pub struct Target {
     pub recovery_point: Offset,
 }
 
+/// An entry that is to be redone.
+struct Redo<'a> {
+    entry: Entry,
+    batches: &'a [u8],
+    /// Only if nothing is missing before it.
+    checked: bool,
+}
+
 /// Redoes every journal in `dir`: writes, flushes, and removes the journals. `target` finds a partition, None if it is
 /// gone. Blocks.
 ///
@@ -42,23 +51,33 @@ pub fn replay(
     files: &dyn Files,
     dir: &Path,
     log_dirs: &[PathBuf],
-    target: impl Fn(TopicId, i32) -> Option<Target>,
+    target: impl Fn(TopicId, i32) -> Option<Target> + Sync,
 ) -> io::Result<Replayed> {
-    let mut done = Replayed::default();
     let journals = journals(files, dir)?;
-    let mut segments = Segments { files, target, known: BTreeMap::new(), opened: 0 };
-    for (path, level) in &journals {
-        let bytes = files.read(path)?;
-        let Some(header) = FileHeader::parse(&bytes) else { continue };
+    let read = |(path, level): &(PathBuf, Level)| files.read(path).map(|bytes| (bytes, *level));
+    let read: Vec<(Vec<u8>, Level)> = journals.iter().map(read).collect::<io::Result<_>>()?;
+    let mut by_partition: BTreeMap<(TopicId, i32), Vec<Redo<'_>>> = BTreeMap::new();
+    for (bytes, level) in &read {
+        let Some(header) = FileHeader::parse(bytes) else { continue };
         // Behind a power cut, what lies before a staged entry may be gone.
         let checked = *level == Level::Staged && header.boot_id != files.boot_id();
-        for (entry, batches) in believed(&bytes, header, *level).iter().flat_map(Frame::entries) {
-            if segments.redo(&entry, batches, checked || entry.behind_gap)? {
-                done.entries += 1;
-                done.bytes += batches.len() as u64;
-            }
+        for (entry, batches) in believed(bytes, header, *level).iter().flat_map(Frame::entries) {
+            let checked = checked || entry.behind_gap;
+            let of = by_partition.entry((entry.topic_id, entry.partition)).or_default();
+            of.push(Redo { entry, batches, checked });
         }
     }
+    let done = Mutex::new(Replayed::default());
+    // Each partition's part is its own: they are written side by side, as most of it is waiting for the disk.
+    side_by_side(files, by_partition.into_iter().collect(), |((topic_id, partition), entries)| {
+        let Some(target) = target(topic_id, partition) else { return Ok(()) };
+        let part = Known::new(target).redo(files, &entries)?;
+        let mut done = done.lock().unwrap_or_else(PoisonError::into_inner);
+        done.entries += part.entries;
+        done.bytes += part.bytes;
+        Ok(())
+    })?;
+    let done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
     if done.entries > 0 {
         log_dirs.iter().try_for_each(|dir| files.sync_all(dir))?;
     }
@@ -128,19 +147,11 @@ fn chain(half: &[u8], level: Level, salt: u32) -> Vec<Frame<'_>> {
     frames
 }
 
-/// The partitions' files, while they are written to.
-struct Segments<'a, T> {
-    files: &'a dyn Files,
-    target: T,
-    known: BTreeMap<(TopicId, i32), Option<Known>>,
-    /// Partitions with an open file.
-    opened: usize,
-}
-
+/// A partition while its entries are redone.
 struct Known {
     target: Target,
-    /// Base offsets of its segments.
-    bases: BTreeSet<Offset>,
+    /// Base offsets of its segments, once they are asked for.
+    bases: Option<BTreeSet<Offset>>,
     open: Option<(Offset, File)>,
     whole: Option<Whole>,
 }
@@ -153,65 +164,92 @@ struct Whole {
     next: Offset,
 }
 
-impl<T: Fn(TopicId, i32) -> Option<Target>> Segments<'_, T> {
-    /// Writes an entry's batches where they belong; with `checked` only if nothing is missing before them. False if they
-    /// are there for certain, or cannot be used.
-    fn redo(&mut self, entry: &Entry, batches: &[u8], checked: bool) -> io::Result<bool> {
-        let key = (entry.topic_id, entry.partition);
-        if !self.known.contains_key(&key) {
-            let found =
-                (self.target)(key.0, key.1).map(|target| Known::find(self.files, target)).transpose()?;
-            self.known.insert(key, found);
-        }
-        if self.opened >= JOURNAL_REPLAY_FILES_MAX {
-            self.opened = 0;
-            self.known.values_mut().flatten().for_each(|known| known.open = None);
-        }
-        let Some(Some(known)) = self.known.get_mut(&key) else { return Ok(false) };
-        // A segment that is missing before others was deleted; one that is missing behind them was not made yet.
-        let deleted = known.bases.last().is_some_and(|last| entry.segment < *last)
-            && !known.bases.contains(&entry.segment);
-        if entry.next <= known.target.recovery_point || deleted {
-            return Ok(false);
-        }
-        self.opened += usize::from(known.open.is_none());
-        if checked && !known.is_whole_upto(self.files, entry.segment, entry.position)? {
-            return Ok(false);
-        }
-        let file = known.file(self.files, entry.segment)?;
-        self.files.write_at(&file, entry.position, batches)?;
-        Ok(true)
-    }
-}
-
 impl Known {
-    fn find(files: &dyn Files, target: Target) -> io::Result<Known> {
-        let mut bases = BTreeSet::new();
-        if files.exists(&target.dir) {
-            for entry in files.list(&target.dir)? {
-                if let Some((base, FileKind::Log)) = parse_file_name(&entry.name) {
-                    bases.insert(base);
+    fn new(target: Target) -> Known {
+        Known { target, bases: None, open: None, whole: None }
+    }
+
+    /// Writes batches where they belong; those to be checked only if nothing is missing before them. Those that are there
+    /// for certain, or cannot be used, are left out.
+    fn redo(&mut self, files: &dyn Files, entries: &[Redo<'_>]) -> io::Result<Replayed> {
+        let mut done = Replayed::default();
+        let flushed = entries.iter().take_while(|redo| redo.entry.next <= self.target.recovery_point).count();
+        let (_, mut left) = entries.split_at(flushed);
+        while let Some(Redo { entry, checked, .. }) = left.first() {
+            // What lies behind each other is written at once.
+            let joins = |a: &Redo<'_>, b: &Redo<'_>| {
+                let end = a.entry.position + a.batches.len() as u64;
+                !b.checked && b.entry.segment == a.entry.segment && b.entry.position == end
+            };
+            let count = 1 + left.windows(2).take_while(|pair| !checked && joins(&pair[0], &pair[1])).count();
+            let (now, rest) = left.split_at(count);
+            left = rest;
+            let last = now.last().map_or(entry.next, |redo| redo.entry.next);
+            if last <= self.target.recovery_point || self.is_deleted(files, entry.segment)? {
+                continue;
+            }
+            if *checked && !self.is_whole_upto(files, entry.segment, entry.position)? {
+                continue;
+            }
+            let file = self.file(files, entry.segment)?;
+            let bytes: Vec<&[u8]> = now.iter().map(|redo| redo.batches).collect();
+            let bytes = bytes.concat();
+            files.write_at(&file, entry.position, &bytes)?;
+            done.entries += count as u64;
+            done.bytes += bytes.len() as u64;
+        }
+        Ok(done)
+    }
+
+    /// A segment that is missing before others was deleted; one that is missing behind them was not made yet.
+    fn is_deleted(&mut self, files: &dyn Files, segment: Offset) -> io::Result<bool> {
+        let is_open = self.open.as_ref().is_some_and(|(base, _)| *base == segment);
+        if is_open || files.exists(&self.path(segment)) {
+            return Ok(false);
+        }
+        Ok(self.bases(files)?.last().is_some_and(|last| segment < *last))
+    }
+
+    fn path(&self, segment: Offset) -> PathBuf {
+        self.target.dir.join(file_name(segment, FileKind::Log))
+    }
+
+    fn bases(&mut self, files: &dyn Files) -> io::Result<&mut BTreeSet<Offset>> {
+        if self.bases.is_none() {
+            let mut bases = BTreeSet::new();
+            if files.exists(&self.target.dir) {
+                for entry in files.list(&self.target.dir)? {
+                    if let Some((base, FileKind::Log)) = parse_file_name(&entry.name) {
+                        bases.insert(base);
+                    }
                 }
             }
+            self.bases = Some(bases);
         }
-        Ok(Known { target, bases, open: None, whole: None })
+        Ok(self.bases.get_or_insert_default())
     }
 
     fn file(&mut self, files: &dyn Files, segment: Offset) -> io::Result<File> {
         if let Some((_, file)) = self.open.as_ref().filter(|(base, _)| *base == segment) {
             return Ok(file.clone());
         }
-        files.create_dir_all(&self.target.dir)?;
-        let path = self.target.dir.join(file_name(segment, FileKind::Log));
+        let path = self.path(segment);
+        if !files.exists(&path) {
+            files.create_dir_all(&self.target.dir)?;
+        }
         let file = files.open(&path, OpenMode::Buffered)?;
-        self.bases.insert(segment);
+        if let Some(bases) = &mut self.bases {
+            bases.insert(segment);
+        }
         self.open = Some((segment, file.clone()));
         Ok(file)
     }
 
     /// Whether valid batches follow each other without a gap up to a position.
     fn is_whole_upto(&mut self, files: &dyn Files, segment: Offset, position: u64) -> io::Result<bool> {
-        let first = self.bases.range(..=self.target.recovery_point).next_back().or(self.bases.first());
+        let recovery_point = self.target.recovery_point;
+        let bases = self.bases(files)?;
+        let first = bases.range(..=recovery_point).next_back().or(bases.first());
         let begin = first.copied().unwrap_or(segment);
         let mut at = self.whole.unwrap_or(Whole { segment: begin, position: 0, next: begin });
         while (at.segment, at.position) < (segment, position) {
@@ -230,7 +268,7 @@ impl Known {
 
     /// Where the batch at `at` ends, if a valid one is there that follows.
     fn batch_at(&mut self, files: &dyn Files, at: Whole) -> io::Result<Option<Whole>> {
-        if !self.bases.contains(&at.segment) {
+        if !self.bases(files)?.contains(&at.segment) {
             return Ok(None);
         }
         let file = self.file(files, at.segment)?;

@@ -77,14 +77,44 @@ fn a_new_partition_has_kafkas_files() {
             "00000000000000000000.index",
             "00000000000000000000.log",
             "00000000000000000000.timeindex",
-            "00000000000000000001.snapshot",
             "leader-epoch-checkpoint",
             "partition.metadata",
-        ]
+        ],
+        "no snapshot: there are no producers"
     );
     assert_eq!(m.file("leader-epoch-checkpoint"), b"0\n1\n0 0\n");
     assert_eq!(m.file("00000000000000000000.log").len() as u64, m.partition.size_bytes());
     assert_eq!(m.partition.topic_id(), Uuid::from_u128(77));
+}
+
+/// At a stop with 10,000 partitions each of these files is an inode to be found and one to be freed.
+#[test]
+fn a_stop_writes_no_more_than_has_changed() {
+    let mut m = Machine::new(4, LogConfig::default());
+    m.append(&batch(1, b"x")).unwrap();
+    m.save_epochs();
+    let epochs = m.file("leader-epoch-checkpoint");
+    m.settle();
+    let disk = m.disk();
+    assert!(m.partition.close_begin(&disk).unwrap());
+    assert!(!m.files().iter().any(|name| name.ends_with(".tmp") || name.ends_with(".snapshot")));
+    m.partition.close_end(&disk).unwrap();
+    assert_eq!(m.file("leader-epoch-checkpoint"), epochs);
+    m.sim.kill();
+    assert_eq!(m.reopen(true, Some(1), Some(0)).warnings, Vec::<String>::new());
+    m.append_as(&batch(1, b"y"), AppendInfo { leader_epoch: 3, ..info() }).unwrap();
+    assert_eq!(m.restart().warnings, Vec::<String>::new());
+    assert_eq!(m.file("leader-epoch-checkpoint"), b"0\n2\n0 0\n3 1\n");
+    assert!(m.partition.describe_producers().is_empty());
+    let with_producer = {
+        let mut builder = BatchBuilder::new(0).producer(7, 0, 0);
+        builder.append(1000, None, Some(b"z"), &[]);
+        builder.build()
+    };
+    m.append(&with_producer).unwrap();
+    m.restart();
+    assert!(m.files().contains(&"00000000000000000003.snapshot".to_owned()));
+    assert_eq!(m.partition.describe_producers().len(), 1);
 }
 
 #[test]
