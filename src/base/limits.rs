@@ -103,7 +103,7 @@ const _: () = assert!(SHARDS_MAX <= u16::MAX as usize);
 /// What buffers are cut from: mapped at once, and used again and again.
 pub const REGION_BYTES: usize = 4 << 20;
 /// Regions of a thread that are kept although nothing in them is in use.
-pub const REGIONS_FREE_MAX: usize = 1;
+pub const REGIONS_FREE_MAX: usize = 4;
 /// A huge page of the processor, to which regions are aligned.
 pub const HUGE_PAGE_BYTES: usize = 2 << 20;
 const _: () =
@@ -267,8 +267,12 @@ pub const TURN_SMALL_BYTES: usize = 16 << 10;
 pub const JOURNAL_FLUSH_ROUNDS: usize = 16;
 /// Bytes in the journal that one partition holds back from its segment.
 pub const WRITE_BEHIND_BYTES_MAX: usize = 256 << 10;
-/// How long it does: between this and twice as long, milliseconds.
-pub const WRITE_BEHIND_MS: i64 = 1000;
+/// How long it does, milliseconds.
+pub const WRITE_BEHIND_MS: i64 = 2000;
+/// What all partitions of a core hold back together; those that began first write then.
+pub const HELD_BACK_BYTES_MAX: usize = 48 << 20;
+/// Partitions that begin to write what they hold back in one turn of the loop.
+pub const WRITES_BEHIND_AT_ONCE: usize = 64;
 const _: () = assert!(JOURNAL_ENTRY_BYTES_MAX * 4 <= JOURNAL_FRAME_BYTES_MAX);
 const _: () = assert!(JOURNAL_FRAME_BYTES_MAX.is_multiple_of(BLOCK_BYTES));
 const _: () = assert!(

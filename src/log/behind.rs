@@ -52,9 +52,9 @@ impl Partition {
             Some(level) if self.writer.pending_bytes() < WRITE_BEHIND_BYTES_MAX => level,
             _ => return self.write_out(env),
         };
-        if let Some(journal) = env.journal.as_mut().filter(|_| !self.journaled.listed) {
-            self.journaled.listed = true;
-            journal.holds_back(self.slot);
+        if let Some(journal) = env.journal.as_mut() {
+            let waiting = self.writer.pending_bytes();
+            journal.holds_back(&mut self.journaled.held, self.slot, waiting, env.disk.now());
         }
         // What comes before has to be flushed where it is.
         if level == Level::Flushed && self.journaled.from == first && self.flushed_end < first {
@@ -68,9 +68,9 @@ impl Partition {
         self.write_next(env);
     }
 
-    /// A period is over since this partition told the journal that it holds back.
+    /// The journal lists this partition no more ([`Journal::next_to_write`](super::journal::Journal::next_to_write)).
     pub fn hold_back_no_more(&mut self, env: &mut Env) {
-        self.journaled.listed = false;
+        self.journaled.held = None;
         self.write_out(env);
     }
 

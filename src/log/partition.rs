@@ -106,8 +106,8 @@ pub(super) struct Journaled {
     pub(super) next: Offset,
     /// Which halves know this partition, by level.
     pub(super) marks: [u64; 2],
-    /// The journal was told that this partition holds back.
-    pub(super) listed: bool,
+    /// Its place among those of which the journal knows that they hold back.
+    pub(super) held: Option<u64>,
 }
 
 impl Journaled {
@@ -120,7 +120,7 @@ impl Journaled {
             end: -1,
             next: -1,
             marks: [0; 2],
-            listed: false,
+            held: None,
         }
     }
 

@@ -1,7 +1,6 @@
 //! Appends that the journal keeps: safe at the end of the turn, in their segments later.
 
-use crate::base::Ticks;
-use crate::base::limits::WRITE_BEHIND_MS;
+use crate::base::limits::WRITES_BEHIND_AT_ONCE;
 use crate::io::{Disk, DiskOutcome};
 use crate::log::journal::{Level, Member};
 
@@ -24,9 +23,7 @@ impl Shard {
         while let Some(member) = self.journal.next_to_flush() {
             self.with_log(disk, member.slot, |log, env, _| log.flush_upto(env, member.upto));
         }
-        if self.next_period == Ticks::NEVER && self.journal.is_behind() {
-            self.next_period = disk.now().plus_ms(WRITE_BEHIND_MS);
-        }
+        self.write_some_behind(disk);
         if any {
             self.settle(disk);
         }
@@ -54,11 +51,14 @@ impl Shard {
         any
     }
 
-    /// The partitions of a half that is full write what they hold back.
+    /// The partitions of a half that is full write what they hold back: at the staged level little by little
+    /// ([`Journal::next_to_write`](crate::log::journal::Journal::next_to_write)).
     fn empty_half(&mut self, disk: &mut dyn Disk, level: Level, mut members: Vec<Member>) {
         for member in &mut members {
             let end = self.with_log(disk, member.slot, |log, env, _| {
-                log.write_out(env);
+                if level == Level::Flushed {
+                    log.write_out(env);
+                }
                 log.log_end_offset()
             });
             member.upto = end.unwrap_or(member.upto);
@@ -73,16 +73,12 @@ impl Shard {
         self.take_journal_outcomes(disk);
     }
 
-    /// What was held back for a period is written.
-    pub(super) fn expire_held_back(&mut self, disk: &mut dyn Disk) {
-        if self.next_period > disk.now() {
-            return;
-        }
-        for slot in self.journal.next_period() {
+    /// Writes what was held back for long enough; not too much in one turn.
+    pub(super) fn write_some_behind(&mut self, disk: &mut dyn Disk) {
+        for _ in 0..WRITES_BEHIND_AT_ONCE {
+            let Some(slot) = self.journal.next_to_write(disk.now()) else { return };
             self.with_log(disk, slot, |log, env, _| log.hold_back_no_more(env));
         }
-        let behind = self.journal.is_behind();
-        self.next_period = if behind { disk.now().plus_ms(WRITE_BEHIND_MS) } else { Ticks::NEVER };
     }
 
     /// Everything held back is written, and nothing is held back from now on: the process is about to end.

@@ -64,8 +64,6 @@ pub struct Shard {
     cache: Cache,
     journal: Journal,
     journal_outcomes: Vec<Outcome>,
-    /// When partitions that hold appends back are looked at.
-    next_period: Ticks,
     /// Nothing is held back any more: the process is about to end.
     writes_through: bool,
     append_jobs: Slab<append::AppendJob>,
@@ -136,7 +134,6 @@ impl Shard {
             cache: Cache::new(parts.cache_bytes),
             journal: parts.journal,
             journal_outcomes: Vec::new(),
-            next_period: Ticks::NEVER,
             writes_through: false,
             append_jobs: Slab::new(),
             released: Vec::new(),
@@ -301,7 +298,7 @@ impl Shard {
 
     /// When [`Shard::expire`] wants to be called.
     pub fn deadline(&self) -> Ticks {
-        let upkeep = self.upkeep.deadline().min(self.next_period);
+        let upkeep = self.upkeep.deadline().min(self.journal.deadline());
         self.next_maintenance.min(self.groups.deadline()).min(upkeep)
     }
 
@@ -313,7 +310,7 @@ impl Shard {
             self.maintain(disk);
         }
         self.expire_upkeep(disk);
-        self.expire_held_back(disk);
+        self.write_some_behind(disk);
         self.expire_groups(disk);
         self.expire_controller(disk);
         self.settle(disk);

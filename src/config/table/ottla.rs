@@ -11,6 +11,6 @@ keys! {
         "Bytes of requests and replies that all connections of one core may hold.";
     "ottla.core.cache.bytes" => LONG, Is("67108864"), at_least(1_048_576.0), MEDIUM, READ_ONLY, SUPPORTED;
         "Bytes of records that one core keeps in memory for readers.";
-    "ottla.core.journal.bytes" => LONG, Is("67108864"), at_least(0.0), MEDIUM, READ_ONLY, SUPPORTED;
+    "ottla.core.journal.bytes" => LONG, Is("134217728"), at_least(0.0), MEDIUM, READ_ONLY, SUPPORTED;
         "Bytes of the file in which one core keeps small appends safe until they are in their segments; 0 for none.";
 }

@@ -15,6 +15,7 @@
 //! not staged.
 
 mod frame;
+mod held;
 pub mod replay;
 
 use std::any::Any;
@@ -24,11 +25,12 @@ use std::path::{Path, PathBuf};
 use crate::base::limits::{
     BLOCK_BYTES, JOURNAL_ENTRY_BYTES_MAX, JOURNAL_FLUSH_ROUNDS, JOURNAL_FRAME_BYTES_MAX,
 };
-use crate::base::{Offset, ShardId, TopicId};
+use crate::base::{Offset, ShardId, Ticks, TopicId};
 use crate::io::{AlignedBuf, Disk, DiskOutcome, File, FileJob, FileJobOutcome, Files, OpenMode, Token};
 
 pub(super) use frame::Entry;
 use frame::FileHeader;
+use held::Held;
 
 /// The upper half of the journal's tokens, where a partition has its slot.
 pub const SLOT: u32 = u32::MAX - 1;
@@ -104,9 +106,7 @@ pub struct Outcome {
 pub struct Journal {
     areas: [Area; 2],
     outcomes: Vec<Outcome>,
-    /// Partitions that hold appends back since this period, and since the one before.
-    young: Vec<u32>,
-    old: Vec<u32>,
+    held: Held,
 }
 
 enum State {
@@ -169,7 +169,7 @@ impl Journal {
             rotated: false,
         };
         let areas = Level::ALL.map(area);
-        Journal { areas, outcomes: Vec::new(), young: Vec::new(), old: Vec::new() }
+        Journal { areas, outcomes: Vec::new(), held: Held::default() }
     }
 
     /// Opens the file of the staged level; the other one is made when it is wanted. Blocks.
@@ -227,19 +227,23 @@ impl Journal {
         self.areas[level.index()].frame().extend_from_slice(batch);
     }
 
-    /// A partition holds appends back from its segment; told once a period.
-    pub(super) fn holds_back(&mut self, slot: u32) {
-        self.young.push(slot);
+    /// A partition holds so many bytes back from its segment. `number` is the partition's own: its place among those.
+    pub(super) fn holds_back(&mut self, number: &mut Option<u64>, slot: u32, bytes: usize, now: Ticks) {
+        self.held.note(number, slot, bytes, now);
     }
 
-    /// Whether some partition holds appends back.
-    pub fn is_behind(&self) -> bool {
-        !self.young.is_empty() || !self.old.is_empty()
+    /// A partition that is to write what it holds back ([`hold_back_no_more`](super::Partition::hold_back_no_more)): its
+    /// time has come, all together hold back too much, or its half of the journal is to become free.
+    pub fn next_to_write(&mut self, now: Ticks) -> Option<u32> {
+        let area = &self.areas[Level::Staged.index()];
+        // The disk gets the other half of the time.
+        self.held.drain_upto(area.position, area.header.half_bytes / 2);
+        self.held.next(now)
     }
 
-    /// A period is over: gives the partitions that hold back since before it began.
-    pub fn next_period(&mut self) -> Vec<u32> {
-        std::mem::replace(&mut self.old, std::mem::take(&mut self.young))
+    /// When the next partition is to write, whatever is appended until then.
+    pub fn deadline(&self) -> Ticks {
+        self.held.deadline()
     }
 
     /// The end of a turn: what was staged is written, and what is to be flushed handed to the disk.
@@ -290,6 +294,9 @@ impl Journal {
         let half = &mut area.halves[1 - area.active];
         (half.flushing, half.at_once) = (0, members.len().div_ceil(JOURNAL_FLUSH_ROUNDS));
         half.members = members;
+        if level == Level::Staged {
+            self.held.begin_drain();
+        }
     }
 
     /// Frees a half whose members are all done.
