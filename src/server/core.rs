@@ -79,6 +79,10 @@ pub struct Core {
     /// What `net` found: requests above all. What is left of it when a turn ends is for the next one.
     net_events: VecDeque<NetEvent>,
     phase: Phase,
+    /// Core 0 was told that this core has the metadata in which this broker serves.
+    active_told: bool,
+    /// On core 0: cores that have it.
+    active: usize,
     ready_told: bool,
     /// On core 0, during shutdown: cores that have nothing in flight.
     drained: usize,
@@ -109,6 +113,8 @@ impl Core {
             events: Vec::new(),
             net_events: VecDeque::new(),
             phase: Phase::Serving,
+            active_told: false,
+            active: 0,
             ready_told: false,
             drained: 0,
             drain_deadline: Ticks::NEVER,
@@ -205,6 +211,7 @@ impl Core {
                 self.shard.on_metadata(disk, image, &delta);
             }
             Mail::Drain => self.drain(world),
+            Mail::Active => self.active += 1,
             Mail::Drained(_) => self.drained += 1,
             Mail::Close => self.phase = Phase::Closing,
         }
@@ -428,7 +435,7 @@ impl Core {
 
     fn progress(&mut self, world: &mut dyn World<Mail>) -> Turned {
         match self.phase {
-            Phase::Serving => return self.tell_ready(),
+            Phase::Serving => return self.tell_ready(world),
             Phase::Draining => {
                 let late = world.now() >= self.drain_deadline;
                 let idle = self.net.is_drained() && self.parked.is_empty() && self.shard.is_idle();
@@ -471,8 +478,14 @@ impl Core {
         world.now() >= self.drain_deadline
     }
 
-    fn tell_ready(&mut self) -> Turned {
-        if self.ready_told || self.id.0 != 0 || !self.shard.is_registered() {
+    /// The broker is ready when every core leads its partitions: a client may come to any of them.
+    fn tell_ready(&mut self, world: &mut dyn World<Mail>) -> Turned {
+        if !self.active_told && self.shard.is_registered() {
+            self.active_told = true;
+            self.outbox.push((ShardId(0), Mail::Active));
+            self.deliver(world);
+        }
+        if self.ready_told || self.active < self.shards {
             return Turned::More;
         }
         self.ready_told = true;

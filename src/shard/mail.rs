@@ -73,6 +73,8 @@ pub enum Mail {
     Metadata(Arc<Image>, Arc<Delta>),
     /// Take no new connections or requests, and finish what is in flight.
     Drain,
+    /// To core 0, at a start: this core has the metadata in which this broker serves.
+    Active,
     /// A core has no connections and no parked work left (during shutdown).
     Drained(ShardId),
     /// Close the partitions cleanly and end.

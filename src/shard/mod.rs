@@ -58,6 +58,8 @@ pub struct Shard {
     shards: usize,
     effective: Effective,
     image: Arc<Image>,
+    /// This broker's epoch when the process began: of an earlier one.
+    epoch_at_start: Option<i64>,
     dirs: LogDirs,
     partitions: Partitions,
     opening: Opening,
@@ -123,6 +125,7 @@ impl Shard {
     /// A shard without partitions; [`Shard::open_all`] opens them.
     pub fn new(parts: ShardParts) -> Shard {
         Shard {
+            epoch_at_start: broker_epoch(&parts.image, parts.config.node_id),
             id: parts.id,
             shards: parts.shards,
             groups: Groups::new(&parts.config, Prng::new(parts.seed)),
@@ -178,9 +181,10 @@ impl Shard {
         (&self.image, &mut self.effective)
     }
 
-    /// Whether this broker is registered and not fenced.
+    /// Whether this broker is registered, by this process and not by an earlier one, and not fenced.
     pub fn is_registered(&self) -> bool {
-        self.image.cluster().is_active(self.effective.statics().node_id)
+        let node_id = self.effective.statics().node_id;
+        self.image.cluster().is_active(node_id) && broker_epoch(&self.image, node_id) != self.epoch_at_start
     }
 
     /// Mail to send, in order; whoever sends it takes it out.
@@ -449,4 +453,8 @@ impl Shard {
             replicas: state.replicas.len() as i32,
         })
     }
+}
+
+fn broker_epoch(image: &Image, node_id: i32) -> Option<i64> {
+    image.cluster().broker(node_id).map(|broker| broker.broker_epoch)
 }
