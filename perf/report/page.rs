@@ -28,11 +28,11 @@ const METHOD: &[&str] = &[
     "CPU time is what the kernel charges to the broker's control group, user and system. Over loopback the sender's system \
      call runs the receiver's side of TCP as well, in a soft interrupt: the client's sends do some of the broker's receiving, \
      and the broker's sends some of the client's, for both brokers alike. Write-back of the page cache runs in kernel threads \
-     and is charged to nobody: that is work of Kafka's disk path that its figure does not show. Ottla writes by itself.",
+     and is charged to nobody: that is work of Kafka's disk path, and of Ottla's journal, that their figures do not show.",
     "Loopback never avoids a copy: sendfile and zero-copy sends are copied by the kernel before they are received. With a \
      network card both brokers would be cheaper.",
-    "V: neither broker flushes before it acknowledges, Kafka's default. Kafka's acknowledgement then means that the page cache \
-     has the record, Ottla's that the device has it. D: flush.messages=1 on both. Ours durable: on Ottla only.",
+    "V: neither broker flushes before it acknowledges, Kafka's default: the page cache has the record then, which outlives the \
+     broker and not the machine. D: flush.messages=1 on both. Ours durable: on Ottla only.",
 ];
 
 fn escape(text: &str) -> String {
