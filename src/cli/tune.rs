@@ -48,19 +48,22 @@ fn name(path: &Path) -> String {
     path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default()
 }
 
+fn available_cores() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+}
+
 fn process() -> Vec<Finding> {
     let limits = read("/proc/self/limits").unwrap_or_default();
     vec![
         checks::kernel(&read("/proc/sys/kernel/osrelease").unwrap_or_default()),
         checks::io_uring(read("/proc/sys/kernel/io_uring_disabled").as_deref()),
         checks::open_files(&limits),
-        checks::locked_memory(&limits),
+        checks::locked_memory(&limits, available_cores()),
     ]
 }
 
 fn processors() -> Vec<Finding> {
-    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let mut findings = vec![checks::cores(cores, read("/sys/fs/cgroup/cpu.max").as_deref())];
+    let mut findings = vec![checks::cores(available_cores(), read("/sys/fs/cgroup/cpu.max").as_deref())];
     let cpus = entries("/sys/devices/system/cpu");
     let governors: Vec<String> =
         cpus.iter().filter_map(|cpu| read(cpu.join("cpufreq/scaling_governor"))).collect();

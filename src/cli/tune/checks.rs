@@ -1,5 +1,8 @@
 //! What the kernel's words mean for a broker.
 
+/// What a ring and its buffers were seen to count as locked memory is a half of this.
+const LOCKED_BYTES_PER_CORE: u64 = 512 << 10;
+
 /// How good something is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
@@ -58,8 +61,10 @@ impl Finding {
 pub fn kernel(release: &str) -> Finding {
     let mut numbers = release.split(['.', '-']).map_while(|part| part.parse::<u32>().ok());
     let version = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
-    if version >= (6, 1) {
+    if version >= (6, 12) {
         Finding::ok("kernel", release)
+    } else if version >= (6, 1) {
+        Finding::warn("kernel", release, "6.12 or later receives large requests with one copy, not three")
     } else if version >= (5, 18) {
         Finding::warn("kernel", release, "6.1 or later lets cores work with fewer interrupts")
     } else {
@@ -102,17 +107,20 @@ pub fn open_files(limits: &str) -> Finding {
     }
 }
 
-/// `Max locked memory`.
-pub fn locked_memory(limits: &str) -> Finding {
+/// `Max locked memory`, which the rings of the cores count as, unless the user is root.
+pub fn locked_memory(limits: &str, cores: usize) -> Finding {
     let what = "locked memory (memlock)";
+    let need = cores as u64 * LOCKED_BYTES_PER_CORE;
     match limit(limits, "Max locked memory") {
         None => Finding::ok(what, "unlimited"),
-        Some(n) if n >= 64 << 20 => Finding::ok(what, format!("{n} bytes")),
+        Some(n) if n >= need => Finding::ok(what, format!("{n} bytes")),
         Some(n) => Finding::warn(
             what,
             format!("{n} bytes"),
-            "buffers cannot be registered with io_uring: ulimit -l unlimited, or LimitMEMLOCK=infinity in the \
-             systemd unit",
+            format!(
+                "the rings of {cores} cores may need {need}, unless the user is root: ulimit -l unlimited, or \
+                 LimitMEMLOCK=infinity in the systemd unit"
+            ),
         ),
     }
 }
@@ -172,6 +180,12 @@ pub fn huge_pages(text: &str) -> Finding {
             what,
             "always",
             "memory may grow in steps of 2 MiB: echo madvise > /sys/kernel/mm/transparent_hugepage/enabled",
+        ),
+        "never" => Finding::warn(
+            what,
+            "never",
+            "the buffers are made of small pages then, with thousands of page faults per GB: echo madvise > \
+             /sys/kernel/mm/transparent_hugepage/enabled",
         ),
         other => Finding::ok(what, other),
     }
@@ -272,17 +286,19 @@ Max address space         unlimited            unlimited            bytes";
     fn limits() {
         assert_eq!(open_files(LIMITS).verdict, Verdict::Warn);
         assert_eq!(open_files(LIMITS).found, "1024");
-        assert_eq!(locked_memory(LIMITS).verdict, Verdict::Warn);
+        assert_eq!(locked_memory(LIMITS, 64).verdict, Verdict::Warn);
+        assert_eq!(locked_memory(LIMITS, 2).found, "8388608 bytes");
         let plenty = LIMITS.replace("1024  ", "1048576  ").replace("8388608  ", "unlimited  ");
+        assert_eq!(locked_memory(&plenty, 64).found, "unlimited");
         assert_eq!(open_files(&plenty).verdict, Verdict::Ok);
-        assert_eq!(locked_memory(&plenty).found, "unlimited");
     }
 
     #[test]
     fn kernels() {
         for (release, want) in [
-            ("6.8.0-45-generic", Verdict::Ok),
-            ("6.1.0", Verdict::Ok),
+            ("6.12.1", Verdict::Ok),
+            ("6.8.0-45-generic", Verdict::Warn),
+            ("6.1.0", Verdict::Warn),
             ("5.19.17", Verdict::Warn),
             ("5.15.0-1", Verdict::Fail),
             ("", Verdict::Fail),
@@ -314,6 +330,7 @@ Max address space         unlimited            unlimited            bytes";
     fn memory_and_network() {
         assert_eq!(huge_pages("always [madvise] never").found, "madvise");
         assert_eq!(huge_pages("[always] madvise never").verdict, Verdict::Warn);
+        assert_eq!(huge_pages("always madvise [never]").verdict, Verdict::Warn);
         assert_eq!(swappiness("60").verdict, Verdict::Warn);
         assert_eq!(swappiness("1").verdict, Verdict::Ok);
         assert_eq!(backlog("128").verdict, Verdict::Warn);
