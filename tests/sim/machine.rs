@@ -34,6 +34,8 @@ struct Process {
     look_at: Ticks,
     looks: u32,
     ready: bool,
+    /// The broker's epoch when the process began.
+    old_epoch: Option<i64>,
 }
 
 impl Machine {
@@ -114,7 +116,8 @@ impl Machine {
             cores.push((core, world, None));
         }
         let look_at = self.sim.now().plus_ms(LOOK_MS);
-        Ok(Process { boot, cores, look_at, looks: 0, ready: false })
+        let old_epoch = cores.iter_mut().find_map(|(core, _, _)| active_epoch(core));
+        Ok(Process { boot, cores, look_at, looks: 0, ready: false, old_epoch })
     }
 
     /// Whether a broker runs.
@@ -169,6 +172,12 @@ impl Machine {
     }
 }
 
+/// The broker's epoch as a core knows it, if the broker is not fenced.
+fn active_epoch(core: &mut Core) -> Option<i64> {
+    let cluster = core.shard().metadata().0.cluster();
+    cluster.broker(1).filter(|_| cluster.is_active(1)).map(|broker| broker.broker_epoch)
+}
+
 impl Process {
     /// One turn of each core that is due. False if none was.
     fn turn(&mut self, sim: &Sim<Mail>) -> bool {
@@ -184,6 +193,7 @@ impl Process {
                 Turned::Ready => {
                     self.boot.listen(core, world).expect("an address to listen on");
                     self.ready = true;
+                    self.check_ready();
                 }
                 Turned::Ended(clean) => {
                     *ended = Some(clean);
@@ -192,6 +202,19 @@ impl Process {
             }
         }
         some
+    }
+
+    /// A broker that had been killed once said that it was ready when it read the metadata of its earlier life, and
+    /// before its other cores had the new one: clients got NOT_ENOUGH_REPLICAS from those.
+    fn check_ready(&mut self) {
+        for (index, (core, _, _)) in self.cores.iter_mut().enumerate() {
+            let epoch = active_epoch(core);
+            assert!(
+                epoch > self.old_epoch,
+                "core {index} serves in epoch {epoch:?}, after {:?}",
+                self.old_epoch
+            );
+        }
     }
 
     fn ended(&self) -> Option<bool> {
