@@ -9,7 +9,7 @@ use crate::log::{AppendError, AppendInfo, AppendOrigin, LogError};
 use crate::wire::errors::ErrorCode;
 
 use super::partitions::Waiter;
-use super::{AppendDone, AppendPart, Done, ReplyTo, Shard};
+use super::{AppendDone, AppendPart, Done, Hosted, ReplyTo, Shard};
 
 /// An append whose parts are not all durable.
 pub(super) struct AppendJob {
@@ -47,8 +47,9 @@ impl Shard {
         }
     }
 
-    pub(super) fn is_backlogged(&mut self, part: &AppendPart) -> bool {
-        let log = self.partitions.find(part.key).and_then(|(_, hosted)| hosted.log());
+    /// Whether so much of a partition waits to be written that its appends have to wait.
+    pub(super) fn is_backlogged(&mut self, slot: u32) -> bool {
+        let log = self.partitions.get(slot).and_then(Hosted::log);
         log.is_some_and(|log| log.pending_bytes() > PARTITION_PENDING_BYTES_MAX)
     }
 

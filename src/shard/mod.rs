@@ -260,7 +260,10 @@ impl Shard {
             })
         };
         (!self.deferred.is_empty() && parts.iter().any(|p| waits_for(p.key)))
-            || parts.iter().any(|p| self.is_backlogged(p))
+            || parts.iter().any(|part| {
+                let found = self.partitions.find(part.key).map(|(slot, _)| slot);
+                found.is_some_and(|slot| self.is_backlogged(slot))
+            })
     }
 
     /// A disk operation ended.
@@ -277,7 +280,10 @@ impl Shard {
         } else if tag == OPENED_TAG || tag == OPENED_SOON_TAG {
             self.opened(disk, slot, tag == OPENED_SOON_TAG, outcome);
         } else {
+            let was_backlogged = self.is_backlogged(slot);
             self.with_log(disk, slot, |log, env, effects| log.on_disk(env, tag, outcome, effects));
+            // What is written may have been durable long before, so that nothing else tells.
+            self.retry_deferred |= was_backlogged && !self.is_backlogged(slot);
         }
         self.settle(disk);
     }

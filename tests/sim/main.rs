@@ -2,6 +2,7 @@
 //! `OTTLA_SIM_SEEDS=n` so many.
 
 mod admin;
+mod backlog;
 mod consumer;
 mod link;
 mod machine;
