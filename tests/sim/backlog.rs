@@ -63,7 +63,7 @@ fn appends_go_on_after_they_had_to_wait_for_the_disk() {
     assert_eq!(created.topics[0].error_code, 0);
 
     let mut builder = BatchBuilder::new(0);
-    builder.append(WALL_START_MS, None, Some(&[7; VALUE_BYTES]), &[]);
+    builder.append(WALL_START_MS, None, Some(&vec![7; VALUE_BYTES]), &[]);
     let batch = builder.build();
     let mut asked = 0;
     let mut held_up = 0;
