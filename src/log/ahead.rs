@@ -8,11 +8,11 @@
 use super::flow::Op;
 use super::index::OffsetIndex;
 use super::partition::Partition;
-use super::reader::Read;
+use super::reader::{Read, block_start};
 use super::types::{Env, ReadData};
 use crate::base::Offset;
 use crate::base::limits::{
-    BLOCK_BYTES, LOG_READ_AHEAD_BYTES_MAX, LOG_READ_AHEAD_STEPS_MAX, LOG_READ_BYTES_MAX, LOG_READ_BYTES_MIN,
+    LOG_READ_AHEAD_BYTES_MAX, LOG_READ_AHEAD_STEPS_MAX, LOG_READ_BYTES_MAX, LOG_READ_BYTES_MIN,
     LOG_READERS_MAX,
 };
 
@@ -225,8 +225,7 @@ pub(super) fn stretch_end(
     want: usize,
     limit: u64,
 ) -> Option<(u64, Option<Offset>)> {
-    // What is read begins with a whole block.
-    let to = position - position % BLOCK_BYTES as u64 + want as u64;
+    let to = block_start(position) + want as u64;
     if to >= limit {
         return (limit > position).then_some((limit, None));
     }

@@ -67,15 +67,20 @@ impl Read {
         (self.segment, self.position, self.end)
     }
 
-    /// Where it begins in the file: `position` rounded down to a block.
+    /// Where it begins in the file.
     fn start(&self) -> u64 {
-        self.position - self.position % BLOCK_BYTES as u64
+        block_start(self.position)
     }
 
     /// Whole blocks.
     fn len(&self) -> usize {
         (self.end - self.start()).next_multiple_of(BLOCK_BYTES as u64) as usize
     }
+}
+
+/// What is read begins with a whole block.
+pub(super) fn block_start(position: u64) -> u64 {
+    position - position % BLOCK_BYTES as u64
 }
 
 /// A segment that is open.
@@ -202,7 +207,7 @@ impl Partition {
                 return read.waiters.push(waiter);
             }
         }
-        let to = (position - position % BLOCK_BYTES as u64 + want as u64).min(place.limit).max(position + 1);
+        let to = (block_start(position) + want as u64).min(place.limit).max(position + 1);
         let (end, end_offset) = match end.filter(|(end, _)| sequential && *end <= to) {
             Some((end, offset)) => (end, Some(offset.unwrap_or_else(|| self.offset_behind(base)))),
             None => (to, None),

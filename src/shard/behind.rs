@@ -74,7 +74,7 @@ impl Shard {
     }
 
     /// Writes what was held back for long enough; not too much in one turn.
-    pub(super) fn write_some_behind(&mut self, disk: &mut dyn Disk) {
+    fn write_some_behind(&mut self, disk: &mut dyn Disk) {
         for _ in 0..WRITES_BEHIND_AT_ONCE {
             let Some(slot) = self.journal.next_to_write(disk.now()) else { return };
             self.with_log(disk, slot, |log, env, _| log.hold_back_no_more(env));

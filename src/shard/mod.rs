@@ -260,10 +260,7 @@ impl Shard {
             })
         };
         (!self.deferred.is_empty() && parts.iter().any(|p| waits_for(p.key)))
-            || parts.iter().any(|part| {
-                let found = self.partitions.find(part.key).map(|(slot, _)| slot);
-                found.is_some_and(|slot| self.is_backlogged(slot))
-            })
+            || parts.iter().any(|p| self.partitions.slot(p.key).is_some_and(|slot| self.is_backlogged(slot)))
     }
 
     /// A disk operation ended.
@@ -320,7 +317,6 @@ impl Shard {
             self.maintain(disk);
         }
         self.expire_upkeep(disk);
-        self.write_some_behind(disk);
         self.expire_groups(disk);
         self.expire_controller(disk);
         self.settle(disk);
