@@ -37,6 +37,9 @@ static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 const PRODUCE_VERSION: i16 = 12;
 const TOPIC: &str = "requests";
 const PARTITIONS: i32 = 100;
+/// A topic of which a partition is out of the caches when its turn comes again.
+const LARGE_TOPIC: &str = "many";
+const LARGE_PARTITIONS: i32 = 10_000;
 
 fn main() {
     let dir = std::env::temp_dir().join(format!("ottla-requests-{}", std::process::id()));
@@ -67,6 +70,9 @@ fn cases(machine: &mut Machine) {
         let frame = produce(1, 0..partitions, 100);
         machine.measure(&format!("Produce 1 x 100 B to each of {partitions} partitions"), &[frame], 1);
     }
+    for (topic, partitions) in [(TOPIC, PARTITIONS), (LARGE_TOPIC, LARGE_PARTITIONS)] {
+        machine.measure_in_turn(topic, partitions);
+    }
 }
 
 fn now_ms() -> i64 {
@@ -74,6 +80,10 @@ fn now_ms() -> i64 {
 }
 
 fn produce(records: usize, partitions: std::ops::Range<i32>, value_bytes: usize) -> Vec<u8> {
+    produce_to(TOPIC, records, partitions, value_bytes)
+}
+
+fn produce_to(name: &str, records: usize, partitions: std::ops::Range<i32>, value_bytes: usize) -> Vec<u8> {
     let mut builder = BatchBuilder::new(0);
     for _ in 0..records {
         builder.append(now_ms(), None, Some(&vec![7; value_bytes]), &[]);
@@ -84,7 +94,7 @@ fn produce(records: usize, partitions: std::ops::Range<i32>, value_bytes: usize)
         transactional_id: None,
         acks: -1,
         timeout_ms: 30_000,
-        topic_data: vec![TopicProduceData { name: TOPIC, partition_data: data, ..Default::default() }],
+        topic_data: vec![TopicProduceData { name, partition_data: data, ..Default::default() }],
     };
     frame::request(&request, PRODUCE_VERSION, 0, Some("perf")).expect("a request")
 }
@@ -133,7 +143,9 @@ impl Machine {
         boot.listen(&mut core, &mut world).expect("an address");
         let mut machine = Machine { core, world, conns: Vec::new() };
         machine.connect(64);
-        machine.create_topic();
+        machine.create_topic(TOPIC, PARTITIONS);
+        // Something to fetch, in memory.
+        machine.answer(&[Bytes::from(produce(1, 0..PARTITIONS, 100))], 1);
         machine
     }
 
@@ -146,21 +158,14 @@ impl Machine {
         self.conns = (0..u64::from(count)).map(ConnId).collect();
     }
 
-    fn create_topic(&mut self) {
-        let topic = CreatableTopic {
-            name: TOPIC,
-            num_partitions: PARTITIONS,
-            replication_factor: 1,
-            ..Default::default()
-        };
+    fn create_topic(&mut self, name: &str, num_partitions: i32) {
+        let topic = CreatableTopic { name, num_partitions, replication_factor: 1, ..Default::default() };
         let request = CreateTopicsRequest { topics: vec![topic], timeout_ms: 60_000, validate_only: false };
         let frame = frame::request(&request, 7, 1, Some("perf")).expect("a request");
         self.answer(&[Bytes::from(frame)], 1);
         for _ in 0..1000 {
             self.core.turn(&mut self.world); // the partitions open
         }
-        // Something to fetch, in memory.
-        self.answer(&[Bytes::from(produce(1, 0..PARTITIONS, 100))], 1);
     }
 
     /// Each frame on its own connection, so many times, and turns until all are answered.
@@ -178,8 +183,7 @@ impl Machine {
     }
 
     fn measure(&mut self, name: &str, frames: &[Vec<u8>], depth: usize) {
-        // The first argument that is no option chooses cases by their names.
-        if std::env::args().skip(1).find(|a| !a.starts_with('-')).is_some_and(|only| !name.contains(&only)) {
+        if !is_wanted(name) {
             return;
         }
         let frames: Vec<Bytes> = frames.iter().map(|f| Bytes::copy_from_slice(f)).collect();
@@ -207,6 +211,45 @@ impl Machine {
             counted.bytes_allocated as f64 / all,
         );
     }
+}
+
+impl Machine {
+    /// One record for each partition in turn, 64 in a turn of the loop.
+    fn measure_in_turn(&mut self, topic: &str, partitions: i32) {
+        let name = format!("Produce 1 x 100 B, {partitions} partitions in turn");
+        if !is_wanted(&name) {
+            return;
+        }
+        if topic != TOPIC {
+            self.create_topic(topic, partitions);
+        }
+        let frame = |partition| Bytes::from(produce_to(topic, 1, partition..partition + 1, 100));
+        let frames: Vec<Bytes> = (0..partitions).map(frame).collect();
+        let rounds = if support::is_quick() { 1 } else { 100_000 / partitions * 5 };
+        let mut walk = || frames.chunks(64).for_each(|chunk| self.answer(chunk, 1));
+        walk();
+        let region = Region::new(ALLOCATOR);
+        let mut times = Vec::new();
+        for _ in 0..rounds {
+            let start = Instant::now();
+            walk();
+            times.push(start.elapsed());
+        }
+        let counted = region.change();
+        let best = times.into_iter().min().unwrap_or_default();
+        let all = f64::from(partitions * rounds);
+        println!(
+            "{name:<52}{:>12.0}{:>14.2}{:>12.0}",
+            best.as_nanos() as f64 / f64::from(partitions),
+            (counted.allocations + counted.reallocations) as f64 / all,
+            counted.bytes_allocated as f64 / all,
+        );
+    }
+}
+
+/// The first argument that is no option chooses cases by their names.
+fn is_wanted(name: &str) -> bool {
+    std::env::args().skip(1).find(|a| !a.starts_with('-')).is_none_or(|only| name.contains(&only))
 }
 
 /// A world in which everything has happened by the next turn.

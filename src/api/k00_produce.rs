@@ -111,7 +111,7 @@ impl Produce {
             let first = self.partitions.len();
             while let Some(partition) = walk.partition()? {
                 transactional |= partition.records.is_some_and(BatchHeader::is_transactional);
-                let there = known.is_none_or(|known| known.partitions.contains_key(&partition.index));
+                let there = known.is_none_or(|known| known.has(partition.index));
                 self.check(cx, &checks, &request.body, there, &partition);
             }
             let partitions = self.partitions.len() - first;

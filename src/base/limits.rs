@@ -271,6 +271,13 @@ pub const WRITE_BEHIND_BYTES_MAX: usize = 256 << 10;
 pub const WRITE_BEHIND_MS: i64 = 2000;
 /// What all partitions of a core hold back together; those that began first write then.
 pub const HELD_BACK_BYTES_MAX: usize = 48 << 20;
+/// Once some write, those whose time comes within so many milliseconds do as well, ...
+pub const WRITE_BEHIND_EARLY_MS: i64 = 25;
+/// ... and so many bytes more are written than the bound demands.
+pub const HELD_BACK_EARLY_BYTES: usize = 1 << 20;
+const _: () = assert!(HELD_BACK_EARLY_BYTES < HELD_BACK_BYTES_MAX && WRITE_BEHIND_EARLY_MS < WRITE_BEHIND_MS);
+/// Partitions that write together, at least, while a half of the journal is emptied.
+pub const WRITES_BEHIND_TOGETHER: u64 = 8;
 /// Partitions that begin to write what they hold back in one turn of the loop.
 pub const WRITES_BEHIND_AT_ONCE: usize = 64;
 const _: () = assert!(JOURNAL_ENTRY_BYTES_MAX * 4 <= JOURNAL_FRAME_BYTES_MAX);

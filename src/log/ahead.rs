@@ -174,8 +174,8 @@ impl Partition {
     }
 
     fn step_to_next_segment(&self, base: Offset, limit: u64, frontier: &mut Frontier) -> bool {
-        let size = self.segments.get(&base).map_or(u64::MAX, |segment| segment.size);
-        let next = self.segments.range(base + 1..).next().map(|(next, _)| *next);
+        let size = self.segments.get(base).map_or(u64::MAX, |segment| segment.size);
+        let next = self.segments.next_base(base);
         // Of one that was rolled just now, something may still be in memory only.
         let Some(next) = next.filter(|_| limit >= size) else { return false };
         (frontier.offset, frontier.spot) = (next, Some((next, 0)));
@@ -199,12 +199,12 @@ impl Partition {
 
     /// The segment that has an offset.
     pub(super) fn segment_of(&self, offset: Offset) -> Option<Offset> {
-        self.segments.range(..=offset).next_back().map(|(base, _)| *base)
+        self.segments.floor(offset).map(|segment| segment.base)
     }
 
     /// What comes after everything that is written of a segment.
     pub(super) fn offset_behind(&self, base: Offset) -> Offset {
-        let next = self.segments.range(base + 1..).next().map_or(self.written_end, |(next, _)| *next);
+        let next = self.segments.next_base(base).unwrap_or(self.written_end);
         next.min(self.written_end)
     }
 

@@ -7,12 +7,16 @@ use crate::base::{LeaderEpoch, Offset};
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Epochs {
     entries: Vec<(LeaderEpoch, Offset)>,
+    /// Of the last entry: every append asks for it.
+    latest: Option<LeaderEpoch>,
 }
 
 impl Epochs {
     /// From a checkpoint's entries, which rise.
     pub fn new(entries: Vec<(LeaderEpoch, Offset)>) -> Epochs {
-        Epochs { entries }
+        let mut epochs = Epochs { entries, latest: None };
+        epochs.changed();
+        epochs
     }
 
     /// The entries, for the checkpoint.
@@ -22,7 +26,11 @@ impl Epochs {
 
     /// The newest epoch.
     pub fn latest(&self) -> Option<LeaderEpoch> {
-        self.entries.last().map(|(epoch, _)| *epoch)
+        self.latest
+    }
+
+    fn changed(&mut self) {
+        self.latest = self.entries.last().map(|(epoch, _)| *epoch);
     }
 
     /// Notes that `epoch` starts at `start`. Whether anything changed. Entries that conflict with it are dropped:
@@ -41,6 +49,7 @@ impl Epochs {
             self.entries.pop();
         }
         self.entries.push((epoch, start));
+        self.changed();
         true
     }
 
@@ -76,6 +85,7 @@ impl Epochs {
     pub fn truncate_end(&mut self, end: Offset) -> bool {
         let before = self.entries.len();
         self.entries.retain(|(_, start)| *start < end);
+        self.changed();
         self.entries.len() != before
     }
 

@@ -316,7 +316,7 @@ impl Partition {
         let end = self.log_end;
         self.write_target = end;
         let snapshot = snapshot::format(&self.producers);
-        let (Some((_, active)), Some(sink)) = (self.segments.last_key_value(), self.sinks.back_mut()) else {
+        let (active, Some(sink)) = (self.segments.active(), self.sinks.back_mut()) else {
             unreachable!("a partition has an active segment")
         };
         index_time(active, sink);
@@ -325,7 +325,7 @@ impl Partition {
         // A segment that filled up is likely to be followed by one that does.
         let allocate = (active.size / 4).clamp(LOG_ALLOCATE_BYTES_MIN, LOG_ALLOCATE_BYTES_MAX);
         let allocate = allocate.next_multiple_of(LOG_ALLOCATE_BYTES_MIN);
-        self.segments.insert(end, Segment::new(end, now_ms));
+        self.segments.push(Segment::new(end, now_ms));
         self.sinks.push_back(Sink::new(end, None, allocate));
         self.roll_jitter_ms = self.prng.below(self.config.segment_jitter_ms.max(0) as u64) as i64;
         self.ensure_open(env, end);
@@ -403,7 +403,7 @@ impl Partition {
                 times: sink.times.as_bytes().to_vec(),
                 aborted: self
                     .segments
-                    .get(&base)
+                    .get(base)
                     .map(|s| super::txn_index::format(&s.aborted))
                     .unwrap_or_default(),
                 snapshot: Some(sealed.snapshot.clone()),
@@ -495,7 +495,7 @@ impl Partition {
         assert!(self.is_idle(), "closing with operations in flight");
         self.state = State::Closed;
         let no_producers = !self.has_snapshots && self.producers.iter().len() == 0;
-        let (Some((_, active)), Some(sink)) = (self.segments.last_key_value(), self.sinks.back_mut()) else {
+        let (active, Some(sink)) = (self.segments.active(), self.sinks.back_mut()) else {
             unreachable!("a partition has an active segment")
         };
         let file = sink.file.take();

@@ -52,9 +52,8 @@ impl Partition {
     }
 
     fn begin_search(&self, lookup: Lookup, upper: Offset, ticket: u64) -> Option<(Search, Offset)> {
-        let first =
-            self.segments.range(..=self.log_start).next_back().map_or(self.log_start, |(base, _)| *base);
-        let timed = self.segments.range(first..).filter_map(|(base, s)| Some((*base, s.max_timestamp?)));
+        let segments = self.segments.from(self.log_start).iter();
+        let timed = segments.filter_map(|segment| Some((segment.base, segment.max_timestamp?)));
         match lookup {
             Lookup::Timestamp(at_least) => {
                 let (base, _) = timed.into_iter().find(|(_, (timestamp, _))| *timestamp >= at_least)?;
@@ -87,7 +86,7 @@ impl Partition {
         // Records may have been deleted while it waited.
         offset = offset.max(self.log_start);
         if let (Some(base), Target::AtLeast(timestamp)) = (segment, target) {
-            if self.place(env, base, |_, _| ()).is_none() && self.segments.contains_key(&base) {
+            if self.place(env, base, |_, _| ()).is_none() && self.segments.contains(base) {
                 return self.read_later(env, Waiter::Search(id, offset), None);
             }
             offset = offset.max(self.time_lookup(env, base, timestamp));

@@ -17,7 +17,7 @@ use super::names::{self, FileKind, file_name, parse_file_name};
 use super::partition::{Journaled, Partition, State};
 use super::producers::Producers;
 use super::recover::{self, Carried, Decision, ScanContext, Scanned};
-use super::segment::{Segment, Sink, storage};
+use super::segment::{Segment, Segments, Sink, storage};
 use super::types::{AbortedTransaction, CreateOptions, OpenOptions, RecoveryReport};
 use super::writer::Writer;
 use super::{snapshot, txn_index};
@@ -104,7 +104,7 @@ impl Partition {
             state: State::Open,
             prng,
             roll_jitter_ms,
-            segments: start.segments,
+            segments: Segments::new(start.segments),
             sinks: VecDeque::from([start.active]),
             writer: Writer::new(start.tail),
             producers: start.producers,
@@ -125,7 +125,6 @@ impl Partition {
             next_search: 0,
             dirty: start.dirty,
             readers: Readers::default(),
-            planned: Vec::new(),
             scratch: Scratch::new(),
             truncate_target: None,
             write_target: 0,

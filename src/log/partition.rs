@@ -1,10 +1,10 @@
 //! One partition: the public face of this room, and appending.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::mem;
 use std::path::{Path, PathBuf};
 
 use slab::Slab;
+use smallvec::SmallVec;
 
 use super::ahead::Readers;
 use super::config::LogConfig;
@@ -14,7 +14,7 @@ use super::flow::Op;
 use super::journal::Level;
 use super::lookup::Search;
 use super::producers::{Checked, Marker, PlannedBatch, Producers};
-use super::segment::{Segment, Sink, index_batch};
+use super::segment::{Segment, Segments, Sink, index_batch};
 use super::types::{
     AbortedTransaction, AppendInfo, AppendOrigin, Appended, Env, EpochEnd, ProducerDescription,
 };
@@ -54,7 +54,7 @@ pub struct Partition {
     /// Subtracted from `segment.ms` for the active segment.
     pub(super) roll_jitter_ms: i64,
     /// By base offset; the last one is active.
-    pub(super) segments: BTreeMap<Offset, Segment>,
+    pub(super) segments: Segments,
     /// Segments that are written or being sealed, oldest first; the last one is active.
     pub(super) sinks: VecDeque<Sink>,
     pub(super) writer: Writer,
@@ -85,7 +85,6 @@ pub struct Partition {
     /// Something was appended since the files were last written as for a clean stop.
     pub(super) dirty: bool,
     pub(super) readers: Readers,
-    pub(super) planned: Vec<PlannedBatch>,
     pub(super) scratch: Scratch,
     pub(super) truncate_target: Option<Offset>,
     /// Everything below is to be written to its segment as soon as the disk takes it; what is above waits for more.
@@ -131,6 +130,9 @@ impl Journaled {
     }
 }
 
+/// The batches of an append: of a client's for one partition, one.
+type Planned = SmallVec<[PlannedBatch; 1]>;
+
 impl Partition {
     /// Appends validated, whole batches. Their bytes are copied once. What becomes durable comes through
     /// [`Partition::on_disk`].
@@ -145,22 +147,13 @@ impl Partition {
         if waiting > LOG_PENDING_BYTES_MAX && info.origin == AppendOrigin::Client {
             return Err(AppendError::Backlog(waiting));
         }
-        let mut planned = mem::take(&mut self.planned);
-        planned.clear();
-        let result = self
-            .plan(batches, &info, &mut planned)
-            .and_then(|()| self.append_planned(env, batches, &info, &planned));
-        self.planned = planned;
-        result
+        let planned = self.plan(batches, &info)?;
+        self.append_planned(env, batches, &info, &planned)
     }
 
     /// Reads the headers and gives every batch its offsets.
-    fn plan(
-        &mut self,
-        batches: &[u8],
-        info: &AppendInfo,
-        planned: &mut Vec<PlannedBatch>,
-    ) -> Result<(), AppendError> {
+    fn plan(&mut self, batches: &[u8], info: &AppendInfo) -> Result<Planned, AppendError> {
+        let mut planned = Planned::new();
         let mut left = batches;
         let mut next = self.log_end;
         while !left.is_empty() {
@@ -191,7 +184,7 @@ impl Partition {
             planned.push(PlannedBatch { header, marker });
             left = left.get(header.total_bytes()..).unwrap_or_default();
         }
-        if planned.is_empty() { Err(AppendError::Malformed("there is none")) } else { Ok(()) }
+        if planned.is_empty() { Err(AppendError::Malformed("there is none")) } else { Ok(planned) }
     }
 
     fn marker_of(&mut self, view: &BatchView) -> Result<Option<Marker>, AppendError> {
@@ -258,10 +251,9 @@ impl Partition {
         planned: &[PlannedBatch],
         journal: Option<Level>,
     ) {
-        let (Some(mut entry), Some(sink)) = (self.segments.last_entry(), self.sinks.back_mut()) else {
+        let (segment, Some(sink)) = (self.segments.active_mut(), self.sinks.back_mut()) else {
             unreachable!("a partition has an active segment")
         };
-        let segment = entry.get_mut();
         let mut left = batches;
         for batch in planned {
             let header = &batch.header;
@@ -295,11 +287,11 @@ impl Partition {
     }
 
     pub(super) fn active_mut(&mut self) -> &mut Segment {
-        self.segments.last_entry().expect("a partition has an active segment").into_mut()
+        self.segments.active_mut()
     }
 
     pub(super) fn active(&self) -> &Segment {
-        self.segments.last_key_value().expect("a partition has an active segment").1
+        self.segments.active()
     }
 
     pub(super) fn note_epoch(&mut self, epoch: LeaderEpoch, start: Offset) {
@@ -375,9 +367,8 @@ impl Partition {
     /// The aborted transactions that overlap `from..upper`, ordered by their marker's offset.
     pub fn aborted_transactions(&self, from: Offset, upper: Offset) -> Vec<AbortedTransaction> {
         // A transaction is listed in the segment of its marker, which may come long after its records.
-        let start = self.segments.range(..=from).next_back().map_or(from, |(base, _)| *base);
         let mut found = Vec::new();
-        for txn in self.segments.range(start..).flat_map(|(_, segment)| &segment.aborted) {
+        for txn in self.segments.from(from).iter().flat_map(|segment| &segment.aborted) {
             if txn.last_offset >= from && txn.first_offset < upper {
                 found.push(*txn);
             }
@@ -405,13 +396,12 @@ impl Partition {
 
     /// Bytes of all segments' logs.
     pub fn size_bytes(&self) -> u64 {
-        self.segments.values().map(|segment| segment.size).sum()
+        self.segments.iter().map(|segment| segment.size).sum()
     }
 
     /// Bytes of the segments that are needed from an offset on.
     pub fn size_from(&self, offset: Offset) -> u64 {
-        let first = self.segments.range(..=offset).next_back().map_or(offset, |(base, _)| *base);
-        self.segments.range(first..).map(|(_, segment)| segment.size).sum()
+        self.segments.from(offset).iter().map(|segment| segment.size).sum()
     }
 
     /// Bytes of the active segment.

@@ -258,7 +258,7 @@ impl Partition {
     /// Bytes of a segment that are written.
     fn size_on_disk(&self, base: Offset) -> u64 {
         let sink = self.sinks.iter().find(|sink| sink.base == base);
-        sink.map_or_else(|| self.segments.get(&base).map_or(0, |s| s.size), |sink| sink.written)
+        sink.map_or_else(|| self.segments.get(base).map_or(0, |s| s.size), |sink| sink.written)
     }
 
     /// Opens a sealed segment and reads its indexes; builds them anew if they are missing or wrong.
@@ -313,7 +313,7 @@ impl Partition {
         if let Some(sink) = self.sinks.iter_mut().find(|sink| sink.base == base) {
             // Not into the cache, which may be too small for the open segments of all partitions that are read.
             sink.file.get_or_insert(open.file);
-        } else if self.segments.contains_key(&base) && env.cache.segment(self.slot, base).is_none() {
+        } else if self.segments.contains(base) && env.cache.segment(self.slot, base).is_none() {
             env.cache.insert_segment(self.slot, base, Arc::from(open));
         }
         for waiter in waiters {
@@ -335,7 +335,7 @@ impl Partition {
             Err(error) => return self.fail_waiters(waiters, &storage("reading", &path)(error), effects),
         };
         let there =
-            matches!(self.state, State::Open | State::Fenced(_)) && self.segments.contains_key(&read.segment);
+            matches!(self.state, State::Open | State::Fenced(_)) && self.segments.contains(read.segment);
         let Some((place, ())) = self.place(env, read.segment, |_, _| ()).filter(|_| there) else {
             // Deleted, truncated, or thrown out of the cache meanwhile: from the start.
             for waiter in waiters {
@@ -394,7 +394,7 @@ impl Partition {
         waiter: Waiter,
         effects: &mut Vec<LogEffect>,
     ) {
-        let next = self.segments.range(base + 1..).next().map(|(next, _)| *next);
+        let next = self.segments.next_base(base);
         let waiter = match (waiter, next) {
             (Waiter::Caller(ticket, request), Some(offset)) => {
                 Waiter::Caller(ticket, ReadRequest { offset, ..request })

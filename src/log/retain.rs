@@ -60,7 +60,7 @@ impl Partition {
         };
         let mut keep = Offset::MIN;
         let mut too_old = config.cleanup_delete && config.retention_ms >= 0;
-        for segment in self.segments.values() {
+        for segment in self.segments.iter() {
             let next = self.next_base(segment.base);
             if next > high_watermark || segment.size == 0 {
                 break;
@@ -77,7 +77,7 @@ impl Partition {
 
     /// Where the segment after this one begins, or the log's end.
     fn next_base(&self, base: Offset) -> Offset {
-        self.segments.range(base + 1..).next().map_or(self.log_end, |(next, _)| *next)
+        self.segments.next_base(base).unwrap_or(self.log_end)
     }
 
     /// Moves the log start (`DeleteRecords`) to `before`, which must not exceed `high_watermark`
@@ -112,17 +112,15 @@ impl Partition {
 
     /// Deletes the segments that end at or below the log start, never the active one.
     fn drop_segments(&mut self, env: &mut Env) {
-        while self.segments.len() > 1 {
-            let Some(base) = self.segments.first_key_value().map(|(base, _)| *base) else { break };
+        while let Some(base) = self.segments.iter().next().map(|segment| segment.base) {
             let next = self.next_base(base);
             // What is still being written or sealed goes later.
             let busy = self.sinks.iter().any(|sink| sink.base == base);
             if next > self.log_start || busy {
                 break;
             }
-            if let Some(segment) = self.segments.remove(&base) {
-                self.remove_files(env, &segment);
-            }
+            let Some(segment) = self.segments.pop_first() else { break };
+            self.remove_files(env, &segment);
             env.cache.remove_range(self.slot, base, next);
         }
     }

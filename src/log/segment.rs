@@ -1,5 +1,6 @@
 //! What is known about a segment, and what a segment needs while it is written.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -55,6 +56,74 @@ impl Segment {
         if self.max_timestamp.is_none_or(|(max, _)| header.max_timestamp > max) {
             self.max_timestamp = Some((header.max_timestamp, header.last_offset()));
         }
+    }
+}
+
+/// The segments of a log, by base offset. There is always one; the last is active.
+pub(super) struct Segments(Vec<Segment>);
+
+impl Segments {
+    /// These, which are at least one.
+    pub(super) fn new(segments: BTreeMap<Offset, Segment>) -> Segments {
+        assert!(!segments.is_empty(), "a partition has an active segment");
+        Segments(segments.into_values().collect())
+    }
+
+    /// Where batches are appended.
+    pub(super) fn active(&self) -> &Segment {
+        self.0.last().expect("a partition has an active segment")
+    }
+
+    pub(super) fn active_mut(&mut self) -> &mut Segment {
+        self.0.last_mut().expect("a partition has an active segment")
+    }
+
+    /// Begins another one.
+    pub(super) fn push(&mut self, segment: Segment) {
+        assert!(segment.base > self.active().base, "a segment begins behind the one before");
+        self.0.push(segment);
+    }
+
+    /// Takes the first one, unless it is the active one.
+    pub(super) fn pop_first(&mut self) -> Option<Segment> {
+        (self.0.len() > 1).then(|| self.0.remove(0))
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// All of them, in order.
+    pub(super) fn iter(&self) -> std::slice::Iter<'_, Segment> {
+        self.0.iter()
+    }
+
+    pub(super) fn get(&self, base: Offset) -> Option<&Segment> {
+        self.floor(base).filter(|segment| segment.base == base)
+    }
+
+    pub(super) fn contains(&self, base: Offset) -> bool {
+        self.get(base).is_some()
+    }
+
+    /// The one that has an offset, if it is not below the first.
+    pub(super) fn floor(&self, offset: Offset) -> Option<&Segment> {
+        self.0.get(self.above(offset).checked_sub(1)?)
+    }
+
+    /// The one that has an offset, or the first one, and all that follow.
+    pub(super) fn from(&self, offset: Offset) -> &[Segment] {
+        &self.0[self.above(offset).saturating_sub(1)..]
+    }
+
+    /// Where the one behind an offset begins.
+    pub(super) fn next_base(&self, offset: Offset) -> Option<Offset> {
+        self.0.get(self.above(offset)).map(|segment| segment.base)
+    }
+
+    /// How many begin at or below an offset.
+    fn above(&self, offset: Offset) -> usize {
+        self.0.partition_point(|segment| segment.base <= offset)
     }
 }
 

@@ -8,7 +8,7 @@ use super::flow::Op;
 use super::open::{Loader, Start};
 use super::partition::{Journaled, Partition, State};
 use super::recover;
-use super::segment::storage;
+use super::segment::{Segments, storage};
 use super::types::{Env, LogEffect, OpenOptions, RecoveryReport};
 use super::writer::Writer;
 use crate::base::Offset;
@@ -84,7 +84,7 @@ impl Partition {
                 effects.push(LogEffect::Truncated { result: Err(error) });
             }
             Ok(start) if matches!(self.state, State::Truncating) => {
-                self.segments = start.segments;
+                self.segments = Segments::new(start.segments);
                 self.sinks = [start.active].into();
                 self.writer = Writer::new(start.tail);
                 self.producers = start.producers;

@@ -34,6 +34,8 @@ pub(super) struct Unit {
     pub(super) next: Offset,
     /// Sparse: a batch's first offset and its position in the file.
     marks: Vec<(Offset, u64)>,
+    /// The next mark belongs to a batch that begins here or later.
+    mark_at: u64,
 }
 
 /// A unit that was handed to the disk.
@@ -123,8 +125,9 @@ impl Writer {
         self.pending_bytes += batches.len();
         let unit = self.pending.back_mut().expect("make_room leaves a unit with room");
         debug_assert_eq!(unit.end(), end);
-        if unit.marks.last().is_none_or(|(_, at)| end - at >= MARK_BYTES) {
+        if end >= unit.mark_at {
             unit.marks.push((first, end));
+            unit.mark_at = end + MARK_BYTES;
         }
         unit.next = next;
         unit.buf.append(batches)
@@ -146,7 +149,16 @@ impl Writer {
         let mut buf = AlignedBuf::with_capacity((carry + bytes).max(expected));
         buf.extend_from_slice(self.last_bytes(segment, carry));
         let position = end - carry as u64;
-        self.pending.push_back(Unit { segment, position, carry, buf, first, next: first, marks: Vec::new() });
+        self.pending.push_back(Unit {
+            segment,
+            position,
+            carry,
+            buf,
+            first,
+            next: first,
+            marks: Vec::new(),
+            mark_at: end,
+        });
     }
 
     /// The batches of the unit that holds `offset`, if it is not written yet.

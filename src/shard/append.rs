@@ -5,11 +5,11 @@ use bytes::Bytes;
 use crate::base::limits::PARTITION_PENDING_BYTES_MAX;
 use crate::base::{Offset, WallMs};
 use crate::io::Disk;
-use crate::log::{AppendError, AppendInfo, AppendOrigin, LogError};
+use crate::log::{AppendError, AppendInfo, AppendOrigin, LogError, Partition};
 use crate::wire::errors::ErrorCode;
 
 use super::partitions::Waiter;
-use super::{AppendDone, AppendPart, Done, Hosted, ReplyTo, Shard};
+use super::{AppendDone, AppendPart, Done, Hosted, Job, ReplyTo, Shard};
 
 /// An append whose parts are not all durable.
 pub(super) struct AppendJob {
@@ -47,10 +47,31 @@ impl Shard {
         }
     }
 
+    /// Appends wait for partitions that are being opened, while the disk is behind (their frames stay in the connections'
+    /// budgets, so that clients slow down) and behind an earlier append to the same partition that waits: a producer's
+    /// batches keep their order.
+    pub(super) fn append_must_wait(&mut self, parts: &[AppendPart]) -> bool {
+        let waits_for = |key| {
+            self.deferred.iter().any(|(_, _, earlier)| match earlier {
+                Job::Append { parts, .. } => parts.iter().any(|p| p.key == key),
+                _ => false,
+            })
+        };
+        let mut waits = !self.deferred.is_empty() && parts.iter().any(|p| waits_for(p.key));
+        // All of them, so that they are opened together.
+        for part in parts {
+            let Some((slot, hosted)) = self.partitions.find(part.key) else { continue };
+            match hosted.log() {
+                Some(log) => waits |= is_backlogged(log),
+                None => waits |= self.is_opening(slot),
+            }
+        }
+        waits
+    }
+
     /// Whether so much of a partition waits to be written that its appends have to wait.
     pub(super) fn is_backlogged(&mut self, slot: u32) -> bool {
-        let log = self.partitions.get(slot).and_then(Hosted::log);
-        log.is_some_and(|log| log.pending_bytes() > PARTITION_PENDING_BYTES_MAX)
+        self.partitions.get(slot).and_then(Hosted::log).is_some_and(|log| is_backlogged(log))
     }
 
     /// Appends one part; tells whether its waiter was left to wait.
@@ -153,6 +174,10 @@ impl Shard {
             self.answer(job.reply_to, Done::Append(job.parts));
         }
     }
+}
+
+fn is_backlogged(log: &Partition) -> bool {
+    log.pending_bytes() > PARTITION_PENDING_BYTES_MAX
 }
 
 /// Kafka's code for a refused append.

@@ -189,7 +189,7 @@ impl Shard {
     pub(super) fn needs_opening(&mut self, job: &Job) -> bool {
         let mut found = false;
         // All of them, so that they are opened together.
-        let mut look = |key: PartitionKey| found |= self.is_opening(key);
+        let mut look = |key| found |= self.partitions.slot(key).is_some_and(|slot| self.is_opening(slot));
         match job {
             Job::Append { parts, .. } => parts.iter().for_each(|p| look(p.key)),
             Job::Read(read) => read.parts.iter().for_each(|p| look(p.key)),
@@ -209,7 +209,7 @@ impl Shard {
             return false;
         };
         let key = PartitionKey { topic_id: topic.id, partition };
-        self.is_opening(key)
+        self.partitions.slot(key).is_some_and(|slot| self.is_opening(slot))
     }
 
     /// The effective configuration of a topic.

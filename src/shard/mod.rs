@@ -231,7 +231,7 @@ impl Shard {
     }
 
     fn do_or_defer(&mut self, disk: &mut dyn Disk, reply_to: ReplyTo, image: Offset, job: Job) {
-        if image > self.image.offset() || self.needs_opening(&job) || self.must_queue(&job) {
+        if image > self.image.offset() || self.must_wait(&job) {
             self.open_more(disk);
             self.deferred.push((reply_to, image, job));
             return;
@@ -249,18 +249,12 @@ impl Shard {
         }
     }
 
-    /// Appends wait while the disk is behind (their frames stay in the connections' budgets, so that clients slow down)
-    /// and behind an earlier append to the same partition that waits: a producer's batches keep their order.
-    fn must_queue(&mut self, job: &Job) -> bool {
-        let Job::Append { parts, .. } = job else { return false };
-        let waits_for = |key| {
-            self.deferred.iter().any(|(_, _, earlier)| match earlier {
-                Job::Append { parts, .. } => parts.iter().any(|p| p.key == key),
-                _ => false,
-            })
-        };
-        (!self.deferred.is_empty() && parts.iter().any(|p| waits_for(p.key)))
-            || parts.iter().any(|p| self.partitions.slot(p.key).is_some_and(|slot| self.is_backlogged(slot)))
+    /// A job for a partition that is being opened waits.
+    fn must_wait(&mut self, job: &Job) -> bool {
+        match job {
+            Job::Append { parts, .. } => self.append_must_wait(parts),
+            other => self.needs_opening(other),
+        }
     }
 
     /// A disk operation ended.

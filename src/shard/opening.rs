@@ -8,8 +8,8 @@ use std::io;
 use crate::base::limits::{PARTITION_JOBS_MAX, PARTITIONS_MADE_AT_ONCE, PARTITIONS_OPENED_AT_ONCE};
 use crate::io::{Disk, DiskOutcome, FileJob, FileJobOutcome, Files};
 
+use super::Shard;
 use super::partitions::{OPENED_SOON_TAG, OPENED_TAG, OpenSpec, Opened, open_all, token};
-use super::{PartitionKey, Shard};
 
 /// What came of opening the partitions of a job, by place.
 type Results = Vec<(u32, io::Result<Opened>)>;
@@ -122,14 +122,12 @@ impl Shard {
     }
 
     /// Whether a partition is not open yet; it then becomes one of the next.
-    pub(super) fn is_opening(&mut self, key: PartitionKey) -> bool {
-        match self.partitions.find(key) {
-            Some((slot, hosted)) if hosted.is_opening() => {
-                self.opening.hurry(slot);
-                true
-            }
-            _ => false,
+    pub(super) fn is_opening(&mut self, slot: u32) -> bool {
+        let opening = self.partitions.get(slot).is_some_and(|hosted| hosted.is_opening());
+        if opening {
+            self.opening.hurry(slot);
         }
+        opening
     }
 
     /// The broker stops: what was closed cleanly and nobody has asked for since needs not to be opened any more.

@@ -127,7 +127,17 @@ impl Hosted {
 pub struct Partitions {
     /// By slot; places that were given up stay empty.
     slots: Vec<Option<Box<Hosted>>>,
-    by_key: IdMap<PartitionKey, u32>,
+    /// By topic and number, so many neighbours side by side; 0 is nobody's.
+    by_key: IdMap<PartitionKey, Vec<u32>>,
+}
+
+/// Partitions of a topic whose places lie side by side.
+const NEIGHBOURS: i32 = 1024;
+
+/// Where a partition's place is: the key of its neighbours, and which of them it is.
+fn place_of(key: PartitionKey) -> (PartitionKey, usize) {
+    let first = PartitionKey { partition: key.partition.div_euclid(NEIGHBOURS), ..key };
+    (first, key.partition.rem_euclid(NEIGHBOURS) as usize)
 }
 
 impl Partitions {
@@ -148,13 +158,17 @@ impl Partitions {
         }
         let slot = self.slots.len() as u32;
         self.slots.push(Some(Box::new(hosted)));
-        self.by_key.insert(key, slot);
+        let (neighbours, at) = place_of(key);
+        let neighbours = self.by_key.entry(neighbours).or_default();
+        neighbours.resize(neighbours.len().max(at + 1), 0);
+        neighbours[at] = slot;
         slot
     }
 
     /// The place of a partition.
     pub fn slot(&self, key: PartitionKey) -> Option<u32> {
-        self.by_key.get(&key).copied()
+        let (neighbours, at) = place_of(key);
+        self.by_key.get(&neighbours)?.get(at).copied().filter(|slot| *slot != 0)
     }
 
     /// The partition at a place.
@@ -164,18 +178,25 @@ impl Partitions {
 
     /// A partition by its key.
     pub fn find(&mut self, key: PartitionKey) -> Option<(u32, &mut Hosted)> {
-        let slot = *self.by_key.get(&key)?;
+        let slot = self.slot(key)?;
         Some((slot, self.get(slot)?))
     }
 
     /// As [`Partitions::find`], to look at.
     pub fn peek(&self, key: PartitionKey) -> Option<&Hosted> {
-        self.slots.get(*self.by_key.get(&key)? as usize)?.as_deref()
+        self.slots.get(self.slot(key)? as usize)?.as_deref()
     }
 
     /// Makes a partition unreachable by its key; its place stays until [`Partitions::remove`].
     pub fn hide(&mut self, key: PartitionKey) -> Option<u32> {
-        self.by_key.remove(&key)
+        let (key, at) = place_of(key);
+        let neighbours = self.by_key.get_mut(&key)?;
+        let slot = std::mem::take(neighbours.get_mut(at)?);
+        while neighbours.pop_if(|slot| *slot == 0).is_some() {}
+        if neighbours.is_empty() {
+            self.by_key.remove(&key);
+        }
+        (slot != 0).then_some(slot)
     }
 
     /// Forgets a place.
@@ -196,7 +217,7 @@ impl Partitions {
 
     /// The keys that can be found.
     pub fn keys(&self) -> impl Iterator<Item = PartitionKey> + '_ {
-        self.iter().map(|h| h.key).filter(|k| self.by_key.contains_key(k))
+        self.iter().map(|h| h.key).filter(|k| self.slot(*k).is_some())
     }
 
     /// Whether any partition is still being opened.

@@ -224,6 +224,14 @@ impl Topics {
 }
 
 impl Topic {
+    /// Whether there is a partition of this number. They are numbered from 0 without gaps, so that in general the number
+    /// of the last one tells.
+    pub fn has(&self, partition: i32) -> bool {
+        let last = self.partitions.last_key_value().map_or(-1, |(last, _)| *last);
+        let dense = self.partitions.len() as i64 == i64::from(last) + 1;
+        if dense { (0..=last).contains(&partition) } else { self.partitions.contains_key(&partition) }
+    }
+
     fn has_elr(&self) -> bool {
         self.partitions.values().any(|p| p.has_elr())
     }
