@@ -110,6 +110,12 @@ const _: () =
     assert!(REGION_BYTES.is_multiple_of(HUGE_PAGE_BYTES) && HUGE_PAGE_BYTES.is_multiple_of(BLOCK_BYTES));
 const _: () = assert!(REGION_BYTES >= 2 * LOG_READ_BYTES_MAX && REGION_BYTES >= 2 * LOG_WRITE_BYTES_MAX);
 
+/// Regions of a core that are registered with its ring; others are used as they are.
+pub const REGIONS_REGISTERED_MAX: u16 = 1024;
+/// Smaller reads and writes do not have the region registered that they use.
+pub const FIXED_BYTES_MIN: usize = 32 << 10;
+const _: () = assert!(REGIONS_REGISTERED_MAX <= 16_384, "the kernel's own bound");
+
 /// Entries of a core's submission queue.
 pub const RING_SUBMISSIONS: u32 = 1024;
 
@@ -130,6 +136,9 @@ pub const RECEIVE_KEPT_BYTES_MIN: usize = 16 << 10;
 pub const RECEIVE_SMALL_BYTES: usize = 4 << 10;
 /// Full receive buffers that are kept for what is still needed of them; while there are more, everything is copied.
 pub const RECEIVE_BUFFERS_KEPT_MAX: usize = 32;
+
+/// Bytes of a core that were sent without a copy and are not acknowledged; beyond, sends are copied.
+pub const SEND_NOTICE_BYTES_MAX: usize = 32 << 20;
 
 /// Parts of one vectored send: Linux's `IOV_MAX`.
 pub const SEND_PARTS_MAX: usize = 1024;

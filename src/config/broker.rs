@@ -90,6 +90,8 @@ pub struct NetworkConfig {
     pub fetch_max_bytes: i32,
     /// `ottla.connection.buffer.bytes`.
     pub connection_buffer_bytes: i32,
+    /// `ottla.connection.zero.copy.bytes`.
+    pub connection_zero_copy_bytes: i32,
     /// `ottla.core.buffer.bytes`.
     pub core_buffer_bytes: i64,
 }
@@ -511,6 +513,7 @@ fn network(v: &Values) -> Result<NetworkConfig, ConfigError> {
         max_request_partition_size_limit: v.int("max.request.partition.size.limit"),
         fetch_max_bytes: v.int("fetch.max.bytes"),
         connection_buffer_bytes: v.int("ottla.connection.buffer.bytes"),
+        connection_zero_copy_bytes: v.int("ottla.connection.zero.copy.bytes"),
         core_buffer_bytes: v.long("ottla.core.buffer.bytes"),
     })
 }

@@ -49,13 +49,28 @@ struct Arena {
     regions: Vec<Kept>,
     /// Of all regions.
     used_blocks: usize,
+    /// For the ring of this thread that has regions registered.
+    places: Option<Places>,
+}
+
+/// A ring's table of registered buffers, and which regions are there.
+struct Places {
+    /// The start of each region that is there, and its place.
+    taken: Vec<(usize, u16)>,
+    free: Vec<u16>,
+    /// Places of regions that are not mapped any more, or were given up, which the ring has not emptied yet.
+    left: Vec<u16>,
+    /// A registration was refused, and no region was unmapped since then.
+    full: bool,
+    /// One was, since places were emptied.
+    unmapped: bool,
 }
 
 static ARENAS: AtomicU64 = AtomicU64::new(0);
 
 thread_local! {
     static ARENA: RefCell<Arena> =
-        RefCell::new(Arena { id: ARENAS.fetch_add(1, Ordering::Relaxed), regions: Vec::new(), used_blocks: 0 });
+        RefCell::new(Arena { id: ARENAS.fetch_add(1, Ordering::Relaxed), regions: Vec::new(), used_blocks: 0, places: None });
 }
 
 // SAFETY: an address range with a lock around its bookkeeping; who may touch which bytes is for its users.
@@ -145,6 +160,73 @@ impl Drop for Memory {
 /// Bytes of this thread's regions that are in use, whoever uses them.
 pub(super) fn in_use() -> usize {
     ARENA.try_with(|arena| arena.borrow().used_blocks * BLOCK_BYTES).unwrap_or_default()
+}
+
+/// Makes the calling ring the one that this thread's regions are registered with, at so many places; false if another
+/// one of this thread is.
+pub(super) fn attach(places: u16) -> bool {
+    let attach = |arena: &mut Arena| {
+        let new = arena.places.is_none();
+        if new {
+            let free = (0..places).rev().collect();
+            arena.places =
+                Some(Places { taken: Vec::new(), free, left: Vec::new(), full: false, unmapped: false });
+        }
+        new
+    };
+    ARENA.try_with(|arena| attach(&mut arena.borrow_mut())) == Ok(true)
+}
+
+/// The ring that had regions registered is closed.
+pub(super) fn detach() {
+    let _ = ARENA.try_with(|arena| arena.borrow_mut().places = None); // a thread that ends has no regions
+}
+
+/// The place of the region of this thread that holds all of these bytes. If it has none yet, it gets one by `register`
+/// (a place; where the region begins, and its length), unless that refuses. None also for bytes that lie elsewhere.
+pub(super) fn place_of(
+    start: *const u8,
+    bytes: usize,
+    register: impl FnOnce(u16, *mut u8, usize) -> bool,
+) -> Option<u16> {
+    let from = start.addr();
+    let holds = |region: usize| region <= from && from + bytes <= region + REGION_BYTES;
+    let place = |arena: &mut Arena| {
+        let places = arena.places.as_mut()?;
+        if let Some((_, place)) = places.taken.iter().find(|(region, _)| holds(*region)) {
+            return Some(*place);
+        }
+        if places.full {
+            return None;
+        }
+        let region = arena.regions.iter().find(|kept| holds(kept.region.start.addr().get()))?.region.start;
+        let place = *places.free.last()?;
+        if !register(place, region.as_ptr(), REGION_BYTES) {
+            // The limit on locked memory is the user's: some of it is left to whoever starts next.
+            places.full = true;
+            let last = places.taken.pop();
+            places.left.extend(last.map(|(_, place)| place));
+            return None;
+        }
+        places.free.pop();
+        places.taken.push((region.addr().get(), place));
+        Some(place)
+    };
+    ARENA.try_with(|arena| place(&mut arena.borrow_mut())).ok().flatten()
+}
+
+/// Gives each place whose region is not registered any more to `empty`; then it is free again. No operation that names
+/// one may be waiting to be submitted.
+pub(super) fn empty_places(mut empty: impl FnMut(u16)) {
+    let _ = ARENA.try_with(|arena| {
+        let mut arena = arena.borrow_mut();
+        let Some(places) = arena.places.as_mut().filter(|places| !places.left.is_empty()) else { return };
+        for place in places.left.drain(..) {
+            empty(place);
+            places.free.push(place);
+        }
+        places.full &= !std::mem::take(&mut places.unmapped);
+    });
 }
 
 /// So many bytes of a region, whole blocks, are free from now on.
@@ -242,11 +324,25 @@ impl Arena {
     }
 
     fn unmap_free(&mut self) {
-        let mut free = 0;
+        let (mut free, places) = (0, &mut self.places);
         self.regions.retain(|kept| {
             free += usize::from(kept.free_blocks == BLOCKS);
-            kept.free_blocks < BLOCKS || free <= REGIONS_FREE_MAX
+            let stays = kept.free_blocks < BLOCKS || free <= REGIONS_FREE_MAX;
+            if let Some(places) = places.as_mut().filter(|_| !stays) {
+                places.leave(kept.region.start.addr().get());
+            }
+            stays
         });
+    }
+}
+
+impl Places {
+    /// A region goes; nothing of it is in use.
+    fn leave(&mut self, region: usize) {
+        if let Some(at) = self.taken.iter().position(|(start, _)| *start == region) {
+            self.left.push(self.taken.swap_remove(at).1);
+            self.unmapped = true;
+        }
     }
 }
 
@@ -333,10 +429,48 @@ impl Kept {
     }
 }
 
+/// Regions with a place, and places that are to be emptied.
+#[cfg(test)]
+pub(super) fn places() -> (usize, usize) {
+    ARENA.with_borrow(|arena| arena.places.as_ref().map_or((0, 0), |p| (p.taken.len(), p.left.len())))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::base::prng::Prng;
+
+    #[test]
+    fn a_region_keeps_its_place_until_it_is_unmapped() {
+        assert!(attach(10) && !attach(10), "one ring of a thread");
+        let all: Vec<Memory> = (0..REGIONS_FREE_MAX + 2).map(|_| Memory::new(REGION_BYTES)).collect();
+        let place =
+            |m: &Memory, at: usize, bytes| place_of(m.start().wrapping_add(at), bytes, |_, _, _| true);
+        let first = place(&all[0], 0, 1).unwrap();
+        let again = place_of(all[0].start(), REGION_BYTES, |_, _, _| panic!("it has one"));
+        assert_eq!(again, Some(first));
+        assert_eq!(place(&all[0], BLOCK_BYTES, REGION_BYTES), None, "beyond its end");
+        assert_ne!(place(&all[1], REGION_BYTES - 1, 1).unwrap(), first);
+        // Refused once, nobody is asked again until a region is unmapped; and the last one is given up.
+        assert_eq!(place_of(all[2].start(), 1, |_, _, _| false), None);
+        assert_eq!(place_of(all[2].start(), 1, |_, _, _| panic!("full")), None);
+        let elsewhere = std::thread::spawn(|| Memory::new(BLOCK_BYTES)).join().unwrap();
+        assert_eq!(place_of(elsewhere.start(), 1, |_, _, _| panic!("not ours")), None);
+        assert_eq!(places(), (1, 1));
+        empty_places(|_| ());
+        assert_eq!(place_of(all[2].start(), 1, |_, _, _| panic!("still full")), None);
+        drop(all);
+        let (taken, left) = places();
+        assert_eq!(taken + left, 1);
+        let mut emptied = 0;
+        empty_places(|_| emptied += 1);
+        assert_eq!((emptied, places()), (left, (taken, 0)));
+        detach();
+        assert!(attach(0), "another ring");
+        let memory = Memory::new(BLOCK_BYTES);
+        assert_eq!(place_of(memory.start(), 1, |_, _, _| panic!("no places")), None);
+        detach();
+    }
 
     fn regions() -> usize {
         ARENA.with_borrow(|arena| arena.regions.len())

@@ -207,6 +207,11 @@ impl Boot {
         Ok(addresses)
     }
 
+    /// Replies of at least so many bytes are sent without a copy; 0 for none.
+    pub fn zero_copy_bytes(&self) -> usize {
+        self.config.network.connection_zero_copy_bytes.max(0) as usize
+    }
+
     fn net_config(&self, id: ShardId) -> NetConfig {
         let network = &self.config.network;
         NetConfig {

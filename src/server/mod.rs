@@ -177,6 +177,7 @@ fn run_core(
     tell: &Sender<Told>,
 ) -> Result<(), ServeError> {
     let mut ring: Ring<Mail> = Ring::new(remote, id).map_err(|e| ServeError::Environment(e.to_string()))?;
+    ring.send_without_copy(boot.zero_copy_bytes());
     let shard = boot.open_shard(&OsFiles, id);
     barrier.wait();
     let mut core = boot.begin(&OsFiles, &mut ring, shard, host.map(|h| *h), crate::io::volume_bytes)?;

@@ -2,6 +2,8 @@
 
 /// What a ring and its buffers were seen to count as locked memory is a half of this.
 const LOCKED_BYTES_PER_CORE: u64 = 512 << 10;
+/// What registered memory comes to with the default configuration: the buffers of a busy core.
+const REGISTERED_BYTES_PER_CORE: u64 = 96 << 20;
 
 /// How good something is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -113,7 +115,13 @@ pub fn locked_memory(limits: &str, cores: usize) -> Finding {
     let need = cores as u64 * LOCKED_BYTES_PER_CORE;
     match limit(limits, "Max locked memory") {
         None => Finding::ok(what, "unlimited"),
-        Some(n) if n >= need => Finding::ok(what, format!("{n} bytes")),
+        Some(n) if n >= need + cores as u64 * REGISTERED_BYTES_PER_CORE => {
+            Finding::ok(what, format!("{n} bytes"))
+        }
+        Some(n) if n >= need => Finding::ok(what, format!("{n} bytes")).with(
+            "the broker runs, but cannot register all of its buffers unless the user is root, which costs a little CPU time \
+             in large writes: ulimit -l unlimited, or LimitMEMLOCK=infinity in the systemd unit",
+        ),
         Some(n) => Finding::warn(
             what,
             format!("{n} bytes"),

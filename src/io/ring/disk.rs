@@ -79,12 +79,16 @@ impl Reactor {
         }
     }
 
-    fn read_on(&mut self, reading: Box<Reading>) {
+    fn read_on(&mut self, mut reading: Box<Reading>) {
+        let place = self.place(reading.buf.start(), reading.len);
         self.start(Op::Read(reading), |op| {
             let Op::Read(r) = op else { unreachable!("just made") };
             let rest = r.buf.start().wrapping_add(r.done); // `done` is below `len`, which fits
-            let entry = opcode::Read::new(types::Fd(r.fd), rest, (r.len - r.done) as u32);
-            entry.offset(r.offset + r.done as u64).build()
+            let (fd, len, offset) = (types::Fd(r.fd), (r.len - r.done) as u32, r.offset + r.done as u64);
+            match place {
+                Some(place) => opcode::ReadFixed::new(fd, rest, len, place).offset(offset).build(),
+                None => opcode::Read::new(fd, rest, len).offset(offset).build(),
+            }
         });
     }
 
@@ -145,11 +149,16 @@ impl Reactor {
     }
 
     fn write_on(&mut self, writing: Box<Writing>) {
+        let place = self.place(writing.bytes.as_ptr(), writing.bytes.len());
         self.start(Op::Write(writing), |op| {
             let Op::Write(w) = op else { unreachable!("just made") };
             let rest = &w.bytes[w.done..];
-            let entry = opcode::Write::new(types::Fd(w.fd), rest.as_ptr(), rest.len() as u32);
-            entry.offset(w.offset + w.done as u64).build()
+            let (fd, start, len) = (types::Fd(w.fd), rest.as_ptr(), rest.len() as u32);
+            let offset = w.offset + w.done as u64;
+            match place {
+                Some(place) => opcode::WriteFixed::new(fd, start, len, place).offset(offset).build(),
+                None => opcode::Write::new(fd, start, len).offset(offset).build(),
+            }
         });
     }
 

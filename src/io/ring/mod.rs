@@ -5,6 +5,7 @@
 
 mod disk;
 mod error;
+mod fixed;
 mod mail;
 mod provided;
 mod reactor;
@@ -70,6 +71,12 @@ impl<M: Send + 'static> Ring<M> {
     /// The handle through which other threads reach the cores.
     pub fn remote(&self) -> &Remote<M> {
         &self.remote
+    }
+
+    /// From now on, replies with a part of at least so many bytes leave without a copy, as long as their connection's way
+    /// really needs none; 0 for none, as at first.
+    pub fn send_without_copy(&mut self, bytes_min: usize) {
+        self.reactor.zero_copy_bytes_min = if bytes_min == 0 { usize::MAX } else { bytes_min };
     }
 
     /// Hands the mail of this turn over, waking each receiver that sleeps once.

@@ -15,8 +15,9 @@ use super::super::file::File;
 use super::super::world::{ConnId, DiskOutcome, ListenerId, SocketEvent, Token};
 use super::disk::{Reading, Synced, Writing};
 use super::error::RingError;
+use super::fixed::Fixed;
 use super::provided::Provided;
-use super::sockets::{Conn, Listener, Sending};
+use super::sockets::{Conn, Listener, Notice, Sending};
 use crate::base::Ticks;
 use crate::base::limits::{RING_COMPLETIONS, RING_SUBMISSIONS};
 
@@ -25,6 +26,9 @@ const NO_OPERATION: u64 = u64::MAX;
 
 /// How long a closing ring waits for its operations before it gives their memory up for lost.
 const CLOSE_WAIT: Duration = Duration::from_secs(5);
+
+/// The same when all that is left are bytes that clients have not acknowledged.
+const NOTICE_WAIT: Duration = Duration::from_millis(200);
 
 /// An operation in the kernel's hands.
 pub(super) enum Op {
@@ -40,6 +44,8 @@ pub(super) enum Op {
     RecvInto(usize, Vec<u8>),
     /// Sending.
     Send(usize, Box<Sending>),
+    /// Sent without a copy; the kernel still reads these bytes.
+    Notice(Notice),
     /// Reading a file.
     Read(Box<Reading>),
     /// Writing a file.
@@ -63,7 +69,7 @@ pub(super) enum Done {
 }
 
 pub(super) struct Reactor {
-    ring: Option<IoUring>, // taken when it is dropped
+    pub(super) ring: Option<IoUring>, // taken when it is dropped
     pub(super) provided: Option<Provided>,
     pub(super) ops: Slab<Op>,
     pub(super) out: Vec<Done>,
@@ -71,9 +77,16 @@ pub(super) struct Reactor {
     #[allow(clippy::vec_box)] // an operation owns a box
     pub(super) spare_sends: Vec<Box<Sending>>,
     pub(super) conns_made: u64,
+    /// Sends with a part of so many bytes are not copied; `usize::MAX` for none.
+    pub(super) zero_copy_bytes_min: usize,
+    /// Sends of that kind so far.
+    pub(super) sent_without_copy: u64,
+    /// Bytes of all [`Op::Notice`].
+    pub(super) notice_bytes: usize,
     pub(super) listeners: Vec<Listener>,
     pub(super) listeners_made: u32,
     scratch: Vec<cqueue::Entry>,
+    pub(super) fixed: Fixed,
     wake_fd: RawFd,
     pub(super) now: Ticks,
     closing: bool,
@@ -101,18 +114,23 @@ impl Reactor {
             conns: Slab::new(),
             spare_sends: Vec::new(),
             conns_made: 0,
+            zero_copy_bytes_min: usize::MAX,
+            sent_without_copy: 0,
+            notice_bytes: 0,
             listeners: Vec::new(),
             listeners_made: 0,
             scratch: Vec::new(),
+            fixed: Fixed::default(),
             wake_fd,
             now: clock::monotonic(),
             closing: false,
         };
+        reactor.make_places();
         reactor.listen_for_wakes();
         Ok(reactor)
     }
 
-    fn ring(&mut self) -> &mut IoUring {
+    pub(super) fn ring(&mut self) -> &mut IoUring {
         self.ring.as_mut().expect("the ring lives until the reactor is dropped")
     }
 
@@ -216,6 +234,7 @@ impl Reactor {
     /// Handles every completion at hand.
     pub(super) fn reap(&mut self) {
         self.now = clock::monotonic();
+        self.empty_places();
         let mut entries = std::mem::take(&mut self.scratch);
         entries.extend(self.ring().completion());
         for entry in entries.drain(..) {
@@ -235,6 +254,7 @@ impl Reactor {
             match self.ops.get(key) {
                 Some(Op::Accept(listener)) => self.accepted(*listener, result),
                 Some(Op::Recv(conn)) => self.received(*conn, result, flags),
+                Some(Op::Send(..)) => self.send_taken(key, result),
                 _ => {}
             }
             return;
@@ -250,6 +270,7 @@ impl Reactor {
             Some(Op::EndRecv(conn, id)) => self.end_recv_ended(conn, id, result),
             Some(Op::RecvInto(conn, buffer)) => self.recv_into_ended(conn, buffer, result),
             Some(Op::Send(conn, sending)) => self.send_ended(conn, sending, result),
+            Some(Op::Notice(notice)) => self.noticed(notice, result),
             Some(Op::Read(reading)) => self.read_ended(reading, result),
             Some(Op::Write(writing)) => self.write_ended(writing, result),
             Some(Op::Sync(file, token, what)) => self.sync_ended(file, token, what, result),
@@ -268,8 +289,12 @@ impl Reactor {
                 self.cancel(key);
             }
         }
-        let end = clock::monotonic().plus(CLOSE_WAIT);
-        while !self.ops.is_empty() && clock::monotonic() < end {
+        let start = clock::monotonic();
+        let wait = |ops: &Slab<Op>| {
+            let notices = ops.iter().all(|(_, op)| matches!(op, Op::Notice(_)));
+            if notices { NOTICE_WAIT } else { CLOSE_WAIT }
+        };
+        while !self.ops.is_empty() && clock::monotonic() < start.plus(wait(&self.ops)) {
             self.enter(Wait::AtMost(Duration::from_millis(100)));
             self.reap();
             self.out.clear();
@@ -287,6 +312,7 @@ impl Drop for Reactor {
     fn drop(&mut self) {
         let clean = self.close_all();
         self.ring = None;
+        self.leave_places();
         if !clean {
             // The kernel may still write there.
             std::mem::forget(std::mem::take(&mut self.ops));

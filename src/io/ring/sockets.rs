@@ -16,7 +16,8 @@ use super::provided::GROUP;
 use super::reactor::{Done, Op, Reactor};
 use crate::base::Ticks;
 use crate::base::limits::{
-    CONNECTIONS_PER_CORE_MAX, LISTEN_BACKLOG, POOL_KEPT, POOL_KEPT_ITEMS, SEND_PARTS_MAX,
+    CONNECTIONS_PER_CORE_MAX, LISTEN_BACKLOG, POOL_KEPT, POOL_KEPT_ITEMS, SEND_NOTICE_BYTES_MAX,
+    SEND_PARTS_MAX,
 };
 
 /// After a kill the kernel may hold the port until the old ring is torn down.
@@ -24,6 +25,11 @@ const BIND_RETRIES: u32 = 100;
 const BIND_RETRY_PAUSE: Duration = Duration::from_millis(20);
 /// Accepting fails while descriptors or memory are short; trying at once again would spin.
 const ACCEPT_RETRY_MS: i64 = 100;
+
+/// Asks a send without a copy to say whether there was one: `IORING_SEND_ZC_REPORT_USAGE`.
+const SEND_ZC_REPORT_USAGE: u16 = 1 << 3;
+/// The answer: `IORING_NOTIF_USAGE_ZC_COPIED`.
+const NOTICE_COPIED: i32 = i32::MIN;
 
 pub(super) struct Listener {
     id: ListenerId,
@@ -47,6 +53,8 @@ pub(super) struct Conn {
     /// The buffer to read into as soon as no other receive is in flight.
     into: Option<Vec<u8>>,
     sending: bool,
+    /// Sending without a copy has not turned out to be in vain.
+    zero_copy: bool,
     closed: bool,
 }
 
@@ -58,13 +66,22 @@ pub(super) struct Sending {
     offset: usize,
     vectors: Vec<libc::iovec>,
     header: libc::msghdr,
+    /// The kernel shall read the parts where they are, until it says that it has.
+    zero_copy: bool,
+}
+
+/// What was sent without a copy, and is still read.
+pub(super) struct Notice {
+    conn: ConnId,
+    parts: Vec<Bytes>,
+    bytes: usize,
 }
 
 impl Sending {
     fn new() -> Sending {
         // SAFETY: all-zero bytes are a valid msghdr: null pointers and zero lengths.
         let header = unsafe { std::mem::zeroed() };
-        Sending { parts: Vec::new(), part: 0, offset: 0, vectors: Vec::new(), header }
+        Sending { parts: Vec::new(), part: 0, offset: 0, vectors: Vec::new(), header, zero_copy: false }
     }
 
     /// Forgets what was sent; false if that leaves too much memory to keep.
@@ -217,6 +234,7 @@ impl Reactor {
             reading: true,
             into: None,
             sending: false,
+            zero_copy: true,
             closed: false,
         });
         self.receive(index);
@@ -366,12 +384,26 @@ impl Reactor {
         }
     }
 
-    // Zero-copy sends would be chosen here; measured on loopback and veth they cost more than they save.
-    fn send_on(&mut self, index: usize, sending: Box<Sending>) {
+    /// Whether a send, or what is left of it, is to leave without a copy: a copy costs less than the bookkeeping unless it
+    /// is large, and what the peer is slow to acknowledge must not take all memory.
+    fn is_zero_copy(&self, index: usize, sending: &Sending) -> bool {
+        let min = self.zero_copy_bytes_min;
+        min < usize::MAX
+            && self.conns[index].zero_copy
+            && self.notice_bytes < SEND_NOTICE_BYTES_MAX
+            && sending.parts[sending.part..].iter().any(|part| part.len() >= min)
+    }
+
+    fn send_on(&mut self, index: usize, mut sending: Box<Sending>) {
+        sending.zero_copy = self.is_zero_copy(index, &sending);
         let fd = types::Fd(self.conns[index].socket.as_raw_fd());
         let flags = libc::MSG_NOSIGNAL | libc::MSG_WAITALL;
         self.start(Op::Send(index, sending), |op| {
             let Op::Send(_, s) = op else { unreachable!("just made") };
+            if s.zero_copy {
+                let entry = opcode::SendMsgZc::new(fd, s.fill()).flags(flags as u32);
+                return entry.ioprio(SEND_ZC_REPORT_USAGE).build();
+            }
             match &s.parts[s.part.min(s.parts.len())..] {
                 [one] => {
                     let rest = &one[s.offset..];
@@ -380,6 +412,34 @@ impl Reactor {
                 _ => opcode::SendMsg::new(fd, s.fill()).flags(flags as u32).build(),
             }
         });
+    }
+
+    /// The kernel has taken over what a send without a copy was to send, and will say when it has read it.
+    pub(super) fn send_taken(&mut self, key: usize, result: i32) {
+        let Some(op) = self.ops.get_mut(key) else { return };
+        let nothing = Notice { conn: ConnId(0), parts: Vec::new(), bytes: 0 };
+        let (index, sending) = match std::mem::replace(op, Op::Notice(nothing)) {
+            Op::Send(index, sending) => (index, sending),
+            other => return *op = other,
+        };
+        let parts: Vec<Bytes> = sending.parts[sending.part..].iter().take(SEND_PARTS_MAX).cloned().collect();
+        let (conn, bytes) = (self.conns[index].id, parts.iter().map(Bytes::len).sum());
+        *op = Op::Notice(Notice { conn, parts, bytes });
+        self.notice_bytes += bytes;
+        self.sent_without_copy += 1;
+        self.send_ended(index, sending, result);
+    }
+
+    /// The kernel has read what was sent without a copy, or has copied it after all: then it would do so again.
+    pub(super) fn noticed(&mut self, notice: Notice, result: i32) {
+        let Notice { conn, parts, bytes } = notice;
+        drop(parts);
+        self.notice_bytes -= bytes;
+        if result & NOTICE_COPIED != 0
+            && let Some((_, conn)) = self.conn(conn)
+        {
+            conn.zero_copy = false;
+        }
     }
 
     pub(super) fn send_ended(&mut self, index: usize, mut sending: Box<Sending>, result: i32) {
@@ -398,6 +458,11 @@ impl Reactor {
                     return;
                 }
                 (n == 0).then(|| io::ErrorKind::WriteZero.into())
+            }
+            // Locked memory may be short. What is wrong with the connection will be told again.
+            Some(Err(_)) if sending.zero_copy => {
+                self.conns[index].zero_copy = false;
+                None
             }
             Some(Err(e)) => Some(e),
         };
