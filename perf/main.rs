@@ -100,6 +100,11 @@ fn suite(options: &Options, works: &[Work]) -> io::Result<bool> {
     if !bars.is_empty() && !options.quick {
         println!("\n{bars}");
     }
-    println!("\nevery record that was sent came back once, in order and unchanged; {}", out.display());
-    Ok(lines.iter().all(|line| line.failures.is_empty()))
+    let failed = lines.iter().filter(|line| !line.failures.is_empty()).count();
+    let came_back = match failed {
+        0 => "every record that was sent came back once, in order and unchanged".to_owned(),
+        _ => format!("{failed} of {} FAILED, see above", lines.len()),
+    };
+    println!("\n{came_back}; {}", out.display());
+    Ok(failed == 0)
 }

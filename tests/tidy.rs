@@ -240,6 +240,26 @@ fn a_sitting(source: &Source) -> Vec<String> {
     vec![source.violation(lines, &format!("{lines} lines, at most {LINES_MAX}"))]
 }
 
+/// A bound that stands beside its use is not seen by the one that it contradicts.
+fn bounds_in_one_place(source: &Source) -> Vec<String> {
+    let formats = ["wire", "bench"];
+    let elsewhere = source.room().is_none_or(|room| formats.contains(&room));
+    if !source.is_rust() || elsewhere || source.path == "src/base/limits.rs" {
+        return Vec::new();
+    }
+    let mut found = Vec::new();
+    for (number, line) in source.code_without_tests() {
+        let Some((_, named)) = line.split_once("const ") else { continue };
+        let Some((name, value)) = named.split_once(": ") else { continue };
+        let stem = name.trim_end_matches("_MAX").trim_end_matches("_MIN");
+        let bounds = stem.ends_with("_MS") || (stem != name && !stem.ends_with("_VERSION"));
+        if bounds && value.starts_with(['u', 'i']) {
+            found.push(source.violation(number, &format!("{name} belongs in base/limits.rs")));
+        }
+    }
+    found
+}
+
 /// Paths of somebody's machine and hosts of package registries belong in no file.
 fn nothing_of_a_machine(source: &Source) -> Vec<String> {
     let roots = [concat!("/ro", "ot/"), concat!("/wo", "rk/"), concat!("/ho", "me/")];
@@ -372,6 +392,11 @@ fn files_fit_a_sitting() {
 }
 
 #[test]
+fn bounds_are_in_one_place() {
+    assert_holds(bounds_in_one_place);
+}
+
+#[test]
 fn no_machine_paths_or_registry_hosts() {
     assert_holds(nothing_of_a_machine);
 }
@@ -402,6 +427,10 @@ fn the_rules_find_what_they_are_for() {
         (pure_rooms, "src/log/a.rs", "use std::fs;", 0),
         (nothing_unfinished, "src/log/a.rs", concat!("// TO", "DO: later"), 1),
         (nothing_unfinished, "src/log/a.rs", concat!("to", "do!()"), 1),
+        (bounds_in_one_place, "src/log/a.rs", "pub(super) const DRAIN_MS: i64 = 10_000;", 1),
+        (bounds_in_one_place, "src/log/a.rs", "const FRAME_BYTES_MAX: usize = 1;", 1),
+        (bounds_in_one_place, "src/log/a.rs", "const HEADER_BYTES: usize = 1;", 0),
+        (bounds_in_one_place, "src/base/limits.rs", "const FRAME_BYTES_MAX: usize = 1;", 0),
         (nothing_of_a_machine, "src/log/a.rs", concat!("open(\"/ho", "me/me/x\")"), 1),
         (nothing_of_a_machine, "src/log/a.rs", concat!("a/b/wo", "rk/x"), 0),
         (nothing_of_a_machine, "src/log/a.rs", concat!("https://pypi", ".org/simple"), 1),

@@ -2,14 +2,12 @@
 //! IncrementalAlterConfigs, DescribeQuorum. The whole body goes to the controller's core, and its answer comes back.
 
 use crate::base::ShardId;
+use crate::base::limits::API_TIMEOUT_MS;
 use crate::shard::{ControlJob, Done, Job};
 use crate::wire::codec::DecodeError;
 
 use super::cx::{Cx, Outcome, Parked, Request, Step, Waiting};
 use super::deadline;
-
-/// A client that set no timeout of its own gives up after this.
-const TIMEOUT_MS: i32 = 60_000;
 
 struct Forwarded;
 
@@ -20,7 +18,7 @@ pub fn forward(cx: &mut Cx<'_>, request: &Request<'_>) -> Result<Outcome, Decode
     let job =
         ControlJob { api_key: request.api_key, api_version: request.api_version, body: request.body.clone() };
     cx.send(ShardId(0), id, 0, Job::Control(job));
-    Ok(Outcome::Parked(Parked { id, deadline: deadline(cx, TIMEOUT_MS), waiting: Box::new(Forwarded) }))
+    Ok(Outcome::Parked(Parked { id, deadline: deadline(cx, API_TIMEOUT_MS), waiting: Box::new(Forwarded) }))
 }
 
 impl Waiting for Forwarded {

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 
+use crate::base::limits::REQUEST_TIMEOUT_MS;
 use crate::log::OffsetAndTimestamp;
 use crate::shard::{Done, Job, OffsetsPart};
 use crate::wire::codec::{DecodeError, decode_request};
@@ -15,9 +16,6 @@ use crate::wire::messages::list_offsets_response::{
 use super::cx::{Cx, Outcome, Request};
 use super::scatter::{Scatter, scatter};
 use super::{deadline, reply, topics};
-
-/// How long to wait when the version has no timeout: a client's default request timeout.
-const TIMEOUT_MS: i32 = 30_000;
 
 /// The lowest version that knows a negative timestamp.
 const SENTINELS: [(i64, i16); 6] = [(-1, 0), (-2, 0), (-3, 7), (-4, 8), (-5, 9), (-6, 11)];
@@ -66,7 +64,7 @@ pub fn handle(cx: &mut Cx<'_>, request: &Request<'_>) -> Result<Outcome, DecodeE
         gathered.topics.push((topic.name.to_owned(), seen));
     }
     // The client's timeout is meant for remote storage; a local log is waited for.
-    let until = deadline(cx, message.timeout_ms.max(TIMEOUT_MS));
+    let until = deadline(cx, message.timeout_ms.max(REQUEST_TIMEOUT_MS));
     Ok(scatter(cx, gathered, items, until))
 }
 

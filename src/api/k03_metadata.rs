@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use crate::base::limits::REQUEST_TIMEOUT_MS;
 use crate::base::{ShardId, TopicId};
 use crate::meta::image::{Partition, Topic};
 use crate::shard::{ControlJob, Done, Job};
@@ -39,8 +40,6 @@ const fn bits(operations: &[u32]) -> i32 {
 
 /// The version in which topics are created on the client's behalf.
 const CREATE_VERSION: i16 = 7;
-/// How long a client waits for that.
-const CREATE_TIMEOUT_MS: i32 = 30_000;
 
 #[derive(Clone, Debug)]
 struct Wanted {
@@ -95,7 +94,11 @@ pub fn handle(cx: &mut Cx<'_>, request: &Request<'_>) -> Result<Outcome, DecodeE
     let id = cx.open();
     let job = ControlJob { api_key: ApiKey::CreateTopics, api_version: CREATE_VERSION, body: body.into() };
     cx.send(ShardId(0), id, 0, Job::Control(job));
-    Ok(Outcome::Parked(Parked { id, deadline: deadline(cx, CREATE_TIMEOUT_MS), waiting: Box::new(metadata) }))
+    Ok(Outcome::Parked(Parked {
+        id,
+        deadline: deadline(cx, REQUEST_TIMEOUT_MS),
+        waiting: Box::new(metadata),
+    }))
 }
 
 /// The answer to a request that asks in a way its version does not have.
@@ -122,7 +125,7 @@ pub fn create_request(cx: &Cx<'_>, names: &[String]) -> Option<Vec<u8>> {
     let create = |n: &String| crate::meta::controller::creatable_topic(cx.config(), n);
     let specs: Vec<_> = names.iter().filter_map(create).collect();
     let topics = specs.iter().map(crate::meta::controller::CreatableTopic::to_wire).collect();
-    let request = CreateTopicsRequest { topics, timeout_ms: CREATE_TIMEOUT_MS, ..Default::default() };
+    let request = CreateTopicsRequest { topics, timeout_ms: REQUEST_TIMEOUT_MS, ..Default::default() };
     encode(&request, CREATE_VERSION).ok()
 }
 

@@ -2,6 +2,7 @@
 //! would do with another kind is not built.
 
 use crate::base::ShardId;
+use crate::base::limits::REQUEST_TIMEOUT_MS;
 use crate::shard::{ControlJob, Done, Job, OFFSETS_TOPIC, PartitionKey};
 use crate::wire::api::ApiKey;
 use crate::wire::codec::{DecodeError, decode_request};
@@ -16,7 +17,6 @@ use super::{deadline, reply, topics};
 const GROUP: i8 = 0;
 /// From this version a request may name several keys.
 const KEYS_FROM: i16 = 4;
-const CREATE_TIMEOUT_MS: i32 = 30_000;
 
 struct Find {
     version: i16,
@@ -44,7 +44,7 @@ pub fn handle(cx: &mut Cx<'_>, request: &Request<'_>) -> Result<Outcome, DecodeE
     let id = cx.open();
     let job = ControlJob { api_key: ApiKey::CreateTopics, api_version: 7, body: body.into() };
     cx.send(ShardId(0), id, 0, Job::Control(job));
-    Ok(Outcome::Parked(Parked { id, deadline: deadline(cx, CREATE_TIMEOUT_MS), waiting: Box::new(find) }))
+    Ok(Outcome::Parked(Parked { id, deadline: deadline(cx, REQUEST_TIMEOUT_MS), waiting: Box::new(find) }))
 }
 
 impl Find {

@@ -2,6 +2,7 @@
 //! transactions are not built.
 
 use crate::base::ShardId;
+use crate::base::limits::REQUEST_TIMEOUT_MS;
 use crate::shard::{ControlJob, Done, Job};
 use crate::wire::api::ApiKey;
 use crate::wire::codec::{DecodeError, decode, decode_request, encode};
@@ -14,8 +15,6 @@ use crate::wire::messages::init_producer_id_response::InitProducerIdResponse;
 use super::cx::{Cx, Outcome, Parked, Request, Step, Waiting};
 use super::producer_ids::ProducerIdBlock;
 use super::{deadline, reply};
-
-const ALLOCATE_TIMEOUT_MS: i32 = 30_000;
 
 struct InitProducerId {
     version: i16,
@@ -44,7 +43,7 @@ pub fn handle(cx: &mut Cx<'_>, request: &Request<'_>) -> Result<Outcome, DecodeE
     let id = cx.open();
     let job = ControlJob { api_key: ApiKey::AllocateProducerIds, api_version: 0, body: body.into() };
     cx.send(ShardId(0), id, 0, Job::Control(job));
-    Ok(Outcome::Parked(Parked { id, deadline: deadline(cx, ALLOCATE_TIMEOUT_MS), waiting: Box::new(init) }))
+    Ok(Outcome::Parked(Parked { id, deadline: deadline(cx, REQUEST_TIMEOUT_MS), waiting: Box::new(init) }))
 }
 
 impl InitProducerId {

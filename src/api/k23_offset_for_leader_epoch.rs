@@ -1,6 +1,7 @@
 //! OffsetForLeaderEpoch (key 23), versions 2 to 4: KIP-279, KIP-320.
 
 use crate::base::Offset;
+use crate::base::limits::REQUEST_TIMEOUT_MS;
 use crate::shard::{Done, EpochPart, Job};
 use crate::wire::codec::{DecodeError, decode_request};
 use crate::wire::errors::ErrorCode;
@@ -12,8 +13,6 @@ use crate::wire::messages::offset_for_leader_epoch_response::{
 use super::cx::{Cx, Outcome, Request};
 use super::scatter::{Scatter, scatter};
 use super::{deadline, reply, topics};
-
-const TIMEOUT_MS: i32 = 30_000;
 
 struct Epochs {
     version: i16,
@@ -39,7 +38,7 @@ pub fn handle(cx: &mut Cx<'_>, request: &Request<'_>) -> Result<Outcome, DecodeE
         let indexes = topic.partitions.iter().map(|p| p.partition).collect();
         gathered.topics.push((topic.topic.to_owned(), indexes));
     }
-    let until = deadline(cx, TIMEOUT_MS);
+    let until = deadline(cx, REQUEST_TIMEOUT_MS);
     Ok(scatter(cx, gathered, items, until))
 }
 

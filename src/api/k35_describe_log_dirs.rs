@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::base::limits::REQUEST_TIMEOUT_MS;
 use crate::shard::{Done, Job, PartitionKey, PartitionSize};
 use crate::wire::codec::{DecodeError, decode_request};
 use crate::wire::errors::ErrorCode;
@@ -13,8 +14,6 @@ use crate::wire::messages::describe_log_dirs_response::{
 use super::cx::{Cx, Outcome, Parked, Request, Step, Waiting};
 use super::scatter::ask_all;
 use super::{deadline, reply, topics};
-
-const TIMEOUT_MS: i32 = 30_000;
 
 struct LogDirs {
     version: i16,
@@ -32,7 +31,7 @@ pub fn handle(cx: &mut Cx<'_>, request: &Request<'_>) -> Result<Outcome, DecodeE
     let id = cx.open();
     ask_all(cx, id, || Job::Sizes(keys.clone()));
     let waiting = LogDirs { version: request.api_version, sizes: Vec::new(), outstanding: cx.shards };
-    Ok(Outcome::Parked(Parked { id, deadline: deadline(cx, TIMEOUT_MS), waiting: Box::new(waiting) }))
+    Ok(Outcome::Parked(Parked { id, deadline: deadline(cx, REQUEST_TIMEOUT_MS), waiting: Box::new(waiting) }))
 }
 
 impl Waiting for LogDirs {

@@ -1,5 +1,6 @@
 //! DescribeProducers (key 61), version 0 (KIP-664).
 
+use crate::base::limits::REQUEST_TIMEOUT_MS;
 use crate::log::ProducerDescription;
 use crate::shard::{Done, Job, PartitionKey};
 use crate::wire::codec::{DecodeError, decode_request};
@@ -12,8 +13,6 @@ use crate::wire::messages::describe_producers_response::{
 use super::cx::{Cx, Outcome, Request};
 use super::scatter::{Scatter, scatter};
 use super::{deadline, reply, topics};
-
-const TIMEOUT_MS: i32 = 30_000;
 
 struct Producers {
     topics: Vec<(String, Vec<i32>)>,
@@ -30,7 +29,7 @@ pub fn handle(cx: &mut Cx<'_>, request: &Request<'_>) -> Result<Outcome, DecodeE
         }
         gathered.topics.push((topic.name.to_owned(), topic.partition_indexes.clone()));
     }
-    let until = deadline(cx, TIMEOUT_MS);
+    let until = deadline(cx, REQUEST_TIMEOUT_MS);
     Ok(scatter(cx, gathered, items, until))
 }
 

@@ -58,9 +58,14 @@ const _: () = assert!(LOG_READ_AHEAD_BYTES_MAX / LOG_READ_BYTES_MIN <= LOG_READ_
 /// However much else a core's buffers hold, one part in so many of `ottla.core.cache.bytes` stays for the cache.
 pub const CACHE_SHARE_LEAST: usize = 4;
 
+/// What an open file of a segment counts for in what the cache keeps of open segments.
+pub const CACHE_OPEN_FILE_BYTES: usize = 16 << 10;
+
 /// What one read of a core has the disk read at most, unless a single batch is larger: it is all in memory at once.
 pub const FETCH_DISK_BYTES_MAX: usize = 16 << 20;
 
+/// How long a new member's JoinGroup may be parked, milliseconds (`GroupCoordinatorConfig.CLASSIC_GROUP_NEW_MEMBER_JOIN_TIMEOUT_MS`).
+pub const GROUP_NEW_MEMBER_JOIN_MS: i32 = 300_000;
 /// Member ids of one group that are given out and not used yet (KIP-394).
 pub const GROUP_PENDING_MEMBERS_MAX: usize = 10_000;
 /// How much of the client's or instance's name stands before the UUID of a member id.
@@ -75,7 +80,14 @@ pub const GROUP_APPEND_RECORDS_GOAL: usize = 1_000;
 const _: () =
     assert!(GROUP_MEMBER_ID_PREFIX_BYTES_MAX < i16::MAX as usize - 64, "a member id is a string of Kafka's");
 
-/// Metadata records that one request may cause (`QuorumController.MAX_RECORDS_PER_USER_OP`).
+/// The longest value of a configuration, in UTF-16 units: Java's `Short.MAX_VALUE`.
+pub const CONFIG_VALUE_UNITS_MAX: usize = 32767;
+/// `interval.ms` of a client metrics subscription, milliseconds (`ClientMetricsConfigs`).
+pub const CLIENT_METRICS_INTERVAL_MS_MIN: i64 = 100;
+/// See [`CLIENT_METRICS_INTERVAL_MS_MIN`].
+pub const CLIENT_METRICS_INTERVAL_MS_MAX: i64 = 3_600_000;
+
+/// Metadata records, or new partitions, that one request may cause (`QuorumController.MAX_RECORDS_PER_USER_OP`).
 pub const METADATA_RECORDS_PER_REQUEST_MAX: usize = 10_000;
 
 /// A batch of the metadata log (`KafkaRaftClient.MAX_BATCH_SIZE_BYTES`).
@@ -149,6 +161,10 @@ const _: () = assert!(RECEIVE_BUFFERS <= RECEIVE_WHOLE_BUFFERS && RECEIVE_WHOLE_
 const _: () = assert!(RECEIVE_BUFFER_BYTES.is_multiple_of(BLOCK_BYTES));
 const _: () = assert!(RECEIVE_WHOLE_BUFFER_BYTES.is_multiple_of(BLOCK_BYTES));
 const _: () = assert!(RECEIVE_KEPT_BYTES_MIN <= RECEIVE_BUFFER_BYTES);
+
+/// Accepting fails while descriptors or memory are short; it is tried again after so long, milliseconds, as at once
+/// would spin.
+pub const ACCEPT_RETRY_MS: i64 = 100;
 
 /// Connections of one core.
 pub const CONNECTIONS_PER_CORE_MAX: usize = 1 << 20;
@@ -240,6 +256,13 @@ pub const FETCH_WAIT_COARSE_MS: i32 = 100;
 pub const FETCH_WAIT_STEP_MS: u64 = 10;
 const _: () = assert!(FETCH_WAIT_COARSE_MS as u64 >= 10 * FETCH_WAIT_STEP_MS);
 
+/// How long a request waits that says nothing of it: the default `request.timeout.ms` of clients.
+pub const REQUEST_TIMEOUT_MS: i32 = 30_000;
+/// The same for what goes to the controller: the default `default.api.timeout.ms` of clients.
+pub const API_TIMEOUT_MS: i32 = 60_000;
+/// How long a shutdown waits for requests in flight, milliseconds.
+pub const SHUTDOWN_DRAIN_MS: i64 = 10_000;
+
 /// A request is parked for at most this long, milliseconds.
 pub const PARKED_MS_MAX: i64 = 24 * 3600 * 1000;
 
@@ -247,7 +270,7 @@ pub const PARKED_MS_MAX: i64 = 24 * 3600 * 1000;
 /// connections that sent them.
 pub const PARTITION_PENDING_BYTES_MAX: usize = 64 << 20;
 
-/// Bytes read at once when a log is replayed at start.
+/// Bytes read at once when a log is replayed or checked at a start.
 pub const REPLAY_READ_BYTES: usize = 1 << 20;
 const _: () = assert!(DUMP_BATCH_BYTES_MAX <= DUMP_UNCOMPRESSED_BYTES_MAX);
 

@@ -4,7 +4,10 @@ use super::BenchError;
 use super::client::Client;
 use super::outcome::Outcome;
 use super::run::Moment;
-use super::suite::Timing;
+use super::suite::{Place, Timing};
+use crate::wire::codec::{Element, Writer};
+use crate::wire::messages::consumer_protocol_assignment::{ConsumerProtocolAssignment, TopicPartition};
+use crate::wire::messages::consumer_protocol_subscription::ConsumerProtocolSubscription;
 use crate::wire::messages::find_coordinator_request::FindCoordinatorRequest;
 use crate::wire::messages::find_coordinator_response::FindCoordinatorResponse;
 use crate::wire::messages::heartbeat_request::HeartbeatRequest;
@@ -19,8 +22,6 @@ use crate::wire::messages::offset_commit_request::{
 use crate::wire::messages::offset_commit_response::OffsetCommitResponse;
 use crate::wire::messages::sync_group_request::{SyncGroupRequest, SyncGroupRequestAssignment};
 use crate::wire::messages::sync_group_response::SyncGroupResponse;
-use std::net::SocketAddr;
-use std::thread::park_timeout;
 use std::time::{Duration, Instant};
 
 // Versions without the second round of JoinGroup (KIP-394), and with one member to leave.
@@ -31,109 +32,141 @@ const HEARTBEAT: i16 = 2;
 const LEAVE: i16 = 2;
 const COMMIT: i16 = 6;
 const REQUESTS_PER_MEMBER: u64 = 5;
-/// How long the coordinator's topic may take to be made.
-const COORDINATOR_WAIT: Duration = Duration::from_secs(30);
-const PAUSE: Duration = Duration::from_millis(20);
 
 /// Runs for the time; a request of the outcome is a member's whole life divided by its requests.
-pub fn run(
-    address: SocketAddr,
-    prefix: &str,
-    timing: &Timing,
-    meter: &mut dyn FnMut(Moment),
-) -> Result<Outcome, BenchError> {
-    let mut client = Client::connect(address)?;
-    let topic = client.create_topics(&[format!("{prefix}-offsets")], 1, &[])?;
-    let group = format!("{prefix}-group");
-    find(&mut client, &group)?;
-    let begin = Instant::now();
-    while begin.elapsed() < timing.warm + timing.ramp {
-        member(&mut client, &group, &topic[0].name)?;
-    }
+pub fn run(timing: &Timing, place: &mut Place<'_>) -> Result<Outcome, BenchError> {
+    let mut client = Client::connect(place.address)?;
+    let topic = client.create_topics(&[format!("{}-offsets", place.prefix)], 1, &[])?;
+    let group = Group::new(format!("{}-group", place.prefix), topic[0].name.clone())?;
+    find(&mut client, &group.id)?;
+    let some = |client: &mut Client, time: Duration| {
+        let begin = Instant::now();
+        while begin.elapsed() < time {
+            group.member(client)?;
+        }
+        Ok::<_, BenchError>(())
+    };
+    some(&mut client, timing.warm)?;
+    (place.warmed)();
+    some(&mut client, timing.ramp)?;
     let mut outcome = Outcome::new();
     let begin = Instant::now();
-    meter(Moment::Begin);
+    (place.meter)(Moment::Begin);
     while begin.elapsed() < timing.time {
         let born = Instant::now();
-        member(&mut client, &group, &topic[0].name)?;
+        group.member(&mut client)?;
         outcome.acknowledged_ns.saturating_record(born.elapsed().as_nanos() as u64);
         outcome.requests += REQUESTS_PER_MEMBER;
     }
-    meter(Moment::End);
+    (place.meter)(Moment::End);
     outcome.seconds = begin.elapsed().as_secs_f64();
-    client.delete_topics(&topic)?;
+    if place.delete {
+        client.delete_topics(&topic)?;
+    }
     Ok(outcome)
 }
 
 fn find(client: &mut Client, group: &str) -> Result<(), BenchError> {
-    let begin = Instant::now();
-    loop {
+    client.until_served(|client| {
         let request = FindCoordinatorRequest { key: group, ..FindCoordinatorRequest::default() };
         let reply: FindCoordinatorResponse<'_> = client.call(&request, FIND)?;
-        if reply.error_code == 0 || begin.elapsed() > COORDINATOR_WAIT {
-            return BenchError::check(|| "FindCoordinator".to_owned(), reply.error_code);
+        BenchError::check(|| "FindCoordinator".to_owned(), reply.error_code)
+    })
+}
+
+/// A group whose members come one after another, and read one topic.
+struct Group {
+    id: String,
+    topic: String,
+    // As a consumer sends them: Kafka's coordinator reads them, and never answers a JoinGroup with others.
+    subscription: Vec<u8>,
+    assignment: Vec<u8>,
+}
+
+impl Group {
+    fn new(id: String, topic: String) -> Result<Group, BenchError> {
+        let subscription = ConsumerProtocolSubscription { topics: vec![&topic], ..Default::default() };
+        let assigned_partitions = vec![TopicPartition { topic: &topic, partitions: vec![0] }];
+        let assignment = ConsumerProtocolAssignment { assigned_partitions, user_data: None };
+        let (subscription, assignment) = (first_version(&subscription)?, first_version(&assignment)?);
+        Ok(Group { id, topic, subscription, assignment })
+    }
+
+    /// One member's whole life.
+    fn member(&self, client: &mut Client) -> Result<(), BenchError> {
+        let group_id = self.id.as_str();
+        let (member_id, generation_id) = self.join(client)?;
+        let member_id = member_id.as_str();
+        let sync = SyncGroupRequest {
+            group_id,
+            generation_id,
+            member_id,
+            assignments: vec![SyncGroupRequestAssignment { member_id, assignment: &self.assignment }],
+            ..SyncGroupRequest::default()
+        };
+        let synced: SyncGroupResponse<'_> = client.call(&sync, SYNC)?;
+        BenchError::check(|| "SyncGroup".to_owned(), synced.error_code)?;
+        if synced.assignment != self.assignment {
+            return Err(BenchError::reply("SyncGroup")("not the assignment that was sent"));
         }
-        park_timeout(PAUSE);
+        let beat = HeartbeatRequest { group_id, generation_id, member_id, ..HeartbeatRequest::default() };
+        let beaten: HeartbeatResponse = client.call(&beat, HEARTBEAT)?;
+        BenchError::check(|| "Heartbeat".to_owned(), beaten.error_code)?;
+        self.commit(client, member_id, generation_id)?;
+        let leave = LeaveGroupRequest { group_id, member_id, ..LeaveGroupRequest::default() };
+        let left: LeaveGroupResponse<'_> = client.call(&leave, LEAVE)?;
+        BenchError::check(|| "LeaveGroup".to_owned(), left.error_code)
+    }
+
+    /// The member's id and the generation.
+    fn join(&self, client: &mut Client) -> Result<(String, i32), BenchError> {
+        let protocol = JoinGroupRequestProtocol { name: "range", metadata: &self.subscription };
+        let join = JoinGroupRequest {
+            group_id: &self.id,
+            session_timeout_ms: 10_000,
+            rebalance_timeout_ms: 10_000,
+            member_id: "",
+            protocol_type: "consumer",
+            protocols: vec![protocol],
+            ..JoinGroupRequest::default()
+        };
+        client.until_served(|client| {
+            let joined: JoinGroupResponse<'_> = client.call(&join, JOIN)?;
+            BenchError::check(|| "JoinGroup".to_owned(), joined.error_code)?;
+            Ok((joined.member_id.to_owned(), joined.generation_id))
+        })
+    }
+
+    fn commit(&self, client: &mut Client, member_id: &str, generation_id: i32) -> Result<(), BenchError> {
+        let offset = OffsetCommitRequestPartition {
+            partition_index: 0,
+            committed_offset: 1,
+            committed_leader_epoch: -1,
+            committed_metadata: None,
+        };
+        let commit = OffsetCommitRequest {
+            group_id: &self.id,
+            generation_id_or_member_epoch: generation_id,
+            member_id,
+            topics: vec![OffsetCommitRequestTopic {
+                name: &self.topic,
+                partitions: vec![offset],
+                ..OffsetCommitRequestTopic::default()
+            }],
+            ..OffsetCommitRequest::default()
+        };
+        let committed: OffsetCommitResponse<'_> = client.call(&commit, COMMIT)?;
+        for part in committed.topics.iter().flat_map(|topic| &topic.partitions) {
+            BenchError::check(|| "OffsetCommit".to_owned(), part.error_code)?;
+        }
+        Ok(())
     }
 }
 
-fn member(client: &mut Client, group_id: &str, topic: &str) -> Result<(), BenchError> {
-    let protocol = JoinGroupRequestProtocol { name: "range", metadata: b"anything" };
-    let join = JoinGroupRequest {
-        group_id,
-        session_timeout_ms: 10_000,
-        rebalance_timeout_ms: 10_000,
-        member_id: "",
-        protocol_type: "consumer",
-        protocols: vec![protocol],
-        ..JoinGroupRequest::default()
-    };
-    let begin = Instant::now();
-    let (member_id, generation_id) = loop {
-        let joined: JoinGroupResponse<'_> = client.call(&join, JOIN)?;
-        // The coordinator may still be loading.
-        if joined.error_code != 0 && begin.elapsed() < COORDINATOR_WAIT {
-            park_timeout(PAUSE);
-            continue;
-        }
-        BenchError::check(|| "JoinGroup".to_owned(), joined.error_code)?;
-        break (joined.member_id.to_owned(), joined.generation_id);
-    };
-    let member_id = member_id.as_str();
-    let sync = SyncGroupRequest {
-        group_id,
-        generation_id,
-        member_id,
-        assignments: vec![SyncGroupRequestAssignment { member_id, assignment: b"everything" }],
-        ..SyncGroupRequest::default()
-    };
-    let synced: SyncGroupResponse<'_> = client.call(&sync, SYNC)?;
-    BenchError::check(|| "SyncGroup".to_owned(), synced.error_code)?;
-    let beat = HeartbeatRequest { group_id, generation_id, member_id, ..HeartbeatRequest::default() };
-    let beaten: HeartbeatResponse = client.call(&beat, HEARTBEAT)?;
-    BenchError::check(|| "Heartbeat".to_owned(), beaten.error_code)?;
-    let offset = OffsetCommitRequestPartition {
-        partition_index: 0,
-        committed_offset: 1,
-        committed_leader_epoch: -1,
-        committed_metadata: None,
-    };
-    let commit = OffsetCommitRequest {
-        group_id,
-        generation_id_or_member_epoch: generation_id,
-        member_id,
-        topics: vec![OffsetCommitRequestTopic {
-            name: topic,
-            partitions: vec![offset],
-            ..OffsetCommitRequestTopic::default()
-        }],
-        ..OffsetCommitRequest::default()
-    };
-    let committed: OffsetCommitResponse<'_> = client.call(&commit, COMMIT)?;
-    for part in committed.topics.iter().flat_map(|topic| &topic.partitions) {
-        BenchError::check(|| "OffsetCommit".to_owned(), part.error_code)?;
-    }
-    let leave = LeaveGroupRequest { group_id, member_id, ..LeaveGroupRequest::default() };
-    let left: LeaveGroupResponse<'_> = client.call(&leave, LEAVE)?;
-    BenchError::check(|| "LeaveGroup".to_owned(), left.error_code)
+/// With its version, 0, in front.
+fn first_version<'a>(data: &impl Element<'a>) -> Result<Vec<u8>, BenchError> {
+    let mut w = Writer::new();
+    w.i16(0);
+    data.put(&mut w, 0);
+    w.finish().map_err(BenchError::reply("a member's metadata"))
 }

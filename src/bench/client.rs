@@ -31,6 +31,8 @@ use std::time::{Duration, Instant};
 const REPLY_WAIT: Duration = Duration::from_mins(2);
 /// How long leaders of new partitions may take.
 const LEADERS_WAIT: Duration = Duration::from_mins(2);
+/// How long a coordinator may take to be made and loaded.
+const COORDINATOR_WAIT: Duration = Duration::from_secs(30);
 /// Between two looks at what a broker cannot tell us of by itself.
 const PAUSE: Duration = Duration::from_millis(5);
 /// ListOffsets for the end of a partition.
@@ -276,6 +278,24 @@ impl Client {
         Ok(())
     }
 
+    /// Asks again while a coordinator is still being made or loaded.
+    pub fn until_served<T>(
+        &mut self,
+        mut ask: impl FnMut(&mut Client) -> Result<T, BenchError>,
+    ) -> Result<T, BenchError> {
+        let begin = Instant::now();
+        loop {
+            match ask(self) {
+                Err(BenchError::Refused { error, .. })
+                    if error.is_retriable() && begin.elapsed() < COORDINATOR_WAIT =>
+                {
+                    park_timeout(PAUSE);
+                }
+                asked => return asked,
+            }
+        }
+    }
+
     /// Id and epoch for an idempotent producer.
     pub fn producer_id(&mut self) -> Result<(i64, i16), BenchError> {
         let request = InitProducerIdRequest {
@@ -285,9 +305,11 @@ impl Client {
             producer_epoch: -1,
             ..InitProducerIdRequest::default()
         };
-        let reply: InitProducerIdResponse = self.call(&request, self.versions.init_producer_id)?;
-        BenchError::check(|| "InitProducerId".to_owned(), reply.error_code)?;
-        Ok((reply.producer_id, reply.producer_epoch))
+        self.until_served(|client| {
+            let reply: InitProducerIdResponse = client.call(&request, client.versions.init_producer_id)?;
+            BenchError::check(|| "InitProducerId".to_owned(), reply.error_code)?;
+            Ok((reply.producer_id, reply.producer_epoch))
+        })
     }
 
     /// Where each partition of a topic ends.

@@ -12,10 +12,13 @@ use super::template::Shape;
 use mio::{Events, Interest, Poll, Token};
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::thread::park_timeout;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// How long nothing may arrive, after the last record was sent, before what is missing counts as lost.
 const SILENCE: Duration = Duration::from_secs(30);
+/// Between two looks at what is not acknowledged.
+const PAUSE: Duration = Duration::from_millis(20);
 /// The poll's own timeouts are in milliseconds and end late; so the last stretch is not slept.
 const POLL_NS: u64 = 1_500_000;
 
@@ -30,6 +33,13 @@ pub enum Moment {
 
 /// What a record has beside its value, about.
 const RECORD_OVERHEAD_BYTES: usize = 10;
+
+/// A partition with more or fewer records than were sent.
+struct WrongEnd {
+    partition: usize,
+    end: i64,
+    sent: u64,
+}
 
 /// A load with its topics on a broker, and what was sent to them so far.
 pub struct Bench {
@@ -113,20 +123,41 @@ impl Bench {
         self.turn(0, 1, 0, None, meter)
     }
 
-    /// Asks where the partitions end: as many records as were sent must be there.
+    /// Asks where the partitions end: as many records as were sent must be there. What nobody acknowledges may still
+    /// be on its way.
     pub fn check_ends(&mut self) -> Result<(), BenchError> {
+        let mut progress = (0, Instant::now());
+        loop {
+            let (records, wrong) = self.look_at_ends()?;
+            let Some(WrongEnd { partition, end, sent }) = wrong else { return Ok(()) };
+            if records > progress.0 {
+                progress = (records, Instant::now());
+            }
+            let on_its_way = self.load.acks == 0 && (end as u64) < sent && progress.1.elapsed() < SILENCE;
+            if !on_its_way {
+                let what = format!("the partition ends here, and {sent} records were sent");
+                return Err(BenchError::Record { partition, offset: end, what });
+            }
+            park_timeout(PAUSE);
+        }
+    }
+
+    /// The records of all partitions, and one of them that does not end where it should.
+    fn look_at_ends(&mut self) -> Result<(u64, Option<WrongEnd>), BenchError> {
+        let (mut records, mut wrong) = (0, None);
         for (number, topic) in self.topics.iter().enumerate() {
             let ends = self.client.ends(topic, self.load.partitions)?;
             for (index, end) in ends.into_iter().enumerate() {
                 let partition = number * self.load.partitions + index;
                 let sent = self.ledger.partition_records(partition);
-                if end as u64 != sent {
-                    let what = format!("the partition ends here, and {sent} records were sent");
-                    return Err(BenchError::Record { partition, offset: end, what });
+                records += end as u64;
+                // One that has too many stays so.
+                if end as u64 > sent || (end as u64 != sent && wrong.is_none()) {
+                    wrong = Some(WrongEnd { partition, end, sent });
                 }
             }
         }
-        Ok(())
+        Ok((records, wrong))
     }
 
     /// Deletes the topics.

@@ -61,7 +61,7 @@ pub struct Found {
 /// Also a record that is lost, doubled, out of order or changed.
 pub fn run(case: &Case, load: &Load, timing: &Timing, place: &mut Place<'_>) -> Result<Found, BenchError> {
     if case.task == Task::Churn {
-        let outcome = churn::run(place.address, place.prefix, timing, place.meter)?;
+        let outcome = churn::run(timing, place)?;
         return Ok(Found { outcome, read_back: None });
     }
     warm(case, load, timing, place)?;

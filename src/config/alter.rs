@@ -5,10 +5,8 @@ use super::broker::BrokerConfig;
 use super::error::ConfigError;
 use super::key::{DefaultValue, Kind};
 use super::resource::{ResourceKind, check_overrides};
+use crate::base::limits::CONFIG_VALUE_UNITS_MAX;
 use std::collections::{BTreeMap, BTreeSet};
-
-/// The longest value: Java's `Short.MAX_VALUE`, in UTF-16 units.
-const VALUE_UNITS_MAX: usize = 32767;
 
 /// One operation of IncrementalAlterConfigs (`AlterConfigOp.OpType`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -116,10 +114,10 @@ impl Altered<'_> {
     fn put(&self, outcome: &mut Outcome, name: &str, next: Option<String>) -> Result<(), ConfigError> {
         self.check_min_isr(name, next.is_none())?;
         match &next {
-            Some(value) if value.encode_utf16().count() > VALUE_UNITS_MAX => {
+            Some(value) if value.encode_utf16().count() > CONFIG_VALUE_UNITS_MAX => {
                 return Err(ConfigError::Rule(format!(
                     "The configuration value cannot be added because it exceeds the maximum value size of \
-                     {VALUE_UNITS_MAX} bytes."
+                     {CONFIG_VALUE_UNITS_MAX} bytes."
                 )));
             }
             Some(value) => outcome.overrides.insert(name.to_owned(), value.clone()),

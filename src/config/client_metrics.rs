@@ -3,10 +3,8 @@
 use super::error::ConfigError;
 use super::table::CLIENT_METRICS;
 use super::value::Value;
+use crate::base::limits::{CLIENT_METRICS_INTERVAL_MS_MAX, CLIENT_METRICS_INTERVAL_MS_MIN};
 use std::collections::BTreeMap;
-
-const INTERVAL_MS_MIN: i64 = 100;
-const INTERVAL_MS_MAX: i64 = 3_600_000;
 
 const SELECTORS: &[&str] = &[
     "client_instance_id",
@@ -27,7 +25,10 @@ pub(super) fn check_overrides(name: &str, overrides: &BTreeMap<String, String>) 
             return Err(ConfigError::Request(format!("Unknown client metrics configuration: {key}")));
         };
         match known.parse(text)? {
-            Value::Int(ms) if !(INTERVAL_MS_MIN..=INTERVAL_MS_MAX).contains(&i64::from(ms)) => {
+            Value::Int(ms)
+                if !(CLIENT_METRICS_INTERVAL_MS_MIN..=CLIENT_METRICS_INTERVAL_MS_MAX)
+                    .contains(&i64::from(ms)) =>
+            {
                 return Err(ConfigError::Request(format!(
                     "Invalid value {ms} for {key}, interval must be between 100 and 3600000 (1 hour)"
                 )));

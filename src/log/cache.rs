@@ -9,7 +9,9 @@ use bytes::Bytes;
 
 use super::index::{OffsetIndex, TimeIndex};
 use crate::base::Offset;
-use crate::base::limits::{CACHE_SHARE_LEAST, LOG_READ_AHEAD_CACHE_SHARE, LOG_READ_AHEAD_CORE_BYTES_MAX};
+use crate::base::limits::{
+    CACHE_OPEN_FILE_BYTES, CACHE_SHARE_LEAST, LOG_READ_AHEAD_CACHE_SHARE, LOG_READ_AHEAD_CORE_BYTES_MAX,
+};
 use crate::io::File;
 
 /// Consecutive whole batches of one segment, as they lie in its file.
@@ -166,9 +168,6 @@ pub struct Cache {
     ahead: Arc<AtomicUsize>,
 }
 
-/// What an open file counts for in the bound on open segments.
-const OPEN_FILE_COST: usize = 16 << 10;
-
 impl Cache {
     /// A cache that holds about this many bytes of batches, and an eighth of it for indexes and open files.
     pub fn new(bytes_max: usize) -> Cache {
@@ -236,7 +235,7 @@ impl Cache {
     }
 
     pub(super) fn insert_segment(&mut self, slot: u32, base: Offset, open: Arc<OpenSegment>) {
-        let cost = OPEN_FILE_COST + open.offsets.as_bytes().len() + open.times.as_bytes().len();
+        let cost = CACHE_OPEN_FILE_BYTES + open.offsets.as_bytes().len() + open.times.as_bytes().len();
         self.segments.insert((slot, base), open, cost);
     }
 

@@ -12,12 +12,10 @@ use super::partition::read_marker;
 use super::producers::{Checked, PlannedBatch, Producers};
 use super::segment::{Segment, Sink, index_batch, index_time};
 use super::types::AppendOrigin;
+use crate::base::limits::REPLAY_READ_BYTES;
 use crate::base::{LeaderEpoch, Offset};
 use crate::io::{File, Files, OpenMode};
 use crate::wire::record::{BatchHeader, BatchView, HEADER_BYTES, LOG_OVERHEAD, RecordError, Scratch};
-
-/// Bytes read at once.
-const CHUNK_BYTES: usize = 1 << 20;
 
 /// What a power failure tears.
 const SECTOR_BYTES: u64 = 512;
@@ -120,7 +118,7 @@ impl<'a> Scanner<'a> {
         let end = self.len.min(position.saturating_add(need as u64));
         let have = self.buffer_at..self.buffer_at + self.buffer.len() as u64;
         if position < have.start || end > have.end {
-            let want = need.max(CHUNK_BYTES).min(self.len.saturating_sub(position) as usize);
+            let want = need.max(REPLAY_READ_BYTES).min(self.len.saturating_sub(position) as usize);
             self.buffer = self.files.read_at(self.file, position, want)?;
             self.read_bytes += self.buffer.len() as u64;
             if (self.buffer.len() as u64) < end.saturating_sub(position) {
@@ -522,7 +520,7 @@ pub(super) fn copy_without(
     let ends = excise.iter().map(|(from, to, ..)| (*from, *to)).chain([(size, size)]);
     for (stop, resume) in ends {
         while at < stop {
-            let len = CHUNK_BYTES.min((stop - at) as usize);
+            let len = REPLAY_READ_BYTES.min((stop - at) as usize);
             let bytes = files.read_at(from, at, len)?;
             if bytes.is_empty() {
                 return Err(io::ErrorKind::UnexpectedEof.into());

@@ -72,8 +72,8 @@ impl Spare {
     }
 }
 
-/// Bytes between the length and a reply, at most.
-const HEAD_BYTES_MAX: usize = 8;
+/// Bytes between the length and a reply: correlation id and tags, at most.
+const HEAD_BYTES: usize = 8;
 
 /// The open and the unsent slots of one connection.
 #[derive(Default)]
@@ -89,7 +89,7 @@ enum State {
     /// Not answered; the size of its request, and who waits to answer it.
     Open(usize, Option<u64>),
     /// Answered: what goes before the reply, the reply, and the size of all with the length.
-    Reply([u8; HEAD_BYTES_MAX], u8, Reply, usize),
+    Reply([u8; HEAD_BYTES], u8, Reply, usize),
     /// Answered by silence.
     Nothing,
 }
@@ -129,7 +129,7 @@ impl Replies {
             None => State::Nothing,
             Some((head, reply)) => {
                 bytes = 4 + head.len() + reply.len();
-                let mut kept = [0; HEAD_BYTES_MAX];
+                let mut kept = [0; HEAD_BYTES];
                 kept[..head.len()].copy_from_slice(head);
                 State::Reply(kept, head.len() as u8, reply, bytes)
             }

@@ -6,7 +6,7 @@ use crate::api::fetch_session::FetchSessions;
 use crate::api::parked::{Asked, ParkedTable};
 use crate::api::pool::Pools;
 use crate::api::producer_ids::ProducerIdBlock;
-use crate::base::limits::{JOURNAL_ENTRY_BYTES_MAX, TURN_SMALL_BYTES};
+use crate::base::limits::{JOURNAL_ENTRY_BYTES_MAX, SHUTDOWN_DRAIN_MS, TURN_SMALL_BYTES};
 use crate::base::prng::Prng;
 use crate::base::{ShardId, Ticks};
 use crate::io::{Disk, Event, Sockets, World};
@@ -89,9 +89,6 @@ pub struct Core {
     drain_deadline: Ticks,
     clean: bool,
 }
-
-/// How long a shutdown waits for requests in flight, milliseconds.
-const DRAIN_MS: i64 = 10_000;
 
 impl Core {
     /// A core about to run.
@@ -422,7 +419,7 @@ impl Core {
             return;
         }
         self.phase = Phase::Draining;
-        self.drain_deadline = world.now().plus_ms(DRAIN_MS);
+        self.drain_deadline = world.now().plus_ms(SHUTDOWN_DRAIN_MS);
         self.shard.halt_opening();
         let sockets: &mut dyn Sockets = world;
         self.net.drain(sockets);
@@ -473,7 +470,7 @@ impl Core {
 
     fn close_late(&mut self, world: &mut dyn World<Mail>) -> bool {
         if self.drain_deadline == Ticks::NEVER {
-            self.drain_deadline = world.now().plus_ms(DRAIN_MS);
+            self.drain_deadline = world.now().plus_ms(SHUTDOWN_DRAIN_MS);
         }
         world.now() >= self.drain_deadline
     }

@@ -12,7 +12,7 @@ keys! {
     "ottla.core.buffer.bytes" => LONG, Is("268435456"), at_least(1_048_576.0), MEDIUM, READ_ONLY, SUPPORTED;
         "Bytes of requests and replies that all connections of one core may hold.";
     "ottla.core.cache.bytes" => LONG, Is("67108864"), at_least(1_048_576.0), MEDIUM, READ_ONLY, SUPPORTED;
-        "Bytes of records that one core keeps in memory for readers.";
+        "Bytes that one core's buffers hold: records for readers, and before them what waits to be written or sent.";
     "ottla.core.journal.bytes" => LONG, Is("134217728"), at_least(0.0), MEDIUM, READ_ONLY, SUPPORTED;
         "Bytes of the file in which one core keeps small appends safe until they are in their segments; 0 for none.";
 }

@@ -71,6 +71,24 @@ fn the_table_is_kafkas() {
     assert!(missing.is_empty() && extra.is_empty(), "missing {missing:#?}\nextra {extra:#?}");
 }
 
+/// Once the journal's default was doubled and README still named the old one.
+#[test]
+fn readme_names_our_own_keys_with_their_defaults() {
+    let readme = include_str!("../../../README.md");
+    for key in BROKER.iter().filter(|key| key.name.starts_with("ottla.")) {
+        let rows = || readme.lines().filter(|line| line.starts_with(&format!("| `{}`", key.name)));
+        assert_eq!(rows().count(), 1, "{} has a row", key.name);
+        let DefaultValue::Is(default) = key.default else { continue };
+        let shown = match default.parse::<u64>() {
+            Ok(bytes) if key.name.rsplit('.').next() == Some("bytes") && bytes % (1 << 20) == 0 => {
+                format!("{} MiB", bytes >> 20)
+            }
+            _ => default.to_owned(),
+        };
+        assert!(rows().all(|row| row.contains(&format!("| {shown} |"))), "{}: {shown}", key.name);
+    }
+}
+
 #[test]
 fn defaults_fulfil_their_rules_and_docs_are_one_line() {
     for table in [&*BROKER, &*TOPIC, &*GROUP, &*CLIENT_METRICS] {

@@ -1,9 +1,7 @@
 //! The broker's configuration as far as it concerns groups.
 
+use crate::base::limits::GROUP_NEW_MEMBER_JOIN_MS;
 use crate::config::BrokerConfig;
-
-/// How long a new member's JoinGroup may be parked: Kafka's constant, five minutes.
-const NEW_MEMBER_JOIN_TIMEOUT_MS: i32 = 300_000;
 
 /// Keys of `server.properties`, with Kafka's defaults.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,7 +31,7 @@ impl Default for GroupConfig {
             session_timeout_ms_max: 1_800_000,
             initial_rebalance_delay_ms: 3_000,
             size_max: i32::MAX as usize,
-            new_member_join_timeout_ms: NEW_MEMBER_JOIN_TIMEOUT_MS,
+            new_member_join_timeout_ms: GROUP_NEW_MEMBER_JOIN_MS,
             offset_metadata_units_max: 4_096,
             offsets_retention_ms: 7 * 24 * 60 * 60_000,
             offsets_retention_check_interval_ms: 600_000,
@@ -50,7 +48,7 @@ impl GroupConfig {
             session_timeout_ms_max: classic.max_session_timeout_ms,
             initial_rebalance_delay_ms: classic.initial_rebalance_delay_ms,
             size_max: usize::try_from(classic.max_size).unwrap_or(0),
-            new_member_join_timeout_ms: NEW_MEMBER_JOIN_TIMEOUT_MS,
+            new_member_join_timeout_ms: GROUP_NEW_MEMBER_JOIN_MS,
             offset_metadata_units_max: usize::try_from(offsets.metadata_max_bytes).unwrap_or(0),
             offsets_retention_ms: offsets.retention_ms,
             offsets_retention_check_interval_ms: offsets.retention_check_interval_ms,

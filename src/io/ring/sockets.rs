@@ -16,15 +16,13 @@ use super::provided::GROUP;
 use super::reactor::{Done, Op, Reactor};
 use crate::base::Ticks;
 use crate::base::limits::{
-    CONNECTIONS_PER_CORE_MAX, LISTEN_BACKLOG, POOL_KEPT, POOL_KEPT_ITEMS, SEND_NOTICE_BYTES_MAX,
-    SEND_PARTS_MAX,
+    ACCEPT_RETRY_MS, CONNECTIONS_PER_CORE_MAX, LISTEN_BACKLOG, POOL_KEPT, POOL_KEPT_ITEMS,
+    SEND_NOTICE_BYTES_MAX, SEND_PARTS_MAX,
 };
 
 /// After a kill the kernel may hold the port until the old ring is torn down.
 const BIND_RETRIES: u32 = 100;
 const BIND_RETRY_PAUSE: Duration = Duration::from_millis(20);
-/// Accepting fails while descriptors or memory are short; trying at once again would spin.
-const ACCEPT_RETRY_MS: i64 = 100;
 
 /// Asks a send without a copy to say whether there was one: `IORING_SEND_ZC_REPORT_USAGE`.
 const SEND_ZC_REPORT_USAGE: u16 = 1 << 3;

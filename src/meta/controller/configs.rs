@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::record::{ClearElrRecord, ConfigRecord, MetadataRecord};
 use super::super::topic_name;
-use super::{ApiError, Context, Controller, Decision, RECORDS_PER_REQUEST_MAX, codes};
+use super::{ApiError, Context, Controller, Decision, codes};
+use crate::base::limits::METADATA_RECORDS_PER_REQUEST_MAX;
 use crate::config::{AlterOp, Alteration, Altered, ConfigError, Outcome, ResourceKind};
 use crate::wire::messages::alter_configs_response::{self, AlterConfigsResponse};
 use crate::wire::messages::incremental_alter_configs_response::{self, IncrementalAlterConfigsResponse};
@@ -102,7 +103,7 @@ impl Controller {
         let mut reply = AlterConfigsReply::default();
         for (resource_type, name, outcome) in decided {
             let error = match outcome {
-                Ok(more) if records.len() + more.len() > RECORDS_PER_REQUEST_MAX => too_many(),
+                Ok(more) if records.len() + more.len() > METADATA_RECORDS_PER_REQUEST_MAX => too_many(),
                 Ok(more) => {
                     records.extend(more);
                     ApiError::NONE
@@ -125,7 +126,7 @@ impl Controller {
         name: &str,
         configs: &[(&str, Option<&str>, i8)],
     ) -> Result<Vec<MetadataRecord>, ApiError> {
-        let mut operations = Vec::with_capacity(configs.len().min(RECORDS_PER_REQUEST_MAX));
+        let mut operations = Vec::with_capacity(configs.len().min(METADATA_RECORDS_PER_REQUEST_MAX));
         for (name, value, operation) in configs {
             let Some(op) = AlterOp::from_code(*operation) else {
                 return Err(invalid_request(format!("Unknown operations type {operation}")));
@@ -207,7 +208,7 @@ impl Controller {
 
 /// Refuses more configurations of one resource than one request may change.
 pub(super) fn check_count(count: usize) -> Result<(), ApiError> {
-    if count > RECORDS_PER_REQUEST_MAX { Err(too_many()) } else { Ok(()) }
+    if count > METADATA_RECORDS_PER_REQUEST_MAX { Err(too_many()) } else { Ok(()) }
 }
 
 fn too_many() -> ApiError {

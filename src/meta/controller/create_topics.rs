@@ -6,7 +6,8 @@ use super::super::image::{Image, Partition};
 use super::super::record::{ConfigRecord, MetadataRecord, Text, TopicRecord};
 use super::super::topic_name;
 use super::placement::Placer;
-use super::{ApiError, Context, Controller, Decision, RECORDS_PER_REQUEST_MAX, codes};
+use super::{ApiError, Context, Controller, Decision, codes};
+use crate::base::limits::METADATA_RECORDS_PER_REQUEST_MAX;
 use crate::base::{BrokerId, TopicId, Uuid};
 use crate::config::{self, AlterOp, Alteration, Altered, ResourceKind};
 use crate::wire::messages::CreateTopicsRequest;
@@ -358,7 +359,7 @@ fn check_total_partitions(topics: &[&CreatableTopic<'_>], default_count: i32) ->
         (0, count) => count.max(0) as usize,
         (assigned, _) => assigned,
     };
-    if topics.iter().map(count).sum::<usize>() > RECORDS_PER_REQUEST_MAX {
+    if topics.iter().map(count).sum::<usize>() > METADATA_RECORDS_PER_REQUEST_MAX {
         let message = "Excessively large number of partitions per request.";
         return Err(ApiError::new(codes::POLICY_VIOLATION, message));
     }

@@ -39,9 +39,6 @@ use crate::base::prng::Prng;
 use crate::base::{LeaderEpoch, Offset, TopicId};
 use crate::config::BrokerConfig;
 
-/// The most records (and new partitions) that one request may cause (`QuorumController.MAX_RECORDS_PER_USER_OP`).
-pub const RECORDS_PER_REQUEST_MAX: usize = crate::base::limits::METADATA_RECORDS_PER_REQUEST_MAX;
-
 /// What a decision may need beside the state and the request.
 pub struct Context<'a> {
     /// The configuration of this node, dynamic changes included.

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use super::super::image::{Partition, Topic};
 use super::super::record::MetadataRecord;
-use super::{ApiError, Context, Controller, Decision, RECORDS_PER_REQUEST_MAX, codes};
+use super::{ApiError, Context, Controller, Decision, codes};
+use crate::base::limits::METADATA_RECORDS_PER_REQUEST_MAX;
 use crate::wire::messages::CreatePartitionsRequest;
 use crate::wire::messages::create_partitions_request::{CreatePartitionsAssignment, CreatePartitionsTopic};
 use crate::wire::messages::create_partitions_response::{
@@ -73,7 +74,7 @@ impl Controller {
     ) -> Result<(), ApiError> {
         let topic = self.image().topics().get(request.name).ok_or_else(ApiError::unknown_topic)?;
         let additional = additional_partitions(topic, request)?;
-        if records.len() + additional > RECORDS_PER_REQUEST_MAX {
+        if records.len() + additional > METADATA_RECORDS_PER_REQUEST_MAX {
             let message = "Excessively large number of partitions per request.";
             return Err(ApiError::new(codes::POLICY_VIOLATION, message));
         }
