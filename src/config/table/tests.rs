@@ -80,7 +80,9 @@ fn readme_names_our_own_keys_with_their_defaults() {
         assert_eq!(rows().count(), 1, "{} has a row", key.name);
         let DefaultValue::Is(default) = key.default else { continue };
         let shown = match default.parse::<u64>() {
-            Ok(bytes) if key.name.rsplit('.').next() == Some("bytes") && bytes % (1 << 20) == 0 => {
+            Ok(bytes)
+                if key.name.rsplit('.').next() == Some("bytes") && bytes > 0 && bytes % (1 << 20) == 0 =>
+            {
                 format!("{} MiB", bytes >> 20)
             }
             _ => default.to_owned(),
