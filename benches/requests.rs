@@ -195,25 +195,10 @@ impl Machine {
         let calls =
             (Duration::from_millis(time).as_nanos() / start.elapsed().as_nanos().max(1)).max(1) as usize;
         (0..calls).for_each(|_| self.answer(&frames, depth));
-        let region = Region::new(ALLOCATOR);
-        let mut best = Duration::MAX;
-        for _ in 0..rounds {
-            let start = Instant::now();
-            (0..calls).for_each(|_| self.answer(&frames, depth));
-            best = best.min(start.elapsed());
-        }
-        let counted = region.change();
-        let all = (requests * calls * rounds) as f64;
-        println!(
-            "{name:<52}{:>12.0}{:>14.2}{:>12.0}",
-            best.as_nanos() as f64 / (requests * calls) as f64,
-            (counted.allocations + counted.reallocations) as f64 / all,
-            counted.bytes_allocated as f64 / all,
-        );
+        let round = || (0..calls).for_each(|_| self.answer(&frames, depth));
+        report(name, requests * calls, rounds, round);
     }
-}
 
-impl Machine {
     /// One record for each partition in turn, 64 in a turn of the loop.
     fn measure_in_turn(&mut self, topic: &str, partitions: i32) {
         let name = format!("Produce 1 x 100 B, {partitions} partitions in turn");
@@ -225,26 +210,30 @@ impl Machine {
         }
         let frame = |partition| Bytes::from(produce_to(topic, 1, partition..partition + 1, 100));
         let frames: Vec<Bytes> = (0..partitions).map(frame).collect();
-        let rounds = if support::is_quick() { 1 } else { 100_000 / partitions * 5 };
+        let rounds = if support::is_quick() { 1 } else { 100_000 / frames.len() * 5 };
         let mut walk = || frames.chunks(64).for_each(|chunk| self.answer(chunk, 1));
         walk();
-        let region = Region::new(ALLOCATOR);
-        let mut times = Vec::new();
-        for _ in 0..rounds {
-            let start = Instant::now();
-            walk();
-            times.push(start.elapsed());
-        }
-        let counted = region.change();
-        let best = times.into_iter().min().unwrap_or_default();
-        let all = f64::from(partitions * rounds);
-        println!(
-            "{name:<52}{:>12.0}{:>14.2}{:>12.0}",
-            best.as_nanos() as f64 / f64::from(partitions),
-            (counted.allocations + counted.reallocations) as f64 / all,
-            counted.bytes_allocated as f64 / all,
-        );
+        report(&name, frames.len(), rounds, walk);
     }
+}
+
+/// Runs the rounds of so many requests, and prints the best time and what was allocated, for each request.
+fn report(name: &str, requests: usize, rounds: usize, mut round: impl FnMut()) {
+    let region = Region::new(ALLOCATOR);
+    let mut best = Duration::MAX;
+    for _ in 0..rounds {
+        let start = Instant::now();
+        round();
+        best = best.min(start.elapsed());
+    }
+    let counted = region.change();
+    let all = (requests * rounds) as f64;
+    println!(
+        "{name:<52}{:>12.0}{:>14.2}{:>12.0}",
+        best.as_nanos() as f64 / requests as f64,
+        (counted.allocations + counted.reallocations) as f64 / all,
+        counted.bytes_allocated as f64 / all,
+    );
 }
 
 /// The first argument that is no option chooses cases by their names.

@@ -185,13 +185,13 @@ impl Shard {
         }
     }
 
-    /// A job for a partition that is being opened waits.
-    pub(super) fn needs_opening(&mut self, job: &Job) -> bool {
+    /// A job for a partition that is being opened waits, and an append for more than that.
+    pub(super) fn must_wait(&mut self, job: &Job) -> bool {
         let mut found = false;
         // All of them, so that they are opened together.
-        let mut look = |key| found |= self.partitions.slot(key).is_some_and(|slot| self.is_opening(slot));
+        let mut look = |key| found |= self.key_is_opening(key);
         match job {
-            Job::Append { parts, .. } => parts.iter().for_each(|p| look(p.key)),
+            Job::Append { parts, .. } => return self.append_must_wait(parts),
             Job::Read(read) => read.parts.iter().for_each(|p| look(p.key)),
             Job::Offsets(parts) => parts.iter().for_each(|p| look(p.key)),
             Job::Epochs(parts) => parts.iter().for_each(|p| look(p.key)),
@@ -208,7 +208,10 @@ impl Shard {
         let (Some(partition), Some(topic)) = (partition, self.image.topics().get(OFFSETS_TOPIC)) else {
             return false;
         };
-        let key = PartitionKey { topic_id: topic.id, partition };
+        self.key_is_opening(PartitionKey { topic_id: topic.id, partition })
+    }
+
+    fn key_is_opening(&mut self, key: PartitionKey) -> bool {
         self.partitions.slot(key).is_some_and(|slot| self.is_opening(slot))
     }
 

@@ -249,14 +249,6 @@ impl Shard {
         }
     }
 
-    /// A job for a partition that is being opened waits.
-    fn must_wait(&mut self, job: &Job) -> bool {
-        match job {
-            Job::Append { parts, .. } => self.append_must_wait(parts),
-            other => self.needs_opening(other),
-        }
-    }
-
     /// A disk operation ended.
     pub fn on_disk(&mut self, disk: &mut dyn Disk, token: Token, outcome: DiskOutcome) {
         let (slot, tag) = split(token);
