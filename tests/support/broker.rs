@@ -36,6 +36,12 @@ impl Kind {
     }
 }
 
+/// The binary under test: the one built here unless `OTTLA_TEST_BINARY` names another, such as that of an older commit, on
+/// which a regression test has to fail.
+pub fn ottla() -> PathBuf {
+    std::env::var_os("OTTLA_TEST_BINARY").map_or_else(|| env!("CARGO_BIN_EXE_ottla").into(), PathBuf::from)
+}
+
 /// The settings every test broker gets, under Kafka's own names.
 const PROPERTIES: &[(&str, &str)] = &[
     ("offsets.topic.replication.factor", "1"),
@@ -166,7 +172,7 @@ impl Broker {
     }
 
     fn spawn_ottla(&mut self) {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_ottla"));
+        let mut command = Command::new(ottla());
         command.arg("serve").current_dir(self.directory.path());
         command.arg("--set").arg(format!("log.dirs={}", self.data_dir().display()));
         command.arg("--set").arg(format!("listeners=PLAINTEXT://127.0.0.1:{}", self.port));

@@ -2,7 +2,7 @@
 //! client, and the one place where a test may wait.
 //!
 //! Environment: `OTTLA_TEST_BROKER=apache` runs the same tests against Apache Kafka 4.3.1 (this is how they are
-//! checked themselves), `OTTLA_TEST_KEEP=1` keeps data directories, `CI=true` turns a missing toolchain into a
+//! checked themselves), `OTTLA_TEST_BINARY=PATH` against another build of Ottla, `OTTLA_TEST_KEEP=1` keeps data directories, `CI=true` turns a missing toolchain into a
 //! failure.
 #![allow(dead_code, reason = "each test target uses its own part of the support code")]
 

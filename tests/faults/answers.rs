@@ -1,0 +1,1 @@
+//! Answers at the edges of fields and versions: what a client gets that Apache Kafka would not send.

@@ -1,0 +1,1 @@
+//! Starts that must be refused, signals, and messages: what an operator does wrong.

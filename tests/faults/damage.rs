@@ -1,0 +1,1 @@
+//! Flipped, cut, zeroed and missing bytes in every kind of file.

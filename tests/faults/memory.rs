@@ -1,0 +1,1 @@
+//! Connections that make the broker keep what they do not take.

@@ -1,0 +1,1 @@
+//! Errors before anything was written: no descriptors, no space.

@@ -1,0 +1,1 @@
+//! Small requests that cost much: work and size of replies.
