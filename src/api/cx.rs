@@ -114,8 +114,10 @@ pub struct Parked {
 pub trait Waiting {
     /// Part `part` of what was asked for has come.
     fn done(&mut self, cx: &mut Cx<'_>, id: u64, part: u32, done: Done) -> Step;
-    /// The deadline has come.
-    fn expired(&mut self, cx: &mut Cx<'_>, id: u64) -> Step;
+    /// The deadline has come, of one that has a deadline.
+    fn expired(&mut self, _cx: &mut Cx<'_>, _id: u64) -> Step {
+        Step::Wait
+    }
     /// The broker is about to stop. What is being done is done to its end; what only waits for something to happen ends
     /// now.
     fn hurry(&mut self, _cx: &mut Cx<'_>, _id: u64) -> Step {

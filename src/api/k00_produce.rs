@@ -27,7 +27,7 @@ use crate::wire::topics::WalkedTopic;
 
 use super::cx::{Cx, Outcome, Parked, Request, Step, Waiting};
 use super::pool::{Pools, Reuse};
-use super::{deadline, topics};
+use super::{REPLICAS_IN_TIME, topics};
 
 /// A Produce request, from its walk to its response.
 #[derive(Default)]
@@ -94,7 +94,7 @@ pub fn handle(cx: &mut Cx<'_>, request: &Request<'_>) -> Result<Outcome, DecodeE
     for (part, (owner, parts)) in produce.by_owner.drain(..).enumerate() {
         cx.send(owner, id, part as u32, Job::Append { parts, durable });
     }
-    Ok(Outcome::Parked(Parked { id, deadline: deadline(cx, walk.timeout_ms), waiting: produce }))
+    Ok(Outcome::Parked(Parked { id, deadline: REPLICAS_IN_TIME, waiting: produce }))
 }
 
 impl Produce {
@@ -305,10 +305,6 @@ impl Waiting for Produce {
         if self.outstanding > 0 { Step::Wait } else { Step::Finish(self.finish(cx)) }
     }
 
-    fn expired(&mut self, cx: &mut Cx<'_>, _id: u64) -> Step {
-        Step::Finish(self.finish(cx))
-    }
-
     fn recycle(self: Box<Self>, pools: &mut Pools) {
         pools.produces.keep(self);
     }
@@ -324,7 +320,7 @@ impl Reuse for Produce {
 }
 
 impl Produce {
-    /// Answers; what has not come by now has timed out.
+    /// Answers.
     fn finish(&mut self, cx: &mut Cx<'_>) -> Outcome {
         if self.acks == 0 {
             let failed =

@@ -11,7 +11,7 @@ use crate::wire::messages::delete_records_response::{
 
 use super::cx::{Cx, Outcome, Request};
 use super::scatter::{Scatter, scatter};
-use super::{deadline, reply, topics};
+use super::{REPLICAS_IN_TIME, reply, topics};
 
 struct DeleteRecords {
     version: i16,
@@ -35,8 +35,7 @@ pub fn handle(cx: &mut Cx<'_>, request: &Request<'_>) -> Result<Outcome, DecodeE
         let indexes = topic.partitions.iter().map(|p| p.partition_index).collect();
         gathered.topics.push((topic.name.to_owned(), indexes));
     }
-    let until = deadline(cx, message.timeout_ms);
-    Ok(scatter(cx, gathered, items, until))
+    Ok(scatter(cx, gathered, items, REPLICAS_IN_TIME))
 }
 
 impl Scatter for DeleteRecords {

@@ -109,6 +109,21 @@ pub fn reply<'a, M: Message<'a>>(response: &M, version: i16) -> Outcome {
     reply.finish()
 }
 
+/// The deadline of a request whose `timeout_ms` bounds the wait for other replicas (or the controller's queue) and not
+/// what this broker does itself, which is done to its end: an answer that says that it was not done in time would have
+/// clients do it again. A partition has one replica, so there is nothing to wait for.
+///
+/// | API | `timeout_ms` in Apache Kafka | here |
+/// |---|---|---|
+/// | Produce | the wait for the replicas in sync, after the append (`DelayedProduce`) | no replica to wait for |
+/// | DeleteRecords | the wait for the replicas' log starts (`DelayedDeleteRecords`) | no replica to wait for |
+/// | CreateTopics, DeleteTopics, CreatePartitions | an event that waits longer in the controller's queue is not begun | no queue: it is always begun, and answered when committed |
+/// | ListOffsets | the wait for remote storage | the local log is waited for |
+///
+/// Where Kafka has the controller refuse what came with zero or less, it is done here: clients that send zero mean that
+/// they do not wait, not that nothing is to be done.
+pub const REPLICAS_IN_TIME: Ticks = Ticks::NEVER;
+
 /// When to give up on a request whose client waits `timeout_ms`.
 pub fn deadline(cx: &Cx<'_>, timeout_ms: i32) -> Ticks {
     cx.now.plus_ms(i64::from(timeout_ms).clamp(0, PARKED_MS_MAX))
