@@ -192,6 +192,10 @@ pub const EPOCHS_SAVED_AT_ONCE: usize = 1000;
 pub const BACKGROUND_THREADS_MAX: usize = 4;
 /// How many of them do slow jobs at once, so that quick ones need not wait for those.
 pub const BACKGROUND_SLOW_MAX: usize = 2;
+/// Threads beside the cores for what needs the processor; no more than there are cores.
+pub const COMPUTE_THREADS_MAX: usize = 4;
+/// Their nice value.
+pub const COMPUTE_NICE: i32 = 10;
 const _: () = assert!(BACKGROUND_SLOW_MAX < BACKGROUND_THREADS_MAX);
 
 /// Threads that work on files side by side at a start and at a stop: most of the time they wait for the disk.
@@ -245,6 +249,14 @@ const _: () = assert!(NET_CONNECTION_BYTES <= NET_CORE_BYTES);
 /// An incremental fetch session may be evicted for another after this long without use, milliseconds
 /// (Kafka's `MIN_INCREMENTAL_FETCH_SESSION_EVICTION_MS`).
 pub const FETCH_SESSION_IDLE_MS: i64 = 120_000;
+
+/// A written message, the records of a Fetch aside. What would be longer is not written to its end.
+pub const MESSAGE_BYTES_MAX: usize = 256 << 20;
+const _: () =
+    assert!(MESSAGE_BYTES_MAX + FETCH_RESPONSE_BYTES_MAX < i32::MAX as usize, "both fit into a frame");
+
+/// Memory that the arrays of one decoded message may take: a few million elements.
+pub const DECODED_ARRAYS_BYTES_MAX: usize = 256 << 20;
 
 /// Bytes of records in one Fetch response, whatever the client asks for.
 pub const FETCH_RESPONSE_BYTES_MAX: usize = 256 << 20;

@@ -35,6 +35,16 @@ pub struct Record {
     pub value: Option<Vec<u8>>,
 }
 
+/// What a batch of one record takes beside the record's key and value, at most.
+const BATCH_OF_ONE_BYTES: usize = 61 + 5 + 1 + 1 + 1 + 5 + 5 + 1;
+
+impl Record {
+    /// Bytes of a batch with this record alone.
+    pub fn batch_bytes(&self) -> usize {
+        self.key.len() + self.value.as_ref().map_or(0, Vec::len) + BATCH_OF_ONE_BYTES
+    }
+}
+
 /// Records for the coordinator's partition, to be appended as one batch, after all earlier appends of this coordinator.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Append {

@@ -6,6 +6,9 @@
 //! slow. Jobs of one lane run one after the other, in order; lanes run side by side on up to [`BACKGROUND_THREADS_MAX`]
 //! threads, which start when they are needed, and of which [`BACKGROUND_SLOW_MAX`] at most do slow jobs.
 //!
+//! Work that needs the processor (decompression, requests of many elements) has a pool of its own, with one lane for each
+//! core and threads that stand behind the cores' own.
+//!
 //! Between jobs a thread sleeps on a condition variable, so that jobs need no wake-ups across threads through glommio
 //! and a long blocking one delays only its own core's.
 
@@ -23,7 +26,7 @@ use super::jobs;
 use super::os_files::OsFiles;
 use super::world::{FileJob, FileJobOutcome, Token};
 use crate::base::ShardId;
-use crate::base::limits::{BACKGROUND_SLOW_MAX, BACKGROUND_THREADS_MAX};
+use crate::base::limits::{BACKGROUND_SLOW_MAX, BACKGROUND_THREADS_MAX, COMPUTE_NICE, COMPUTE_THREADS_MAX};
 
 /// With less than 1 ms an executor can park with runnable tasks; 100 ms is glommio's own default.
 const PREEMPT_TIMER: Duration = Duration::from_millis(100);
@@ -38,7 +41,27 @@ pub(super) struct Background {
     pool: Arc<Pool>,
 }
 
+/// The threads of a pool.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Threads {
+    name: &'static str,
+    max: usize,
+    /// How far behind others they stand when the processor is short: a nice value.
+    nice: i32,
+}
+
+impl Threads {
+    /// For files.
+    pub(super) const FILES: Threads = Threads { name: "background", max: BACKGROUND_THREADS_MAX, nice: 0 };
+
+    /// For what needs the processor: it must not take it from the cores.
+    pub(super) fn compute(shards: usize) -> Threads {
+        Threads { name: "compute", max: shards.clamp(1, COMPUTE_THREADS_MAX), nice: COMPUTE_NICE }
+    }
+}
+
 struct Pool {
+    threads: Threads,
     work: Mutex<Work>,
     more: Condvar,
     deliver: Deliver,
@@ -51,6 +74,8 @@ pub(super) enum Lane {
     Quick,
     /// It may take long.
     Slow,
+    /// It needs the processor: a pool of its own.
+    Compute,
 }
 
 /// Jobs by lane: a core's quick one, its slow one, the next core's.
@@ -103,7 +128,7 @@ fn is_slow(lane: usize) -> bool {
 
 impl Background {
     /// A pool without threads yet.
-    pub(super) fn new(shards: usize, deliver: Deliver) -> Background {
+    pub(super) fn new(threads: Threads, shards: usize, deliver: Deliver) -> Background {
         let work = Work {
             jobs: (0..2 * shards).map(|_| VecDeque::new()).collect(),
             ready: VecDeque::new(),
@@ -114,16 +139,16 @@ impl Background {
             idle: 0,
             closed: false,
         };
-        Background { pool: Arc::new(Pool { work: Mutex::new(work), more: Condvar::new(), deliver }) }
+        Background { pool: Arc::new(Pool { threads, work: Mutex::new(work), more: Condvar::new(), deliver }) }
     }
 
     /// Queues a job of a core. Fails if not even one thread can be started.
     pub(super) fn submit(&self, shard: ShardId, lane: Lane, token: Token, job: FileJob) -> io::Result<()> {
         let lane = 2 * usize::from(shard.0) + usize::from(lane == Lane::Slow);
         let mut work = self.pool.lock();
-        if work.idle == 0 && work.threads < BACKGROUND_THREADS_MAX {
+        if work.idle == 0 && work.threads < self.pool.threads.max {
             let pool = Arc::clone(&self.pool);
-            match thread::Builder::new().name("background".into()).spawn(move || serve(&pool)) {
+            match thread::Builder::new().name(pool.threads.name.into()).spawn(move || serve(&pool)) {
                 Ok(_) => work.threads += 1,
                 Err(e) if work.threads == 0 => return Err(e),
                 Err(_) => {} // those that run will do
@@ -147,6 +172,7 @@ impl Drop for Background {
 }
 
 fn serve(pool: &Pool) {
+    be_nice(pool.threads.nice);
     let mut executor = None;
     let mut work = pool.lock();
     loop {
@@ -166,6 +192,14 @@ fn serve(pool: &Pool) {
             work = pool.lock();
         }
         work.ended(lane);
+    }
+}
+
+/// Puts the calling thread behind others by a nice value, where the kernel allows it.
+fn be_nice(nice: i32) {
+    if nice > 0 {
+        // SAFETY: a plain system call; on Linux it concerns the calling thread alone.
+        let _ = unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, nice) };
     }
 }
 

@@ -64,6 +64,11 @@ pub trait Disk: Clock {
     fn background_slow(&mut self, job: FileJob, token: Token) {
         self.background(job, token);
     }
+    /// Runs work that needs the processor, not the disk, beside the cores and behind them in the scheduler's eyes: such
+    /// jobs of one core run in order, one at a time.
+    fn compute(&mut self, job: FileJob, token: Token) {
+        self.background_slow(job, token);
+    }
     /// Bytes of this core's buffers that are in use, by whomever; zero where nobody counts.
     fn buffer_bytes(&self) -> usize {
         0

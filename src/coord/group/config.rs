@@ -16,6 +16,8 @@ pub struct GroupConfig {
     pub size_max: usize,
     /// How long a new member's JoinGroup may be parked.
     pub new_member_join_timeout_ms: i32,
+    /// `message.max.bytes`: a batch of `__consumer_offsets`, and so a group with all its members.
+    pub record_bytes_max: usize,
     /// `offset.metadata.max.bytes`: in UTF-16 units, as Kafka counts.
     pub offset_metadata_units_max: usize,
     /// `offsets.retention.minutes`, in milliseconds.
@@ -32,6 +34,7 @@ impl Default for GroupConfig {
             initial_rebalance_delay_ms: 3_000,
             size_max: i32::MAX as usize,
             new_member_join_timeout_ms: GROUP_NEW_MEMBER_JOIN_MS,
+            record_bytes_max: 1_048_588,
             offset_metadata_units_max: 4_096,
             offsets_retention_ms: 7 * 24 * 60 * 60_000,
             offsets_retention_check_interval_ms: 600_000,
@@ -49,6 +52,7 @@ impl GroupConfig {
             initial_rebalance_delay_ms: classic.initial_rebalance_delay_ms,
             size_max: usize::try_from(classic.max_size).unwrap_or(0),
             new_member_join_timeout_ms: GROUP_NEW_MEMBER_JOIN_MS,
+            record_bytes_max: usize::try_from(broker.topic_defaults.max_message_bytes).unwrap_or(0),
             offset_metadata_units_max: usize::try_from(offsets.metadata_max_bytes).unwrap_or(0),
             offsets_retention_ms: offsets.retention_ms,
             offsets_retention_check_interval_ms: offsets.retention_check_interval_ms,

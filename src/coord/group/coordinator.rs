@@ -69,13 +69,14 @@ pub struct GroupCoordinator {
 impl GroupCoordinator {
     /// The coordinator of a partition, about to be loaded. `seed` makes member ids; take one from a random source.
     pub fn new(partition: i32, config: GroupConfig, seed: u64) -> GroupCoordinator {
+        let record_bytes_max = config.record_bytes_max;
         GroupCoordinator {
             partition,
             phase: Phase::Loading,
             config,
             groups: BTreeMap::new(),
             offsets: Offsets::default(),
-            in_flight: InFlight::default(),
+            in_flight: InFlight::new(record_bytes_max),
             timers: Timers::default(),
             prng: Prng::new(seed),
             skipped: 0,
@@ -115,6 +116,7 @@ impl GroupCoordinator {
 
     /// Takes over changed configuration; what runs already keeps its times.
     pub fn set_config(&mut self, config: GroupConfig) {
+        self.in_flight.record_bytes_max = config.record_bytes_max;
         self.config = config;
     }
 

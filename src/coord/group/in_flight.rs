@@ -6,6 +6,7 @@ use super::reply::GroupReply;
 use super::request::FetchRequest;
 use super::{Effects, GroupError, record};
 use crate::coord::{Append, AppendId, Record, Ticket};
+use crate::wire::ErrorCode;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
@@ -55,14 +56,20 @@ pub(super) struct Entry {
 }
 
 /// All appends that are not settled.
-#[derive(Default)]
 pub(super) struct InFlight {
+    /// [`GroupConfig::record_bytes_max`](super::GroupConfig::record_bytes_max).
+    pub(super) record_bytes_max: usize,
     next_id: u64,
     queue: VecDeque<Entry>,
 }
 
 impl InFlight {
-    /// Asks for an append. Records that cannot be written settle at once as refused.
+    pub(super) fn new(record_bytes_max: usize) -> InFlight {
+        InFlight { record_bytes_max, next_id: 0, queue: VecDeque::new() }
+    }
+
+    /// Asks for an append. Records that cannot be written settle at once as refused; so do those of which one is larger
+    /// than a batch may be, as the log of Kafka refuses them.
     pub(super) fn push(
         &mut self,
         effects: &mut Effects,
@@ -76,6 +83,9 @@ impl InFlight {
         self.next_id += 1;
         let records: Option<Vec<Record>> = changes.iter().map(record::encode).collect();
         let outcome = match records {
+            Some(records) if records.iter().any(|record| record.batch_bytes() > self.record_bytes_max) => {
+                Some(Err(ErrorCode::MESSAGE_TOO_LARGE.code()))
+            }
             Some(records) => {
                 effects.appends.push(Append { id, records });
                 None

@@ -80,6 +80,13 @@ pub struct JoinRequest {
     pub rebalance_timeout_ms: i32,
 }
 
+impl JoinRequest {
+    /// Bytes of the member's metadata for all its protocols, and of their names.
+    pub(super) fn metadata_bytes(&self) -> usize {
+        self.protocols.iter().map(|(name, metadata)| name.len() + metadata.len()).sum()
+    }
+}
+
 /// SyncGroup.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SyncRequest {

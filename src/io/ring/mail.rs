@@ -8,7 +8,7 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 
-use super::super::background::{Background, Lane};
+use super::super::background::{Background, Lane, Threads};
 use super::super::world::{FileJob, FileJobOutcome, Token};
 use crate::base::ShardId;
 
@@ -25,6 +25,7 @@ pub(super) struct Shared<M> {
     boxes: Vec<Mailbox<M>>,
     stop: AtomicBool,
     background: OnceLock<Background>,
+    compute: OnceLock<Background>,
 }
 
 struct Mailbox<M> {
@@ -49,7 +50,12 @@ pub(super) enum Wake {
 impl<M> Shared<M> {
     pub(super) fn new(shards: usize) -> io::Result<Shared<M>> {
         let boxes = (0..shards).map(|_| Mailbox::new()).collect::<io::Result<Vec<_>>>()?;
-        Ok(Shared { boxes, stop: AtomicBool::new(false), background: OnceLock::new() })
+        Ok(Shared {
+            boxes,
+            stop: AtomicBool::new(false),
+            background: OnceLock::new(),
+            compute: OnceLock::new(),
+        })
     }
 
     pub(super) fn shards(&self) -> usize {
@@ -134,14 +140,18 @@ impl<M> Shared<M> {
 impl<M: Send + 'static> Shared<M> {
     /// Hands a job to the background executor, which starts with the first job.
     pub(super) fn background(shared: &Arc<Shared<M>>, from: ShardId, lane: Lane, token: Token, job: FileJob) {
-        let background = shared.background.get_or_init(|| {
+        let (pool, threads) = match lane {
+            Lane::Compute => (&shared.compute, Threads::compute(shared.shards())),
+            Lane::Quick | Lane::Slow => (&shared.background, Threads::FILES),
+        };
+        let background = pool.get_or_init(|| {
             let back: Weak<Shared<M>> = Arc::downgrade(shared);
             let deliver = move |to: ShardId, token, result| {
                 if let Some(shared) = back.upgrade() {
                     shared.push_from_outside(to, Item::Job(token, result));
                 }
             };
-            Background::new(shared.shards(), Box::new(deliver))
+            Background::new(threads, shared.shards(), Box::new(deliver))
         });
         if let Err(e) = background.submit(from, lane, token, job) {
             let e = io::Error::new(e.kind(), format!("cannot start a background thread: {e}"));

@@ -160,6 +160,10 @@ impl<M: Send + 'static> Disk for Ring<M> {
         Shared::background(&self.remote.shared, self.shard, Lane::Slow, token, job);
     }
 
+    fn compute(&mut self, job: FileJob, token: Token) {
+        Shared::background(&self.remote.shared, self.shard, Lane::Compute, token, job);
+    }
+
     fn buffer_bytes(&self) -> usize {
         memory::in_use()
     }

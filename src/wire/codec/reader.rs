@@ -2,6 +2,7 @@
 
 use super::{DecodeError, DecodeErrorKind, Element};
 use crate::base::Uuid;
+use crate::base::limits::DECODED_ARRAYS_BYTES_MAX;
 
 /// Bytes of memory that the arrays of an input may take for each byte of its length. The least compact struct
 /// of the protocol stays below it (asserted where arrays are read), so no honest frame meets it.
@@ -37,7 +38,8 @@ macro_rules! numbers {
 impl<'a> Reader<'a> {
     /// A reader at the start of `bytes`.
     pub fn new(bytes: &'a [u8]) -> Reader<'a> {
-        Reader { bytes, at: 0, budget: bytes.len().saturating_mul(ALLOC_PER_BYTE).saturating_add(ALLOC_BASE) }
+        let budget = bytes.len().saturating_mul(ALLOC_PER_BYTE).saturating_add(ALLOC_BASE);
+        Reader { bytes, at: 0, budget: budget.min(DECODED_ARRAYS_BYTES_MAX) }
     }
 
     /// Bytes from the start of the input to the cursor.

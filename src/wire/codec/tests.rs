@@ -1,5 +1,9 @@
 use super::*;
+use crate::base::limits::MESSAGE_BYTES_MAX;
 use crate::wire::messages::api_versions_request::ApiVersionsRequest;
+use crate::wire::messages::describe_groups_response::{
+    DescribeGroupsResponse, DescribedGroup, DescribedGroupMember,
+};
 use crate::wire::messages::fetch_request::{FetchPartition, FetchRequest, FetchTopic, ReplicaState};
 use crate::wire::messages::fetch_response::FetchResponse;
 use crate::wire::messages::metadata_request::{MetadataRequest, MetadataRequestTopic};
@@ -178,4 +182,20 @@ fn what_lies_behind_a_request_is_ignored() {
     assert!(request.topics.is_none() && !request.allow_auto_topic_creation);
     assert_eq!(decode::<MetadataRequest<'_>>(&bytes, 13).unwrap_err().kind, DecodeErrorKind::Trailing);
     assert!(decode_request::<MetadataRequest<'_>>(&bytes[..3], 13).is_err());
+}
+
+/// A reply that repeats one large assignment was once written until its length did not fit a frame, and the process ended.
+#[test]
+fn a_message_that_passes_the_bound_is_an_error_and_not_written_to_its_end() {
+    let assignment = vec![7; 1 << 20];
+    let member = DescribedGroupMember { member_assignment: &assignment, ..Default::default() };
+    let fits = MESSAGE_BYTES_MAX / assignment.len() - 1;
+    for (groups, members) in [(fits, 1), (1, fits), (fits + 2, 1), (1, fits + 2), (5000, 1), (70, 70)] {
+        let group = DescribedGroup { members: vec![member.clone(); members], ..Default::default() };
+        let response = DescribeGroupsResponse { groups: vec![group; groups], ..Default::default() };
+        let mut w = Writer::new();
+        let written = response.write(&mut w, 5);
+        assert_eq!(written.is_ok(), groups * members == fits, "{groups} of {members}: {written:?}");
+        assert!(w.position() <= MESSAGE_BYTES_MAX + (1 << 10), "{} bytes", w.position());
+    }
 }

@@ -2,6 +2,7 @@
 
 use super::{Element, EncodeError, EncodeErrorKind};
 use crate::base::Uuid;
+use crate::base::limits::MESSAGE_BYTES_MAX;
 
 /// Appends values to a buffer. Writing cannot fail at once: the first error is kept, and what was written after it
 /// is of no use. [`Writer::check`] and [`Writer::finish`] give it.
@@ -36,8 +37,20 @@ impl Writer {
         Writer { buffer, error: None }
     }
 
+    /// Whether a message may be as long as this one would be with `more` bytes; if not, that is its error, and nothing
+    /// more is to be written.
+    #[inline]
+    fn has_room(&mut self, more: usize) -> bool {
+        let length = self.buffer.len() + more;
+        if length > MESSAGE_BYTES_MAX {
+            self.fail(EncodeErrorKind::Long { what: "a message", length });
+        }
+        length <= MESSAGE_BYTES_MAX
+    }
+
     /// The buffer, or the first error.
-    pub fn finish(self) -> Result<Vec<u8>, EncodeError> {
+    pub fn finish(mut self) -> Result<Vec<u8>, EncodeError> {
+        self.has_room(0);
         match self.error {
             None => Ok(self.buffer),
             Some(error) => Err(error),
@@ -211,7 +224,9 @@ impl Writer {
     /// Bytes with a length in front.
     pub fn bytes(&mut self, flex: bool, value: &[u8]) {
         self.length(flex, value.len(), "bytes");
-        self.buffer.extend_from_slice(value);
+        if self.has_room(value.len()) {
+            self.buffer.extend_from_slice(value);
+        }
     }
 
     /// Bytes or null.
@@ -239,6 +254,9 @@ impl Writer {
         self.count(flex, value.len());
         for element in value {
             element.put(self, version);
+            if !self.has_room(0) {
+                return;
+            }
         }
     }
 
@@ -268,6 +286,9 @@ impl Writer {
         self.count(flex, value.len());
         for string in value {
             self.string(flex, string);
+            if !self.has_room(0) {
+                return;
+            }
         }
     }
 

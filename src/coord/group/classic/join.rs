@@ -54,6 +54,10 @@ pub(in crate::coord::group) fn join(group: &mut ClassicGroup, cx: &mut Cx<'_>, j
     } else if !group.supports(&request.protocol_type, request.protocols.iter().map(|(name, _)| name.as_str()))
     {
         join.refuse(cx, &request.member_id, GroupError::InconsistentGroupProtocol);
+    } else if request.metadata_bytes() > cx.config.record_bytes_max {
+        join.refuse(cx, &request.member_id, GroupError::UnknownServerError);
+    } else if !group.fits(request, cx.config.record_bytes_max) {
+        join.refuse(cx, &request.member_id, GroupError::GroupMaxSizeReached);
     } else if known {
         join_known(group, cx, join);
     } else {

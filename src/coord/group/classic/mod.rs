@@ -12,6 +12,7 @@ use super::error::GroupError;
 use super::reply::{
     DescribeReply, DescribedMember, GroupReply, JoinReply, JoinedMember, ListedGroup, SyncReply,
 };
+use super::request::JoinRequest;
 use super::timers::TimerKey;
 use super::{Cx, subscription};
 use crate::base::WallMs;
@@ -277,6 +278,20 @@ impl ClassicGroup {
                     && protocols.any(|p| self.supported.get(p).copied().unwrap_or(0) == self.members.len())
             }
         }
+    }
+
+    /// Whether a record holds the metadata of all members and of this one. A member that the record has no room for could
+    /// join, but no generation with it could be stored.
+    fn fits(&self, request: &JoinRequest, bytes_max: usize) -> bool {
+        let others = self.members.values().filter(|m| {
+            let replaced =
+                m.instance_id.is_some() && m.instance_id.as_deref() == request.group_instance_id.as_deref();
+            *m.id != *request.member_id && !replaced
+        });
+        // The protocol is not chosen yet: one that makes the record fit may be.
+        let least = |m: &Member| m.protocols.iter().map(|(_, metadata)| metadata.len()).min().unwrap_or(0);
+        let own = request.protocols.iter().map(|(_, metadata)| metadata.len()).min().unwrap_or(0);
+        others.map(least).sum::<usize>() + own <= bytes_max
     }
 
     fn count_protocols(&mut self, protocols: &[(Arc<str>, Arc<[u8]>)]) {

@@ -402,3 +402,43 @@ fn a_new_member_may_be_parked_for_five_minutes() {
     rig.advance(1);
     assert_eq!(rig.joined(new).error, Some(GroupError::UnknownMemberId));
 }
+
+/// A group of one member with an assignment of 16 MiB, described 130 times in one request, was a reply of more than 2 GiB.
+/// Kafka stores a group in one record and refuses what the log's `max.message.bytes` does not take.
+#[test]
+fn a_group_that_no_record_holds_is_refused() {
+    let record_bytes_max = 1000;
+    let small = GroupConfig { record_bytes_max, initial_rebalance_delay_ms: 0, ..GroupConfig::default() };
+    for (bytes, refusal) in [(500, None), (1000, Some(GroupError::UnknownServerError))] {
+        let mut rig = Rig::with(small.clone());
+        let id = rig.member_id();
+        rig.join(joining(&id));
+        rig.advance(0);
+        let ticket = rig.sync(&id, 1, &[(&id, &vec![7; bytes])]);
+        assert_eq!(rig.synced(ticket).error, refusal, "an assignment of {bytes} bytes");
+        let appended = rig.records().iter().map(Record::batch_bytes).max();
+        assert!(appended < Some(record_bytes_max), "{appended:?}");
+    }
+}
+
+#[test]
+fn metadata_of_members_that_no_record_holds_is_refused() {
+    let config =
+        GroupConfig { record_bytes_max: 1000, initial_rebalance_delay_ms: 0, ..GroupConfig::default() };
+    let mut rig = Rig::with(config);
+    let of = |instance: &str, bytes: usize| JoinRequest {
+        protocols: vec![("p".into(), vec![0; bytes].into())],
+        protocol_type: "own".into(),
+        ..joining_static("", instance)
+    };
+    let ticket = rig.join(of("a", 1000));
+    assert_eq!(rig.joined(ticket).error, Some(GroupError::UnknownServerError), "more than a record alone");
+    let first = rig.join(of("a", 600));
+    let second = rig.join(of("b", 600));
+    assert_eq!(rig.joined(second).error, Some(GroupError::GroupMaxSizeReached), "no room beside the first");
+    rig.advance(0);
+    assert_eq!(rig.joined(first).error, None, "the first is not hurt");
+    let again = rig.join(of("a", 700));
+    rig.advance(60_000);
+    assert_eq!(rig.joined(again).error, None, "its own place is not in its way");
+}
