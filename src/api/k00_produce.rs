@@ -3,11 +3,12 @@
 //!
 //! Batches are validated here, on the connection's core, and appended by their partitions' owners.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::base::limits::{POOL_KEPT_ITEMS, RECORDS_UNCOMPRESSED_BYTES_MAX};
+use crate::base::limits::{POOL_KEPT_ITEMS, PRODUCE_PARTITIONS_COMPARED_MAX, RECORDS_UNCOMPRESSED_BYTES_MAX};
 use crate::base::{ShardId, TopicId};
 use crate::config::{self, TopicConfig};
 use crate::meta::image::Topic;
@@ -119,6 +120,11 @@ impl Produce {
                 known.map_or_else(|| Named::Unknown(topic.name.to_owned()), |t| Named::Known(t.clone()));
             self.topics.push(Asked { topic: named, id: topic.id, partitions });
         }
+        // Kafka keeps one of the two batches and answers once, so that the other is lost and nobody is told.
+        if self.names_a_partition_twice() {
+            self.refuse(ErrorCode::INVALID_REQUEST);
+            return Ok(());
+        }
         // Transactions are not built and InitProducerId refuses them. A transactional id alone does no harm, as in Kafka.
         if transactional {
             self.refuse(ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED);
@@ -126,6 +132,25 @@ impl Produce {
             self.refuse(ErrorCode::INVALID_REQUIRED_ACKS);
         }
         Ok(())
+    }
+
+    /// Partitions that are named in ascending order, as clients do with those of one topic, are seen to be different on the
+    /// way; a few others are compared with each other.
+    fn names_a_partition_twice(&self) -> bool {
+        let ascending = self.partitions.is_sorted_by(|a, b| a.index < b.index);
+        if ascending && self.topics.len() <= 1 {
+            return false;
+        }
+        let topics = self.topics.iter().flat_map(|topic| std::iter::repeat_n(topic.key(), topic.partitions));
+        let mut named = topics.zip(self.partitions.iter().map(|partition| partition.index));
+        if self.partitions.len() <= PRODUCE_PARTITIONS_COMPARED_MAX {
+            return named
+                .clone()
+                .enumerate()
+                .any(|(at, one)| named.clone().take(at).any(|other| other == one));
+        }
+        let mut seen = HashSet::with_capacity(self.partitions.len());
+        !named.all(|one| seen.insert(one))
     }
 
     /// Nothing is appended.
@@ -378,6 +403,14 @@ fn endpoints<'a>(cx: &'a Cx<'_>, listener: u32) -> Vec<NodeEndpoint<'a>> {
 }
 
 impl Asked {
+    /// What tells it from other topics, by whatever it is named.
+    fn key(&self) -> (TopicId, &str) {
+        match &self.topic {
+            Named::Known(topic) => (topic.id, ""),
+            Named::Unknown(name) => (self.id, name),
+        }
+    }
+
     fn name(&self) -> &str {
         match &self.topic {
             Named::Known(topic) => &topic.name,

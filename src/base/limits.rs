@@ -15,6 +15,9 @@ pub const SHARDS_MAX: usize = 256;
 /// A batch's records when decompressed, in bytes. Kafka has no such bound, but decompresses in small steps.
 pub const RECORDS_UNCOMPRESSED_BYTES_MAX: usize = 128 << 20;
 
+/// Up to so many partitions of a Produce are compared each with each to find one that is named twice, which needs no memory.
+pub const PRODUCE_PARTITIONS_COMPARED_MAX: usize = 16;
+
 /// Refused records that a Produce response lists per partition. Clients fail the whole batch anyway.
 pub const RECORD_ERRORS_MAX: usize = 1000;
 

@@ -9,6 +9,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod codecs;
 mod compare;
 mod configs;
 mod groups;

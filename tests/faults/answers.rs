@@ -1,1 +1,135 @@
 //! Answers at the edges of fields and versions: what a client gets that Apache Kafka would not send.
+
+use crate::support::broker::Broker;
+use crate::support::poll;
+use crate::support::raw::{Client, Reader, Writer, code};
+use crate::support::records::{Batch, HEADER_BYTES, seal};
+use std::time::Duration;
+
+const INVALID_REQUEST: i16 = 42;
+const INVALID_RECORD: i16 = 87;
+
+fn start(name: &str) -> (Broker, Client) {
+    // The records have fixed timestamps of long ago, which retention must not see.
+    let broker = Broker::start(name, &[("log.retention.ms", "-1")]);
+    let client = Client::connect(&broker);
+    (broker, client)
+}
+
+/// Creates a topic and waits until its partitions take requests.
+fn create(client: &mut Client, name: &str, partitions: i32) {
+    assert_eq!(client.create_topic(name, partitions).expect("CreateTopics"), code::NONE);
+    for partition in 0..partitions {
+        poll::until("a partition that answers", Duration::from_secs(30), || {
+            client.list_offset(name, partition, -1).expect("ListOffsets").ok()
+        });
+    }
+}
+
+/// Topics with their partitions, in the order of the request; each partition has one record.
+type Asked<'a> = &'a [(&'a str, &'a [i32])];
+
+/// Sends one Produce (version 3) and returns the error code of each partition in the answer.
+fn produce(client: &mut Client, asked: Asked<'_>) -> Vec<i16> {
+    let batch = Batch::plain(&["x"]).encode();
+    let mut body = Writer::default().null_string().i16(-1).i32(20_000).i32(asked.len() as i32);
+    for (topic, partitions) in asked {
+        body = body.string(topic).i32(partitions.len() as i32);
+        for partition in *partitions {
+            body = body.i32(*partition).bytes(&batch);
+        }
+    }
+    let answer = client.call(0, 3, &body.0).expect("Produce");
+    let mut reader = Reader(&answer);
+    let mut codes = Vec::new();
+    for _ in 0..reader.i32() {
+        let _topic = reader.string();
+        for _ in 0..reader.i32() {
+            let _index = reader.i32();
+            codes.push(reader.i16());
+            let _offset_and_time = (reader.i64(), reader.i64());
+        }
+    }
+    codes
+}
+
+/// A Produce that named a partition twice was appended twice: a client that builds its requests wrongly had its records
+/// doubled, where Apache Kafka keeps one of the two batches and tells nobody. Now nothing of it is appended.
+#[test]
+fn a_produce_that_names_a_partition_twice_appends_nothing() {
+    let (_broker, mut client) = start("produce-twice");
+    create(&mut client, "a", 24);
+    create(&mut client, "b", 3);
+    let many: Vec<i32> = (0..24).collect();
+    let many_and_one: Vec<i32> = many.iter().copied().chain([5]).collect();
+    let twice: [Asked<'_>; 8] = [
+        &[("a", &[1, 1])],
+        &[("a", &[0, 1, 0])],
+        &[("a", &[2, 1, 0, 2])],
+        &[("a", &[1]), ("a", &[1])],
+        &[("a", &[0]), ("b", &[0, 1]), ("a", &[2, 0])],
+        &[("a", &many_and_one)],
+        &[("b", &[2]), ("a", &many), ("b", &[2])],
+        &[("absent", &[0]), ("b", &[1]), ("absent", &[0])],
+    ];
+    for asked in twice {
+        let codes = produce(&mut client, asked);
+        assert_eq!(codes.len(), asked.iter().map(|(_, partitions)| partitions.len()).sum::<usize>());
+        assert!(codes.iter().all(|code| *code == INVALID_REQUEST), "{asked:?}: {codes:?}");
+    }
+    for (topic, partitions) in [("a", 24), ("b", 3)] {
+        for partition in 0..partitions {
+            assert_eq!(
+                client.list_offset(topic, partition, -1).expect("ListOffsets"),
+                Ok(0),
+                "{topic} {partition}"
+            );
+        }
+    }
+    let once: [Asked<'_>; 3] = [
+        &[("b", &[2, 0, 1]), ("a", &[2, 0, 1])],
+        &[("a", &[0]), ("b", &[0]), ("a", &[1])],
+        &[("b", &[0]), ("a", &many)],
+    ];
+    for asked in once {
+        let codes = produce(&mut client, asked);
+        assert!(codes.iter().all(|code| *code == code::NONE), "{asked:?}: {codes:?}");
+    }
+}
+
+/// A batch with one record, its zstd frame asking for a window of 2^`log` bytes.
+fn zstd_with_window(log: u8) -> Vec<u8> {
+    let mut batch = Batch::plain(&["x"]).encode();
+    let records = batch.split_off(HEADER_BYTES);
+    batch.extend(0xFD2F_B528_u32.to_le_bytes());
+    batch.extend([0, (log - 10) << 3]);
+    batch.extend(&((records.len() as u32) << 3 | 1).to_le_bytes()[..3]);
+    batch.extend(records);
+    let length = (batch.len() - 12) as i32;
+    batch[8..12].copy_from_slice(&length.to_be_bytes());
+    batch[22] = 4;
+    seal(&mut batch);
+    batch
+}
+
+/// A zstd frame that asks for a window of 1 GiB was stored, for this broker decompresses without one. Java's consumers
+/// take 128 MiB at most: each of them failed on this batch at each attempt, and none came past it.
+#[test]
+fn a_zstd_window_that_consumers_refuse_is_not_stored() {
+    let (_broker, mut client) = start("zstd-window");
+    create(&mut client, "z", 1);
+    let mut produce = |log: u8| {
+        // Version 7 is the first that knows zstd.
+        let answer =
+            client.call(0, 7, &Client::produce_body("z", 0, -1, &zstd_with_window(log))).expect("Produce");
+        let mut reader = Reader(&answer);
+        let _topics = (reader.i32(), reader.string(), reader.i32(), reader.i32());
+        (reader.i16(), reader.i64())
+    };
+    for (offset, log) in (10..=27).enumerate() {
+        assert_eq!(produce(log), (code::NONE, offset as i64), "window of 2^{log}");
+    }
+    for log in 28..=41 {
+        assert_eq!(produce(log), (INVALID_RECORD, -1), "window of 2^{log}");
+    }
+}

@@ -1,9 +1,7 @@
 //! The five codecs of record batches. Decompression never yields more than the bound it is given, and never
 //! allocates much more than it yields.
 
-use std::io::{Read, Write};
-
-use super::{RecordError, lz4, snappy};
+use super::{RecordError, gzip, lz4, snappy};
 use zstd::zstd_safe;
 
 /// Scratch memory above this is given back after an unusually large batch.
@@ -140,7 +138,7 @@ pub fn decompress(codec: Codec, data: &[u8], limit: usize, out: &mut Vec<u8>) ->
 pub fn compress(compression: Compression, data: &[u8], out: &mut Vec<u8>) {
     match compression.codec {
         Codec::None => out.extend_from_slice(data),
-        Codec::Gzip => gzip(compression.level, data, out),
+        Codec::Gzip => gzip::compress(compression.level, data, out),
         Codec::Snappy => snappy::compress(data, out),
         Codec::Lz4 => lz4::compress(data, out),
         Codec::Zstd => {
@@ -168,7 +166,7 @@ fn decompress_over(
             out.extend_from_slice(data);
             Ok(data.len())
         }
-        Codec::Gzip => gunzip(data, limit, out),
+        Codec::Gzip => gzip::decompress(data, limit, out),
         Codec::Snappy => snappy::decompress(data, limit, out),
         Codec::Lz4 => lz4::decompress(data, limit, out),
         Codec::Zstd => unzstd(data, limit, out, zstd.get_or_insert_with(zstd_safe::DCtx::create)),
@@ -187,35 +185,7 @@ pub(super) fn grow(out: &mut Vec<u8>, length: usize) {
     }
 }
 
-fn gzip(level: i32, data: &[u8], out: &mut Vec<u8>) {
-    let level =
-        u32::try_from(level).map_or_else(|_| flate2::Compression::default(), flate2::Compression::new);
-    let mut encoder = flate2::write::GzEncoder::new(out, level);
-    encoder.write_all(data).expect("a Vec takes all bytes");
-    encoder.finish().expect("a Vec takes all bytes");
-}
-
-fn gunzip(data: &[u8], limit: usize, out: &mut Vec<u8>) -> Result<usize, RecordError> {
-    let mut decoder = flate2::bufread::MultiGzDecoder::new(data);
-    let mut length = 0;
-    loop {
-        if length > limit {
-            return Err(RecordError::Uncompressed { limit });
-        }
-        if length == out.len() {
-            let more = out.len().max(data.len()).max(4096).saturating_mul(2);
-            // One byte above the limit shows that there is more than the limit.
-            grow(out, more.min(limit.saturating_add(1)));
-        }
-        let free = out.get_mut(length..).unwrap_or_default();
-        match decoder.read(free).map_err(|error| failed(Codec::Gzip, &error))? {
-            0 => return Ok(length),
-            read => length += read,
-        }
-    }
-}
-
-/// One call per attempt and no window buffer: frames that declare a huge window cost nothing.
+/// One call per attempt and no window buffer. Consumers need one, so frames are held to what theirs takes.
 fn unzstd(
     data: &[u8],
     limit: usize,
@@ -224,6 +194,7 @@ fn unzstd(
 ) -> Result<usize, RecordError> {
     // zstd's stable code for "destination too small", negated as its C functions return it.
     const DESTINATION_TOO_SMALL: usize = 70usize.wrapping_neg();
+    check_windows(data)?;
     let mut room = data.len().saturating_mul(4).max(16 << 10).max(out.len()).min(limit);
     loop {
         grow(out, room);
@@ -235,4 +206,31 @@ fn unzstd(
             Err(code) => return Err(failed(Codec::Zstd, zstd_safe::get_error_name(code))),
         }
     }
+}
+
+/// No frame wants a larger window than zstd's streaming decoder allows unless told otherwise: Java's consumers and others
+/// fail on it, and would at each attempt. Whatever else is wrong with a frame is for the decoder to say.
+fn check_windows(mut data: &[u8]) -> Result<(), RecordError> {
+    const WINDOW_BYTES_MAX: u64 = (1 << 27) + 1;
+    loop {
+        if let Some(bytes) = window_bytes(data).filter(|bytes| *bytes > WINDOW_BYTES_MAX) {
+            let reason = format!("a frame needs a window of {bytes} bytes; consumers take up to 128 MiB");
+            return Err(failed(Codec::Zstd, &reason));
+        }
+        let frame = zstd_safe::find_frame_compressed_size(data).unwrap_or(data.len());
+        match data.get(frame..) {
+            Some(next) if frame > 0 && !next.is_empty() => data = next,
+            _ => return Ok(()),
+        }
+    }
+}
+
+/// The window that a frame's header asks for (RFC 8878, 3.1.1.1). One without needs what it says that it holds, which is
+/// bounded elsewhere.
+fn window_bytes(frame: &[u8]) -> Option<u64> {
+    const MAGIC: [u8; 4] = 0xFD2F_B528_u32.to_le_bytes();
+    const SINGLE_SEGMENT: u8 = 1 << 5;
+    let &[descriptor, window, ..] = frame.strip_prefix(&MAGIC)? else { return None };
+    let base = 1 << (10 + (window >> 3));
+    (descriptor & SINGLE_SEGMENT == 0).then_some(base + base / 8 * u64::from(window & 7))
 }

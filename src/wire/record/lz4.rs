@@ -67,11 +67,16 @@ pub(super) fn decompress(data: &[u8], limit: usize, out: &mut Vec<u8>) -> Result
         if frame.block_checksum && read_u32(&mut left)? != XxHash32::oneshot(0, block) {
             return Err(bad("a block does not match its checksum"));
         }
-        length = if head & STORED == 0 {
+        let end = if head & STORED == 0 {
             decompress_block(block, frame.block_bytes, limit, out, length)?
         } else {
             store_block(block, limit, out, length)?
         };
+        // Java's reader takes a block with nothing in it for the end.
+        if end == length {
+            return Ok(length);
+        }
+        length = end;
     }
 }
 

@@ -11,6 +11,7 @@ mod view;
 mod records;
 
 mod codec;
+mod gzip;
 mod lz4;
 mod snappy;
 

@@ -151,16 +151,14 @@ fn read_header<'a>(left: &mut &'a [u8]) -> Result<Header<'a>, &'static str> {
     Ok(Header { key, value })
 }
 
-/// A length and that many bytes; -1 is null. The outer `None` means that the bytes end, or another negative
-/// length.
+/// A length and that many bytes; null is -1, or any other negative length, as in Kafka. The outer `None` means that the
+/// bytes end.
 #[inline]
 #[allow(clippy::option_option)] // "not readable" and "null" are different things
 fn read_nullable<'a>(left: &mut &'a [u8]) -> Option<Option<&'a [u8]>> {
     let length = read_i32(left)?;
-    if length == -1 {
-        return Some(None);
-    }
-    let (bytes, rest) = left.split_at_checked(usize::try_from(length).ok()?)?;
+    let Ok(length) = usize::try_from(length) else { return Some(None) };
+    let (bytes, rest) = left.split_at_checked(length)?;
     *left = rest;
     Some(Some(bytes))
 }

@@ -29,15 +29,15 @@ pub(super) fn decompress(data: &[u8], limit: usize, out: &mut Vec<u8>) -> Result
     if data.len() < HEADER_BYTES || !data.starts_with(&MAGIC) {
         return block(data, limit, out, 0);
     }
-    let mut left = data;
+    // The first header's version is nobody's concern, in Java neither.
+    let mut left = data.get(HEADER_BYTES..).unwrap_or_default();
     let mut length = 0;
-    while !left.is_empty() {
+    // Fewer bytes than a chunk length has are no chunk, and no error.
+    while let Some((chunk_length, rest)) = left.split_first_chunk() {
         if left.starts_with(&MAGIC) {
             left = skip_header(left)?;
             continue;
         }
-        let (chunk_length, rest) =
-            left.split_first_chunk().ok_or_else(|| bad("a chunk length is cut short"))?;
         let chunk_length = u32::from_be_bytes(*chunk_length) as usize;
         let (chunk, rest) =
             rest.split_at_checked(chunk_length).ok_or_else(|| bad("a chunk is longer than the data"))?;

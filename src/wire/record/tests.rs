@@ -346,6 +346,8 @@ fn malformed_records_are_named() {
     // Length, attributes, timestamp delta, offset delta, key, value, header count.
     let good = [14, 0, 0, 0, 2, b'k', 1, 0];
     assert_eq!(Records::new(&good, 1).unwrap().map(Result::unwrap).count(), 1);
+    // Any negative length is null.
+    assert_eq!(Records::new(&[12, 0, 0, 0, 3, 9, 0], 1).unwrap().next().unwrap().unwrap().key, None);
     let cases: &[(&[u8], i32, &str)] = &[
         (&[], 1, "its length is cut short"),
         (&[1], 1, "its length is negative"),
@@ -355,7 +357,6 @@ fn malformed_records_are_named() {
         (&[4, 0, 0], 1, "offset delta"),
         (&[6, 0, 0, 0], 1, "its key"),
         (&[14, 0, 0, 0, 20, b'k', 1, 0], 1, "its key"),
-        (&[14, 0, 0, 0, 3, b'k', 1, 0], 1, "its key"), // length -2 is not null
         (&[14, 0, 0, 0, 2, b'k', 4, 0], 1, "its value"),
         (&[14, 0, 0, 0, 2, b'k', 1, 1], 1, "header count is negative"),
         (&[14, 0, 0, 0, 2, b'k', 1, 2], 1, "a header key is longer"),
