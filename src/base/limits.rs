@@ -305,6 +305,14 @@ const _: () = assert!(BENCH_READ_BYTES < BENCH_REPLY_BYTES_MAX);
 
 /// One write of a core's journal.
 pub const JOURNAL_FRAME_BYTES_MAX: usize = 1 << 20;
+/// A replay of journals reads them in pieces of so many bytes, ...
+pub const JOURNAL_READ_BYTES: usize = 4 << 20;
+/// ... and holds entries of so many at once, before they are written to their segments.
+pub const JOURNAL_REDO_BYTES: usize = 32 << 20;
+/// What only looks like a frame is checked for so many bytes in a journal, in all.
+pub const JOURNAL_RESYNC_BYTES_MAX: u64 = 4 << 30;
+/// A journal's file that could not be made or written for lack of space is tried again after so many milliseconds.
+pub const JOURNAL_RETRY_MS: i64 = 2000;
 /// Appends that are larger go straight to their segment: they are worth a write of their own.
 pub const JOURNAL_ENTRY_BYTES_MAX: usize = 32 << 10;
 /// After so many bytes of requests no larger than that a core answers what it has, if more have arrived.
@@ -328,6 +336,8 @@ pub const WRITES_BEHIND_TOGETHER: u64 = 8;
 /// Partitions that begin to write what they hold back in one turn of the loop.
 pub const WRITES_BEHIND_AT_ONCE: usize = 64;
 const _: () = assert!(JOURNAL_ENTRY_BYTES_MAX * 4 <= JOURNAL_FRAME_BYTES_MAX);
+const _: () =
+    assert!(JOURNAL_FRAME_BYTES_MAX <= JOURNAL_READ_BYTES && JOURNAL_READ_BYTES <= JOURNAL_REDO_BYTES);
 const _: () = assert!(JOURNAL_FRAME_BYTES_MAX.is_multiple_of(BLOCK_BYTES));
 const _: () = assert!(
     WRITE_BEHIND_BYTES_MAX <= LOG_WRITE_BYTES_MAX && WRITE_BEHIND_BYTES_MAX < PARTITION_PENDING_BYTES_MAX

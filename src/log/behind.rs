@@ -1,15 +1,16 @@
 //! Appends that the journal keeps safe while they wait to be written to their segment with others.
 
-use super::journal::{Entry, Level};
+use super::journal::{Entry, Kind, Level};
 use super::partition::Partition;
 use super::types::{Env, LogEffect};
 use crate::base::Offset;
 use crate::base::limits::WRITE_BEHIND_BYTES_MAX;
 
 impl Partition {
-    /// From now on small appends go to the core's journal; `partition` is this partition's number.
-    pub fn use_journal(&mut self, partition: i32) {
+    /// From now on small appends go to the core's journal in log directory `dir`; `partition` is this partition's number.
+    pub fn use_journal(&mut self, partition: i32, dir: usize) {
         self.journaled.partition = (!self.topic_id.is_zero()).then_some(partition);
+        self.journaled.dir = dir;
     }
 
     /// Begins an entry for an append of `first..next`, if the journal takes it.
@@ -32,10 +33,24 @@ impl Partition {
         let from = if joins { self.journaled.from } else { first };
         let safe = if level == Level::Flushed { self.flushed_end } else { self.durable_end };
         let behind_gap = from > safe;
-        let entry = Entry { topic_id: self.topic_id, partition, segment, position, next, behind_gap, len };
+        let topic_id = self.topic_id;
+        let kind = Kind::Append;
+        let entry = Entry {
+            kind,
+            generation: 0,
+            topic_id,
+            partition,
+            segment,
+            position,
+            next,
+            safe,
+            behind_gap,
+            len,
+        };
         let journal = env.journal.as_deref_mut()?;
+        let place = (self.journaled.dir, level);
         let mark = &mut self.journaled.marks[level.index()];
-        if !journal.begin(env.disk, level, self.slot, &entry, mark) {
+        if !journal.begin(env.disk, place, self.slot, &entry, mark) {
             return None;
         }
         let journaled = &mut self.journaled;

@@ -1,6 +1,21 @@
-//! The small text files: offset checkpoints, leader epochs, `partition.metadata`, `.kafka_cleanshutdown`.
+//! The small text files: offset checkpoints, leader epochs, `partition.metadata`, `.kafka_cleanshutdown`, and Ottla's own
+//! `ottla-checkpoint`.
 //!
 //! Readers answer None for anything that is not exactly the format; the caller goes on without, and warns.
+//!
+//! Kafka's checkpoints of offsets go by name, and a name may have belonged to another topic. Ottla's own file says whose
+//! they are:
+//!
+//! ```text
+//! ottla-checkpoint 1                                      name and version
+//! incarnation FqDBUOgcRh6yJkC4mPwMBQ after 3ck2Kw...      the broker's start that wrote it, and the one registered before
+//! QkFzkPq1T3m9Ns0vJt5b4A 0 17 3 certain                   topic id, partition, recovery point, log start (- for none)
+//! offline QkFzkPq1T3m9Ns0vJt5b4A 0 ottla-journal-0.staged.aside-1
+//! crc32c 1f0ac5b7                                         of all that comes before
+//! ```
+//!
+//! `unsure` instead of `certain`: taken over from Kafka's checkpoints, and not yet compared with the log. `offline`: the
+//! partition is not opened as long as the file is there.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -28,6 +43,110 @@ pub fn parse_offsets(bytes: &[u8]) -> Option<BTreeMap<TopicPartition, Offset>> {
         Some((TopicPartition::new(topic, partition.parse().ok()?), offset))
     })
     .map(|entries| entries.into_iter().collect())
+}
+
+/// The version of `ottla-checkpoint` that is written.
+const OWN_VERSION: u32 = 1;
+
+/// What `ottla-checkpoint` says of a partition.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct OwnLine {
+    /// Everything below is flushed.
+    pub recovery_point: Option<Offset>,
+    /// The first offset.
+    pub log_start_offset: Option<Offset>,
+    /// Both are this topic's.
+    pub certain: bool,
+}
+
+/// What `ottla-checkpoint` says.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Own {
+    /// The broker's start that wrote it.
+    pub incarnation_id: Uuid,
+    /// What was registered before that.
+    pub previous_id: Uuid,
+    /// By topic and number.
+    pub partitions: BTreeMap<(TopicId, i32), OwnLine>,
+    /// Partitions that are not opened as long as a file of this name is in the directory.
+    pub offline: BTreeMap<(TopicId, i32), String>,
+}
+
+/// Why `ottla-checkpoint` cannot be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OwnError {
+    /// It is of this later version.
+    Newer(u32),
+    /// It is not what was written.
+    Damaged,
+}
+
+/// Formats `ottla-checkpoint`.
+pub fn format_own(own: &Own) -> Vec<u8> {
+    let (id, previous) = (own.incarnation_id, own.previous_id);
+    let mut text = format!("ottla-checkpoint {OWN_VERSION}\nincarnation {id} after {previous}\n");
+    for ((topic_id, partition), line) in &own.partitions {
+        let _ = write!(text, "{topic_id} {partition}");
+        for offset in [line.recovery_point, line.log_start_offset] {
+            let _ = match offset {
+                Some(offset) => write!(text, " {offset}"),
+                None => write!(text, " -"),
+            };
+        }
+        text.push_str(if line.certain { " certain\n" } else { " unsure\n" });
+    }
+    for ((topic_id, partition), file) in &own.offline {
+        let _ = writeln!(text, "offline {topic_id} {partition} {file}");
+    }
+    let crc = crc32c::crc32c(text.as_bytes());
+    let _ = writeln!(text, "crc32c {crc:08x}");
+    text.into_bytes()
+}
+
+/// Reads `ottla-checkpoint`.
+pub fn parse_own(bytes: &[u8]) -> Result<Own, OwnError> {
+    let text = std::str::from_utf8(bytes).map_err(|_| OwnError::Damaged)?;
+    let body = text.trim_end_matches('\n').rfind('\n').map_or("", |at| &text[..=at]);
+    let crc = text[body.len()..].strip_prefix("crc32c ").and_then(|line| line.strip_suffix('\n'));
+    if crc != Some(&format!("{:08x}", crc32c::crc32c(body.as_bytes()))) {
+        return Err(OwnError::Damaged);
+    }
+    let (head, lines) = body.split_once('\n').ok_or(OwnError::Damaged)?;
+    let version = head.strip_prefix("ottla-checkpoint ").and_then(|version| version.parse().ok());
+    match version {
+        Some(OWN_VERSION) => parse_own_lines(lines).ok_or(OwnError::Damaged),
+        Some(version) => Err(OwnError::Newer(version)),
+        None => Err(OwnError::Damaged),
+    }
+}
+
+fn parse_own_lines(text: &str) -> Option<Own> {
+    let mut lines = text.lines();
+    let (id, previous) = lines.next()?.strip_prefix("incarnation ")?.split_once(" after ")?;
+    let mut own =
+        Own { incarnation_id: Uuid::parse(id)?, previous_id: Uuid::parse(previous)?, ..Own::default() };
+    let offset = |word: &str| match word {
+        "-" => Some(None),
+        word => word.parse().ok().filter(|offset| *offset >= 0).map(Some),
+    };
+    for line in lines {
+        let words: Vec<&str> = line.split(' ').collect();
+        match words[..] {
+            ["offline", topic_id, partition, file] => {
+                own.offline.insert((Uuid::parse(topic_id)?, partition.parse().ok()?), file.to_owned());
+            }
+            [topic_id, partition, recovery_point, log_start, sure @ ("certain" | "unsure")] => {
+                let line = OwnLine {
+                    recovery_point: offset(recovery_point)?,
+                    log_start_offset: offset(log_start)?,
+                    certain: sure == "certain",
+                };
+                own.partitions.insert((Uuid::parse(topic_id)?, partition.parse().ok()?), line);
+            }
+            _ => return None,
+        }
+    }
+    Some(own)
 }
 
 /// Formats `leader-epoch-checkpoint`: version 0, count, `epoch start-offset` lines.
@@ -111,6 +230,37 @@ mod tests {
         ] {
             assert_eq!(parse_offsets(bad.as_bytes()), None, "{bad:?}");
         }
+    }
+
+    #[test]
+    fn own_checkpoint_has_these_bytes() {
+        let id = |n| Uuid::from_u128(n);
+        let certain = OwnLine { recovery_point: Some(17), log_start_offset: Some(3), certain: true };
+        let own = Own {
+            incarnation_id: id(1),
+            previous_id: id(2),
+            partitions: [((id(7), 0), certain), ((id(7), 1), OwnLine::default())].into(),
+            offline: [((id(7), 2), "ottla-journal-0.staged.aside-1".to_owned())].into(),
+        };
+        let bytes = format_own(&own);
+        let golden = "ottla-checkpoint 1\n\
+            incarnation AAAAAAAAAAAAAAAAAAAAAQ after AAAAAAAAAAAAAAAAAAAAAg\n\
+            AAAAAAAAAAAAAAAAAAAABw 0 17 3 certain\n\
+            AAAAAAAAAAAAAAAAAAAABw 1 - - unsure\n\
+            offline AAAAAAAAAAAAAAAAAAAABw 2 ottla-journal-0.staged.aside-1\n\
+            crc32c ";
+        let text = String::from_utf8(bytes.clone()).unwrap();
+        assert_eq!(text.strip_prefix(golden).map(str::len), Some(9), "{text}");
+        assert_eq!(parse_own(&bytes), Ok(own));
+        for at in 0..bytes.len() {
+            let mut damaged = bytes.clone();
+            damaged[at] ^= 1;
+            assert!(parse_own(&damaged).is_err(), "a flipped bit in byte {at}");
+            assert_eq!(parse_own(&bytes[..at]), Err(OwnError::Damaged), "cut at {at}");
+        }
+        let newer = "ottla-checkpoint 2\nwhatever\n".to_owned();
+        let newer = format!("{newer}crc32c {:08x}\n", crc32c::crc32c(newer.as_bytes()));
+        assert_eq!(parse_own(newer.as_bytes()), Err(OwnError::Newer(2)));
     }
 
     #[test]

@@ -24,6 +24,7 @@ mod reader;
 mod retain;
 mod truncate;
 
+mod aside;
 mod open;
 mod recover;
 mod replay;

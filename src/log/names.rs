@@ -64,6 +64,8 @@ pub const RECOVERY_POINT_CHECKPOINT: &str = "recovery-point-offset-checkpoint";
 pub const LOG_START_CHECKPOINT: &str = "log-start-offset-checkpoint";
 /// In a log directory.
 pub const REPLICATION_CHECKPOINT: &str = "replication-offset-checkpoint";
+/// In a log directory; Ottla's own.
+pub const OTTLA_CHECKPOINT: &str = "ottla-checkpoint";
 /// In a log directory, after a clean stop.
 pub const CLEAN_SHUTDOWN: &str = ".kafka_cleanshutdown";
 

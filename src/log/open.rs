@@ -169,18 +169,18 @@ pub fn flush_created(files: &dyn Files, dirs: &[PathBuf]) -> Result<(), LogError
     all.into_iter().try_for_each(|dir| files.sync_dir(dir).map_err(storage("flushing", dir)))
 }
 
-fn create_log(files: &dyn Files, path: &Path) -> io::Result<()> {
+pub(super) fn create_log(files: &dyn Files, path: &Path) -> io::Result<()> {
     files.write(path, &[])?;
     path.parent().map_or(Ok(()), |dir| files.sync_dir(dir))
 }
 
 /// What the segments gave.
-struct Loaded {
-    segments: BTreeMap<Offset, Segment>,
-    active: Sink,
-    carried: Carried,
+pub(super) struct Loaded {
+    pub(super) segments: BTreeMap<Offset, Segment>,
+    pub(super) active: Sink,
+    pub(super) carried: Carried,
     /// Batches were read, not only the end of the last segment.
-    scanned: bool,
+    pub(super) scanned: bool,
 }
 
 /// Opens one partition.
@@ -200,9 +200,10 @@ impl Loader<'_> {
         let (mut logs, snapshots) = self.list()?;
         let start_checkpoint = self.options.log_start_offset.unwrap_or(0).max(0);
         if logs.is_empty() {
-            let path = self.path(start_checkpoint, FileKind::Log);
+            let base = if self.options.log_start_is_certain { start_checkpoint } else { 0 };
+            let path = self.path(base, FileKind::Log);
             create_log(self.files, &path).map_err(storage("creating", &path))?;
-            logs.insert(start_checkpoint, 0);
+            logs.insert(base, 0);
         }
         let topic_id = self.topic_id();
         let epochs = self.epochs();
@@ -211,12 +212,15 @@ impl Loader<'_> {
             Some(loaded) => loaded,
             None => self.recover_all(&mut logs, &snapshots, epochs)?,
         };
+        if start_checkpoint > loaded.carried.next && self.options.log_start_is_certain {
+            loaded = self.begin_at(start_checkpoint, &mut logs, loaded.carried)?;
+        }
         let carried = &mut loaded.carried;
         let (first, log_end) = (*logs.first_key_value().expect("there is a segment").0, carried.next);
-        let log_start = start_checkpoint.clamp(first, log_end);
+        let log_start = if start_checkpoint > log_end { first } else { start_checkpoint.max(first) };
         if start_checkpoint > log_end {
             self.warn(&format!(
-                "the checkpoint's log start {start_checkpoint} is above the log's end {log_end}"
+                "the log start {start_checkpoint} of a checkpoint that does not say whose it is lies above the log's end {log_end} and is not used"
             ));
         }
         carried.epochs.truncate_end(log_end);
@@ -429,11 +433,11 @@ impl Loader<'_> {
         }
     }
 
-    fn path(&self, offset: Offset, kind: FileKind) -> PathBuf {
+    pub(super) fn path(&self, offset: Offset, kind: FileKind) -> PathBuf {
         self.dir.join(file_name(offset, kind))
     }
 
-    fn warn(&mut self, text: &str) {
+    pub(super) fn warn(&mut self, text: &str) {
         self.report.warnings.push(format!("{}: {text}", self.dir.display()));
     }
 
@@ -494,7 +498,7 @@ impl Loader<'_> {
         self.files.sync_dir(self.dir).map_err(storage("flushing", self.dir))
     }
 
-    fn remove(&mut self, path: &Path) -> Result<(), LogError> {
+    pub(super) fn remove(&mut self, path: &Path) -> Result<(), LogError> {
         self.names_changed = true;
         self.files.remove_file(path).map_err(storage("removing", path))
     }

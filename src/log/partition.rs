@@ -96,6 +96,8 @@ pub struct Partition {
 pub(super) struct Journaled {
     /// The partition's number; None if its appends go straight to the segments.
     pub(super) partition: Option<i32>,
+    /// The number of its log directory.
+    pub(super) dir: usize,
     pub(super) level: Level,
     /// Everything from here ...
     pub(super) from: Offset,
@@ -114,6 +116,7 @@ impl Journaled {
     pub(super) fn none() -> Journaled {
         Journaled {
             partition: None,
+            dir: 0,
             level: Level::Staged,
             from: -1,
             end: -1,
@@ -270,7 +273,7 @@ impl Partition {
                 set_max_timestamp(copy, kind, timestamp);
             }
             if let (Some(level), Some(journal)) = (journal, env.journal.as_mut()) {
-                journal.add(level, copy);
+                journal.add(self.journaled.dir, level, copy);
             }
             index_batch(segment, sink, header, position, self.config.index_interval_bytes);
             segment.size += bytes.len() as u64;

@@ -46,6 +46,7 @@ impl Partition {
             clean_shutdown: false,
             recovery_point: Some(self.flushed_end.min(offset)),
             log_start_offset: Some(self.log_start),
+            log_start_is_certain: true,
             now_ms: env.disk.wall_ms(),
             seed: 0,
         };

@@ -41,10 +41,13 @@ pub struct OpenOptions {
     pub slot: u32,
     /// `.kafka_cleanshutdown` was there: what the indexes and snapshots say is believed.
     pub clean_shutdown: bool,
-    /// From `recovery-point-offset-checkpoint`; None if it has no line for this partition.
+    /// Everything below is flushed, as a checkpoint of this topic says; None if nothing is known, so that all is read.
     pub recovery_point: Option<Offset>,
-    /// From `log-start-offset-checkpoint`; None if it has no line for this partition.
+    /// Where the log starts; None if nothing is known.
     pub log_start_offset: Option<Offset>,
+    /// The log start was written down for this topic, and not only for its name: the log begins there even if it ends
+    /// before. Else it is believed only if it is within the log.
+    pub log_start_is_certain: bool,
     /// Wall clock.
     pub now_ms: WallMs,
     /// Seed of the roll jitter.

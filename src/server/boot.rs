@@ -5,17 +5,18 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::api::cx::Node;
-use crate::base::{DirectoryId, ShardId, TopicId, TopicPartition, Uuid, WallMs};
+use crate::base::{DirectoryId, ShardId, TopicPartition, Uuid, WallMs};
 use crate::config::{BrokerConfig, Listener};
 use crate::io::{Files, World};
-use crate::log::journal::{self, Journal};
+use crate::log::journal::replay::{self, Found, JournalError, Journals, Since, Target};
+use crate::log::journal::{Journal, JournalDir, Run};
 use crate::log::{checkpoint, names, retire};
 use crate::meta::controller::{BrokerRegistration, supported_features};
 use crate::meta::image::Image;
 use crate::meta::record::Endpoint;
 use crate::net::{Net, NetConfig};
 use crate::raft::{Identity, SnapshotPolicy, VoterEndpoint};
-use crate::shard::checkpoints::CheckpointBook;
+use crate::shard::checkpoints::{CheckpointBook, Checkpoints};
 use crate::shard::controller::{ControllerHost, metadata_dir};
 use crate::shard::strays;
 use crate::shard::{LogDirs, Mail, PartitionKey, Shard, ShardParts};
@@ -45,6 +46,8 @@ pub struct Given {
 pub struct Boot {
     config: Arc<BrokerConfig>,
     dirs: LogDirs,
+    journal_dirs: Vec<JournalDir>,
+    incarnation_id: Uuid,
     book: Arc<CheckpointBook>,
     image: Arc<Image>,
     shards: usize,
@@ -61,7 +64,10 @@ impl Boot {
     pub fn prepare(files: &dyn Files, given: Given) -> Result<(Boot, ControllerHost), ServeError> {
         let Given { config, cluster_id, directory_ids, incarnation_id, shards, now_ms, seed } = given;
         let paths: Vec<PathBuf> = config.log_dirs.iter().map(PathBuf::from).collect();
-        let book = Arc::new(CheckpointBook::read(files, &paths));
+        let checkpoints = Checkpoints::read(files, &paths).map_err(|e| ServeError::Data(e.to_string()))?;
+        let journal_dirs = journal_dirs(&paths, &directory_ids);
+        // Before anything is changed: what a later version has written is left as it is.
+        let journals = replay::find(files, &journal_dirs)?;
         let previous_epoch = take_clean_shutdown(files, &paths)?;
         let identity = Identity {
             node_id: config.node_id,
@@ -69,7 +75,7 @@ impl Boot {
             endpoints: controller_endpoints(&config),
         };
         let meta_dir = metadata_dir(paths.first().map_or(Path::new("."), PathBuf::as_path));
-        let clean = book.clean_shutdown();
+        let clean = checkpoints.clean_shutdown();
         let loaded = metadata::load(files, &meta_dir, &cluster_id, identity, clean, now_ms)?;
         let mut policy = SnapshotPolicy::new(
             config.number("metadata.log.max.record.bytes.between.snapshots").max(1) as u64,
@@ -88,14 +94,33 @@ impl Boot {
             previous_broker_epoch: previous_epoch,
         };
         let image = Arc::new(loaded.controller.image().clone());
+        let of = (config.node_id, incarnation_id);
+        let book = Arc::new(CheckpointBook::new(files, &paths, &checkpoints, &image, of));
         let unfinished = strays::sort_out(files, &paths, &image, config.node_id, &book)
             .map_err(|e| ServeError::environment("the log directories", &e))?;
-        redo_journals(files, &paths, &image, &book)
+        redo_journals(files, &paths, journals, &image, &book)
             .map_err(|e| ServeError::environment("the journals of the last run (nothing is lost: make the disk readable and writable, and start again)", &e))?;
+        if let Err(error) = book.write(files, &paths) {
+            // Without them the next start believes less and reads more.
+            tracing::error!(%error, "the checkpoints could not be written; the next start may have to check more");
+        }
         let host =
             ControllerHost::new(loaded.controller, loaded.raft, policy, registration, loaded.log, seed);
         let dirs = LogDirs { paths: Arc::new(paths) };
-        Ok((Boot { config: Arc::new(config), dirs, book, image, shards, now_ms, seed, unfinished }, host))
+        let config = Arc::new(config);
+        let boot = Boot {
+            config,
+            dirs,
+            journal_dirs,
+            incarnation_id,
+            book,
+            image,
+            shards,
+            now_ms,
+            seed,
+            unfinished,
+        };
+        Ok((boot, host))
     }
 
     /// The configuration.
@@ -133,10 +158,11 @@ impl Boot {
 
     fn journal(&self, files: &dyn Files, id: ShardId) -> Journal {
         let bytes = self.config.core_journal_bytes.max(0) as u64;
-        let (home, salt) = (metadata_home(&self.dirs.paths), self.core_seed(id) as u32);
-        let mut journal = Journal::new(home, id, bytes, salt, files.boot_id());
+        let salt = self.core_seed(id) as u32;
+        let run = Run { boot_id: files.boot_id(), incarnation_id: self.incarnation_id, salt };
+        let mut journal = Journal::new(&self.journal_dirs, id, bytes, run);
         if let Err(error) = journal.open(files) {
-            tracing::warn!(%error, "there is no journal; small appends go straight to their segments, which is slower");
+            tracing::warn!(%error, "there is no journal; until it can be made, which is tried again, small appends go straight to their segments, which is slower");
         }
         journal
     }
@@ -257,7 +283,7 @@ impl Boot {
                 "some partitions were not closed cleanly; the next start will check them".to_owned(),
             ));
         }
-        journal::replay::remove(files, metadata_home(&self.dirs.paths))
+        replay::remove(files, &self.dirs.paths)
             .map_err(|e| ServeError::environment("the journals could not be removed", &e))?;
         let mark = checkpoint::format_clean_shutdown(self.book.broker_epoch());
         for dir in self.dirs.paths.iter() {
@@ -272,38 +298,24 @@ impl Boot {
 
 const EADDRNOTAVAIL: i32 = 99;
 
-/// The log directory with the metadata and the journals.
-fn metadata_home(paths: &[PathBuf]) -> &Path {
-    paths.first().map_or(Path::new("."), PathBuf::as_path)
+fn journal_dirs(paths: &[PathBuf], ids: &[DirectoryId]) -> Vec<JournalDir> {
+    let id = |index: usize| ids.get(index).copied().unwrap_or_default();
+    (0..).zip(paths).map(|(index, path)| JournalDir { path: path.clone(), directory_id: id(index) }).collect()
 }
 
 /// What a killed process had acknowledged and not yet written to segments is written there.
 fn redo_journals(
     files: &dyn Files,
     paths: &[PathBuf],
+    journals: Journals,
     image: &Image,
     book: &CheckpointBook,
 ) -> std::io::Result<()> {
-    let home = metadata_home(paths);
-    if book.clean_shutdown() {
-        return journal::replay::remove(files, home);
-    }
-    let target = |topic_id: TopicId, partition: i32| {
-        let topic = image.topics().get_by_id(topic_id)?;
-        topic.partitions.get(&partition)?;
-        let name = TopicPartition::new(&*topic.name, partition);
+    let since = Since { registered: book.previous_id(), clean: book.clean_shutdown() };
+    let done = journals.replay(files, paths, since, |topic_id, partition| {
         let key = PartitionKey { topic_id, partition };
-        let dir_name = name.to_string();
-        let found = paths.iter().map(|path| path.join(&dir_name)).find(|dir| files.exists(dir));
-        let dir = found.unwrap_or_else(|| paths[key.owner(paths.len()).0 as usize].join(&dir_name));
-        let of = retire::topic_id_of(files, &dir);
-        if of.is_some_and(|of| of != topic_id) {
-            return None; // of an earlier topic of this name, which is still to be removed
-        }
-        let recovery_point = book.initial(&name).recovery_point.unwrap_or(0);
-        Some(journal::replay::Target { dir, recovery_point })
-    };
-    let done = journal::replay::replay(files, home, paths, target)?;
+        find_partition(files, paths, image, book, key)
+    })?;
     if done.entries > 0 {
         tracing::info!(
             entries = done.entries,
@@ -311,7 +323,64 @@ fn redo_journals(
             "the journals of the last run were redone"
         );
     }
+    if done.gone + done.unacknowledged > 0 {
+        let (gone, unacknowledged) = (done.gone, done.unacknowledged);
+        tracing::info!(
+            gone,
+            unacknowledged,
+            "entries of the journals were of deleted topics, or never acknowledged"
+        );
+    }
+    done.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+    done.errors.iter().for_each(|error| tracing::error!("{error}"));
+    for (topic_id, partition) in done.changed {
+        book.note_changed(PartitionKey { topic_id, partition });
+    }
+    for refused in done.refused {
+        let key = PartitionKey { topic_id: refused.topic_id, partition: refused.partition };
+        let journal = refused.journal;
+        tracing::error!(topic_id = %key.topic_id, partition = key.partition, journal = %journal.display(), "{}", refused.why);
+        let dir = paths.iter().position(|path| journal.starts_with(path)).unwrap_or(0);
+        let name = journal.file_name().map(|name| name.to_string_lossy().into_owned());
+        book.keep_offline(key, dir, name.unwrap_or_default());
+    }
     Ok(())
+}
+
+/// Where a partition of the journals is.
+fn find_partition(
+    files: &dyn Files,
+    paths: &[PathBuf],
+    image: &Image,
+    book: &CheckpointBook,
+    key: PartitionKey,
+) -> Found {
+    let topic = image.topics().get_by_id(key.topic_id).filter(|t| t.partitions.contains_key(&key.partition));
+    let Some(topic) = topic else { return Found::Gone };
+    let name = TopicPartition::new(&*topic.name, key.partition).to_string();
+    let mut here = paths.iter().map(|path| path.join(&name)).filter(|dir| files.exists(dir)).peekable();
+    if here.peek().is_none() {
+        return Found::Missing(format!("the directory {name} of the partition is in no log directory"));
+    }
+    let ours = |dir: &PathBuf| retire::topic_id_of(files, dir).is_none_or(|id| id == key.topic_id);
+    let Some(dir) = here.find(ours) else {
+        return Found::Missing(format!("the directory {name} belongs to another topic of this name"));
+    };
+    let noted = book.initial(key);
+    Found::Here(Target {
+        dir,
+        recovery_point: noted.recovery_point.unwrap_or(0),
+        log_start: noted.log_start_offset.filter(|_| noted.certain).unwrap_or(0),
+    })
+}
+
+impl From<JournalError> for ServeError {
+    fn from(error: JournalError) -> ServeError {
+        match error {
+            JournalError::Newer { .. } => ServeError::Data(error.to_string()),
+            JournalError::Io(..) => ServeError::Environment(error.to_string()),
+        }
+    }
 }
 
 fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, ServeError> {

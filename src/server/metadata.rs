@@ -77,6 +77,7 @@ pub fn load(
         // What is in a snapshot was committed, so it was flushed.
         recovery_point: snapshots(files, dir)?.last().map(|id| id.offset),
         log_start_offset: None,
+        log_start_is_certain: false,
         now_ms,
         seed: 0,
     };

@@ -13,9 +13,9 @@ impl Shard {
         self.journal.commit(disk);
         self.cache.share_memory(disk.buffer_bytes());
         let any = self.take_journal_outcomes(disk);
-        for level in [Level::Staged, Level::Flushed] {
-            if let Some(members) = self.journal.rotated(level) {
-                self.empty_half(disk, level, members);
+        for (area, level) in self.journal.areas() {
+            if let Some(members) = self.journal.rotated(area) {
+                self.empty_half(disk, area, level, members);
             }
         }
         let partitions = &mut self.partitions;
@@ -53,7 +53,7 @@ impl Shard {
 
     /// The partitions of a half that is full write what they hold back: at the staged level little by little
     /// ([`Journal::next_to_write`](crate::log::journal::Journal::next_to_write)).
-    fn empty_half(&mut self, disk: &mut dyn Disk, level: Level, mut members: Vec<Member>) {
+    fn empty_half(&mut self, disk: &mut dyn Disk, area: usize, level: Level, mut members: Vec<Member>) {
         for member in &mut members {
             let end = self.with_log(disk, member.slot, |log, env, _| {
                 if level == Level::Flushed {
@@ -63,7 +63,7 @@ impl Shard {
             });
             member.upto = end.unwrap_or(member.upto);
         }
-        self.journal.drains(level, members);
+        self.journal.drains(area, members);
     }
 
     pub(super) fn journal_on_disk(&mut self, disk: &mut dyn Disk, tag: u32, outcome: DiskOutcome) {

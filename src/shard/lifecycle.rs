@@ -48,12 +48,17 @@ impl Shard {
         }
         let name = TopicPartition::new(&*topic.name, partition);
         let config = self.log_config(topic.id, &topic.name);
-        let checkpoint = self.book.initial(&name);
+        let checkpoint = self.book.initial(key);
         let coordinator =
             (*topic.name == *OFFSETS_TOPIC).then(|| Box::new(self.groups.new_coordinator(partition)));
         let new_dir = key.owner(self.dirs.paths.len()).0 as usize;
         let slot = self.partitions.insert(key, name.clone());
         self.note_leadership(key);
+        if let Some((dir, journal)) = self.book.offline(key) {
+            let journal = self.dirs.paths[dir].join(journal);
+            self.broken(slot, &format!("acknowledged records that are missing in it are in {}; restore its directory from a copy, or remove that file to go on without them, and start again", journal.display()));
+            return None;
+        }
         Some(OpenSpec {
             slot,
             key,
@@ -62,9 +67,10 @@ impl Shard {
             new_dir,
             is_new,
             config,
-            clean_shutdown: self.book.clean_shutdown(),
+            clean_shutdown: self.book.is_clean(key),
             recovery_point: checkpoint.recovery_point,
             log_start_offset: checkpoint.log_start_offset,
+            log_start_is_certain: checkpoint.certain,
             now_ms,
             coordinator,
         })
@@ -82,7 +88,8 @@ impl Shard {
         let (topic_id, partition) = (hosted.key.topic_id, hosted.key.partition);
         let key = hosted.key;
         let mut log = opened.log;
-        log.use_journal(partition);
+        let dir = self.dirs.paths.iter().position(|dir| log.dir().starts_with(dir));
+        log.use_journal(partition, dir.unwrap_or(0));
         hosted.state = State::Open(log);
         self.note_leadership(key);
         if let Some(coordinator) = opened.coordinator {
@@ -172,7 +179,7 @@ impl Shard {
 
     pub(super) fn delete_slot(&mut self, disk: &mut dyn Disk, slot: u32) {
         let Some(hosted) = self.partitions.get(slot) else { return };
-        self.book.forget(&hosted.name);
+        self.book.forget(hosted.key);
         let unique = format!("{:032x}", u128::from_be_bytes(hosted.key.topic_id.0));
         match hosted.state {
             State::Open(_) => {

@@ -158,8 +158,7 @@ impl Shard {
         if before < 0 || before > hosted.high_watermark {
             return Err(ErrorCode::OFFSET_OUT_OF_RANGE);
         }
-        let name = hosted.name.clone();
-        self.book.plan_log_start(&name, before);
+        self.book.plan_log_start(key, before);
         Ok(before)
     }
 

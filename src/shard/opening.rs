@@ -4,11 +4,13 @@
 use std::any::Any;
 use std::collections::BTreeMap;
 use std::io;
+use std::sync::Arc;
 
 use crate::base::limits::{PARTITION_JOBS_MAX, PARTITIONS_MADE_AT_ONCE, PARTITIONS_OPENED_AT_ONCE};
 use crate::io::{Disk, DiskOutcome, FileJob, FileJobOutcome, Files};
 
 use super::Shard;
+use super::checkpoints::CheckpointBook;
 use super::partitions::{OPENED_SOON_TAG, OPENED_TAG, OpenSpec, Opened, open_all, token};
 
 /// What came of opening the partitions of a job, by place.
@@ -49,10 +51,20 @@ impl Opening {
         self.jobs.is_empty() && self.urgent.is_empty() && (self.halted || self.queue.is_empty())
     }
 
-    fn submit(&mut self, disk: &mut dyn Disk, specs: Vec<OpenSpec>, urgent: bool) {
+    fn submit(
+        &mut self,
+        disk: &mut dyn Disk,
+        book: &Arc<CheckpointBook>,
+        specs: Vec<OpenSpec>,
+        urgent: bool,
+    ) {
         self.last_job += 1;
         self.jobs.insert(self.last_job, specs.iter().map(|spec| spec.slot).collect());
+        let book = book.clone();
         let job = move |files: &dyn Files| -> io::Result<Box<dyn Any + Send>> {
+            if let Some(first) = specs.first().filter(|first| first.is_new) {
+                book.free_names(files, &first.dirs, specs.iter().map(|spec| (spec.key, &spec.name)))?;
+            }
             let results: Results = open_all(files, specs);
             Ok(Box::new(results))
         };
@@ -71,7 +83,7 @@ impl Shard {
         let opening = &mut self.opening;
         while !opening.urgent.is_empty() {
             let specs = opening.urgent.drain(..opening.urgent.len().min(PARTITIONS_OPENED_AT_ONCE)).collect();
-            opening.submit(disk, specs, true);
+            opening.submit(disk, &self.book, specs, true);
         }
         while opening.under_way < PARTITION_JOBS_MAX && !opening.halted && !opening.queue.is_empty() {
             let mut specs: Vec<OpenSpec> = Vec::new();
@@ -84,7 +96,7 @@ impl Shard {
                 specs.push(next.remove());
             }
             opening.under_way += 1;
-            opening.submit(disk, specs, false);
+            opening.submit(disk, &self.book, specs, false);
         }
     }
 

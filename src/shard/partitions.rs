@@ -262,6 +262,8 @@ pub struct OpenSpec {
     pub recovery_point: Option<Offset>,
     /// From the checkpoint.
     pub log_start_offset: Option<Offset>,
+    /// The log start is this topic's.
+    pub log_start_is_certain: bool,
     /// Wall clock.
     pub now_ms: WallMs,
     /// For a partition of `__consumer_offsets`: its coordinator, to be filled from the log.
@@ -316,6 +318,7 @@ fn open_unflushed(files: &dyn Files, mut spec: OpenSpec) -> io::Result<Opened> {
             clean_shutdown: spec.clean_shutdown,
             recovery_point: spec.recovery_point,
             log_start_offset: spec.log_start_offset,
+            log_start_is_certain: spec.log_start_is_certain,
             now_ms: spec.now_ms,
             seed,
         };

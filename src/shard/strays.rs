@@ -44,7 +44,7 @@ pub fn sort_out(
                     let unique =
                         suffix(crate::log::retire::topic_id_of(files, &path).unwrap_or_default(), "stray");
                     if let Some(stray) = retire(files, &path, &unique, is_stray)? {
-                        book.forget(&name);
+                        book.distrust(&name);
                         tracing::warn!(partition = %name, topic_id = %id, path = %stray.display(), "no such partition is in the metadata: its directory was set aside; remove it when nothing in it is wanted");
                     }
                 }
@@ -71,6 +71,7 @@ mod tests {
     use crate::base::Uuid;
     use crate::io::sim::{Sim, SimConfig};
     use crate::log::{checkpoint, names};
+    use crate::shard::checkpoints::Checkpoints;
 
     #[test]
     fn what_the_image_does_not_know_is_set_aside() {
@@ -86,8 +87,9 @@ mod tests {
             files.write_atomic(&dir.join(names::PARTITION_METADATA), &metadata).unwrap();
         }
         let dirs = [PathBuf::from("/data")];
-        let book = CheckpointBook::read(files, &dirs);
         let image = Image::empty("cluster");
+        let read = Checkpoints::read(files, &dirs).unwrap();
+        let book = CheckpointBook::new(files, &dirs, &read, &image, (1, Uuid::ONE));
         let unfinished = sort_out(files, &dirs, &image, 1, &book).unwrap();
         assert_eq!(unfinished, [dirs[0].join("x-0.00000000000000000000000000000007-delete")]);
         let left: Vec<String> = files.list(&dirs[0]).unwrap().into_iter().map(|e| e.name).collect();

@@ -171,7 +171,24 @@ impl Broker {
         File::options().create(true).append(true).open(path).expect("open broker.log")
     }
 
-    fn spawn_ottla(&mut self) {
+    /// Starts Ottla where it must refuse: its exit code and what it wrote.
+    pub fn restart_refused(&mut self) -> (Option<i32>, String) {
+        assert!(self.child.is_none(), "the broker is still running");
+        let out = self.directory.path().join("refused.log");
+        let file = File::create(&out).expect("create a log");
+        let mut command = self.ottla_command();
+        command.stdin(Stdio::null()).stdout(file.try_clone().expect("clone")).stderr(file);
+        let mut child = command.spawn().expect("start ottla");
+        let ended = poll::within(READY_LIMIT, || child.try_wait().expect("wait"));
+        if ended.is_none() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+        let text = std::fs::read_to_string(&out).expect("read the log");
+        (ended.unwrap_or_else(|| panic!("it does not refuse:\n{text}")).code(), text)
+    }
+
+    fn ottla_command(&self) -> Command {
         let mut command = Command::new(ottla());
         command.arg("serve").current_dir(self.directory.path());
         command.arg("--set").arg(format!("log.dirs={}", self.data_dir().display()));
@@ -179,7 +196,12 @@ impl Broker {
         for (key, value) in &self.properties {
             command.arg("--set").arg(format!("{key}={value}"));
         }
-        let mut child = command
+        command
+    }
+
+    fn spawn_ottla(&mut self) {
+        let mut child = self
+            .ottla_command()
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(self.log_file())

@@ -60,7 +60,7 @@ impl Held {
     pub(super) fn drain_upto(&mut self, done: u64, all: u64) {
         let Drain { from, to, .. } = self.drain;
         let share = u128::from(to - from) * u128::from(done.min(all)) / u128::from(all.max(1));
-        self.drain.due = from + share as u64; // at most `to`
+        self.drain.due = self.drain.due.max(from + share as u64); // at most `to`
     }
 
     /// When somebody is due whatever else happens.

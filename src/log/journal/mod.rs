@@ -5,39 +5,65 @@
 //! process, as what Apache Kafka acknowledges does. *Flushed* entries (`flush.messages=1`) are written and flushed
 //! together, one write of all partitions in flight at a time: they outlive a power cut.
 //!
+//! A core has a journal in each log directory, for the partitions there: a disk that leaves takes its journal along.
 //! Each level has a file of two halves. While one is written, the partitions that have entries in the other write
 //! them to their segments (and flush those, for the flushed level); then it is free again. If it is not free in time,
 //! appends go straight to the segments. Entries say where in which segment they belong, so a start after a kill
 //! [redoes](replay) them before anything is opened; the journal is removed then, and at a clean stop.
 //!
 //! Whoever changes what lies in a segment above the recovery point (truncation, and compaction if the checkpoint
-//! lags) has to write out and drop the partition's entries first. Today only the metadata log is truncated, and it is
-//! not staged.
+//! lags) has to write out and drop the partition's entries first, or to raise the partition's generation by an entry that
+//! says so. Today only the metadata log is truncated, and it is not staged: all entries are of generation 0.
 
 mod frame;
 mod held;
+mod redo;
 pub mod replay;
+mod scan;
+mod window;
 
 use std::any::Any;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::base::limits::{
-    BLOCK_BYTES, JOURNAL_ENTRY_BYTES_MAX, JOURNAL_FLUSH_ROUNDS, JOURNAL_FRAME_BYTES_MAX,
+    BLOCK_BYTES, JOURNAL_ENTRY_BYTES_MAX, JOURNAL_FLUSH_ROUNDS, JOURNAL_FRAME_BYTES_MAX, JOURNAL_RETRY_MS,
 };
-use crate::base::{Offset, ShardId, Ticks, TopicId};
+use crate::base::{DirectoryId, Offset, ShardId, Ticks, TopicId, Uuid};
 use crate::io::{AlignedBuf, Disk, DiskOutcome, File, FileJob, FileJobOutcome, Files, OpenMode, Token};
 
-pub(super) use frame::Entry;
 use frame::FileHeader;
+pub(super) use frame::{Entry, Kind};
 use held::Held;
 
 /// The upper half of the journal's tokens, where a partition has its slot.
 pub const SLOT: u32 = u32::MAX - 1;
-/// How the names of journals begin, in the first log directory.
+/// How the names of journals begin.
 const FILE_PREFIX: &str = "ottla-journal-";
 const WRITTEN_TAG: u32 = 0;
 const CREATED_TAG: u32 = 1;
+/// Tags of an area: the area's number times this, and one of the above.
+const TAGS: u32 = 2;
+
+/// A log directory with a journal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JournalDir {
+    /// Where it is.
+    pub path: PathBuf,
+    /// Its id; zero if it has none.
+    pub directory_id: DirectoryId,
+}
+
+/// In which run a journal was made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Run {
+    /// Of the machine ([`Files::boot_id`]).
+    pub boot_id: u128,
+    /// Of the broker.
+    pub incarnation_id: Uuid,
+    /// Random.
+    pub salt: u32,
+}
 
 /// What an entry outlives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -63,22 +89,24 @@ impl Level {
         }
     }
 
-    /// How the names of its files end.
-    const fn suffix(self) -> &'static str {
+    const fn name(self) -> &'static str {
         match self {
-            Level::Staged => "-staged",
-            Level::Flushed => "-flushed",
+            Level::Staged => "staged",
+            Level::Flushed => "flushed",
         }
     }
 
+    /// A binary that only knows version 1, whose names end in `-staged` and `-flushed`, would take the file for an empty
+    /// journal and remove it: so it has a name that such a one leaves alone.
     fn file_name(self, core: ShardId) -> String {
-        format!("{}{}{}", FILE_PREFIX, core.0, self.suffix())
+        format!("{}{}.{}", FILE_PREFIX, core.0, self.name())
     }
 
-    /// The level of a journal's file; None for a file of another kind.
+    /// The level of a journal's file, of whatever version; None for a file of another kind.
     fn of_file(name: &str) -> Option<Level> {
-        let rest = name.strip_prefix(FILE_PREFIX)?;
-        Level::ALL.into_iter().find(|level| rest.ends_with(level.suffix()))
+        let rest = name.strip_prefix(FILE_PREFIX)?.trim_start_matches(|c: char| c.is_ascii_digit());
+        let rest = rest.strip_prefix(['.', '-'])?;
+        Level::ALL.into_iter().find(|level| rest == level.name())
     }
 }
 
@@ -102,25 +130,29 @@ pub struct Outcome {
     pub safe: bool,
 }
 
-/// The journal of one core.
+/// The journals of one core: an area for each log directory and level.
 pub struct Journal {
-    areas: [Area; 2],
+    /// Those of directory `d` at `2 * d` and `2 * d + 1`, by level.
+    areas: Vec<Area>,
     outcomes: Vec<Outcome>,
     held: Held,
 }
 
 enum State {
-    /// Not wanted yet.
-    Absent,
+    /// Not there: made when it is wanted, from then on.
+    Absent(Ticks),
     /// Being created.
     Creating,
     Ready(File),
+    /// Nothing could be written for lack of space; tried again from then on.
+    Paused(File, Ticks),
     /// It failed, or there is none: everything goes straight to the segments.
     Off,
 }
 
 struct Area {
     level: Level,
+    number: u32,
     path: PathBuf,
     header: FileHeader,
     state: State,
@@ -149,15 +181,29 @@ struct Half {
 }
 
 impl Journal {
-    /// A journal in `dir` with a file of `bytes` a level; zero for none. `salt` is random, `boot_id` that of the
-    /// machine ([`Files::boot_id`]).
-    pub fn new(dir: &Path, core: ShardId, bytes: u64, salt: u32, boot_id: u128) -> Journal {
+    /// A journal in each of `dirs`, with a file of `bytes` a level; zero for none.
+    pub fn new(dirs: &[JournalDir], core: ShardId, bytes: u64, run: Run) -> Journal {
         let half_bytes = bytes / 2 / BLOCK_BYTES as u64 * BLOCK_BYTES as u64;
-        let area = |level: Level| Area {
+        let all = dirs.iter().flat_map(|dir| Level::ALL.map(|level| (dir, level)));
+        let area = |(number, (dir, level)): (u32, (&JournalDir, Level))| Area {
             level,
-            path: dir.join(level.file_name(core)),
-            header: FileHeader { half_bytes, salt, boot_id },
-            state: if half_bytes < 4 * JOURNAL_ENTRY_BYTES_MAX as u64 { State::Off } else { State::Absent },
+            number,
+            path: dir.path.join(level.file_name(core)),
+            header: FileHeader {
+                version: frame::VERSION,
+                half_bytes,
+                salt: run.salt,
+                boot_id: run.boot_id,
+                incarnation_id: run.incarnation_id,
+                directory_id: dir.directory_id,
+                core: core.0.into(),
+                level: level as u32,
+            },
+            state: if half_bytes < 4 * JOURNAL_ENTRY_BYTES_MAX as u64 {
+                State::Off
+            } else {
+                State::Absent(Ticks(0))
+            },
             frame: None,
             waiting: Vec::new(),
             in_flight: None,
@@ -168,42 +214,49 @@ impl Journal {
             halves: Default::default(),
             rotated: false,
         };
-        let areas = Level::ALL.map(area);
+        let areas = (0..).zip(all).map(area).collect();
         Journal { areas, outcomes: Vec::new(), held: Held::default() }
     }
 
-    /// Opens the file of the staged level; the other one is made when it is wanted. Blocks.
+    /// Opens the files of the staged level; the others are made when they are wanted. Blocks.
     ///
     /// # Errors
-    /// If it cannot be created; everything goes straight to the segments then.
+    /// If one cannot be created; appends go straight to the segments then, until it can.
     pub fn open(&mut self, files: &dyn Files) -> io::Result<()> {
-        let area = &mut self.areas[Level::Staged.index()];
-        if matches!(area.state, State::Absent) {
-            area.state = State::Off;
-            let file = files.open(&area.path, OpenMode::Buffered)?;
-            files.set_len(&file, 0)?;
-            files.write_at(&file, 0, &area.header.format())?;
-            area.state = State::Ready(file);
-        }
-        Ok(())
+        let staged = self.areas.iter_mut().filter(|area| area.level == Level::Staged);
+        staged.filter(|area| matches!(area.state, State::Absent(_))).try_for_each(|area| {
+            area.state = State::Ready(create(files, &area.path, area.header, area.level)?);
+            Ok(())
+        })
+    }
+
+    /// The areas, by number, and their levels.
+    pub fn areas(&self) -> impl Iterator<Item = (usize, Level)> + use<> {
+        (0..self.areas.len()).map(|number| (number, Level::ALL[number % 2]))
+    }
+
+    fn area(&mut self, dir: usize, level: Level) -> &mut Area {
+        &mut self.areas[2 * dir + level.index()]
     }
 
     /// Begins an entry; its batches follow by [`Journal::add`]. `mark` is the partition's own: the generation of the
-    /// half that knows it. False if there is no room: the append has to go to the segment.
+    /// half that knows it. `dir` is the log directory's number. False if there is no room: the append has to go to the
+    /// segment.
     pub(super) fn begin(
         &mut self,
         disk: &mut dyn Disk,
-        level: Level,
+        (dir, level): (usize, Level),
         slot: u32,
         entry: &Entry,
         mark: &mut u64,
     ) -> bool {
-        let area = &mut self.areas[level.index()];
+        let Some(area) = self.areas.get_mut(2 * dir + level.index()) else { return false };
         if entry.len > JOURNAL_ENTRY_BYTES_MAX || !area.is_ready(disk) {
             return false;
         }
         let need = frame::ENTRY_HEADER_BYTES + entry.len;
-        if level == Level::Staged && area.frame_bytes() + need > area.frame_bytes_max() {
+        if level == Level::Staged && area.frame_bytes() + need > area.frame_bytes_max() - frame::TRAILER_BYTES
+        {
             area.write_staged(disk, &mut self.outcomes);
         }
         if !area.make_room(need) {
@@ -222,9 +275,9 @@ impl Journal {
         true
     }
 
-    /// Batches of the entry begun last at this level.
-    pub(super) fn add(&mut self, level: Level, batch: &[u8]) {
-        self.areas[level.index()].frame().extend_from_slice(batch);
+    /// Batches of the entry begun last in this directory at this level.
+    pub(super) fn add(&mut self, dir: usize, level: Level, batch: &[u8]) {
+        self.area(dir, level).frame().extend_from_slice(batch);
     }
 
     /// A partition holds so many bytes back from its segment. `number` is the partition's own: its place among those.
@@ -235,9 +288,10 @@ impl Journal {
     /// A partition that is to write what it holds back ([`hold_back_no_more`](super::Partition::hold_back_no_more)): its
     /// time has come, all together hold back too much, or its half of the journal is to become free.
     pub fn next_to_write(&mut self, now: Ticks) -> Option<u32> {
-        let area = &self.areas[Level::Staged.index()];
-        // The disk gets the other half of the time.
-        self.held.drain_upto(area.position, area.header.half_bytes / 2);
+        // The disk gets the other half of the time. The half that fills fastest leads where there are several.
+        for area in self.areas.iter().step_by(2).filter(|area| area.halves[1 - area.active].draining) {
+            self.held.drain_upto(area.position, area.header.half_bytes / 2);
+        }
         self.held.next(now)
     }
 
@@ -248,15 +302,18 @@ impl Journal {
 
     /// The end of a turn: what was staged is written, and what is to be flushed handed to the disk.
     pub fn commit(&mut self, disk: &mut dyn Disk) {
-        let [staged, flushed] = &mut self.areas;
-        staged.write_staged(disk, &mut self.outcomes);
-        flushed.submit(disk, &mut self.outcomes);
+        for area in &mut self.areas {
+            match area.level {
+                Level::Staged => area.write_staged(disk, &mut self.outcomes),
+                Level::Flushed => area.submit(disk, &mut self.outcomes),
+            }
+        }
     }
 
     /// A disk operation of the journal ended; `tag` is the lower half of its token. Gives what is worth a warning.
     pub fn on_disk(&mut self, disk: &mut dyn Disk, tag: u32, outcome: DiskOutcome) -> Option<String> {
-        let area = &mut self.areas[Level::Flushed.index()];
-        match (tag, outcome) {
+        let area = &mut self.areas[(tag / TAGS) as usize];
+        match (tag % TAGS, outcome) {
             (WRITTEN_TAG, DiskOutcome::Written(result)) => {
                 let members = area.in_flight.take().unwrap_or_default();
                 report(&mut self.outcomes, members, result.is_ok());
@@ -270,7 +327,13 @@ impl Journal {
                 area.state = file.downcast::<File>().map_or(State::Off, |file| State::Ready(*file));
                 None
             }
-            (CREATED_TAG, DiskOutcome::Job(Err(error))) => Some(area.fail(&error, &mut self.outcomes)),
+            (CREATED_TAG, DiskOutcome::Job(Err(error))) => {
+                area.state = State::Absent(disk.now().plus_ms(JOURNAL_RETRY_MS));
+                Some(format!(
+                    "{}: {error}; until it can be made, which is tried again, appends go straight to their segments, which is slower",
+                    area.path.display()
+                ))
+            }
             _ => unreachable!("an outcome of another kind than the operation"),
         }
     }
@@ -282,19 +345,19 @@ impl Journal {
 
     /// The partitions whose entries lie in a half that has just been filled: they have to be written to their segments.
     /// To be given back by [`Journal::drains`].
-    pub fn rotated(&mut self, level: Level) -> Option<Vec<Member>> {
-        let area = &mut self.areas[level.index()];
+    pub fn rotated(&mut self, area: usize) -> Option<Vec<Member>> {
+        let area = &mut self.areas[area];
         let members = &mut area.halves[1 - area.active].members;
         std::mem::take(&mut area.rotated).then(|| std::mem::take(members))
     }
 
     /// What [`Journal::rotated`] gave, with the offset up to which each has to be done.
-    pub fn drains(&mut self, level: Level, members: Vec<Member>) {
-        let area = &mut self.areas[level.index()];
+    pub fn drains(&mut self, area: usize, members: Vec<Member>) {
+        let area = &mut self.areas[area];
         let half = &mut area.halves[1 - area.active];
         (half.flushing, half.at_once) = (0, members.len().div_ceil(JOURNAL_FLUSH_ROUNDS));
         half.members = members;
-        if level == Level::Staged {
+        if area.level == Level::Staged {
             self.held.begin_drain();
         }
     }
@@ -315,14 +378,15 @@ impl Journal {
     /// A partition that is to flush its segment, as its entries are in a full half of the flushed level. Some at a time:
     /// the journal's own flushes share the disk with them.
     pub fn next_to_flush(&mut self) -> Option<Member> {
-        let area = &mut self.areas[Level::Flushed.index()];
-        let half = &mut area.halves[1 - area.active];
-        if !half.draining || half.flushing >= half.at_once {
-            return None;
-        }
-        let member = half.members.iter().rev().nth(half.flushing).copied();
-        half.flushing += usize::from(member.is_some());
-        member
+        self.areas.iter_mut().skip(1).step_by(2).find_map(|area| {
+            let half = &mut area.halves[1 - area.active];
+            if !half.draining || half.flushing >= half.at_once {
+                return None;
+            }
+            let member = half.members.iter().rev().nth(half.flushing).copied();
+            half.flushing += usize::from(member.is_some());
+            member
+        })
     }
 
     /// Whether nothing is in flight.
@@ -333,13 +397,27 @@ impl Journal {
 
 impl Area {
     fn is_ready(&mut self, disk: &mut dyn Disk) -> bool {
-        if matches!(self.state, State::Absent) && self.level == Level::Flushed {
-            self.state = State::Creating;
-            let (path, header) = (self.path.clone(), self.header);
-            let work = move |files: &dyn Files| create_flushed(files, &path, header);
-            disk.background(FileJob::Run(Box::new(work)), token(CREATED_TAG));
+        match &self.state {
+            State::Ready(_) => return true,
+            State::Absent(from) if *from <= disk.now() => {
+                self.state = State::Creating;
+                let (path, header, level) = (self.path.clone(), self.header, self.level);
+                let work = move |files: &dyn Files| {
+                    create(files, &path, header, level).map(|file| Box::new(file) as Box<dyn Any + Send>)
+                };
+                disk.background(FileJob::Run(Box::new(work)), self.token(CREATED_TAG));
+            }
+            State::Paused(file, from) if *from <= disk.now() => {
+                self.state = State::Ready(file.clone());
+                return true;
+            }
+            _ => {}
         }
-        matches!(self.state, State::Ready(_))
+        false
+    }
+
+    fn token(&self, tag: u32) -> Token {
+        Token(u64::from(SLOT) << 32 | u64::from(self.number * TAGS + tag))
     }
 
     fn frame_bytes(&self) -> usize {
@@ -367,7 +445,7 @@ impl Area {
         if self.waiting.is_empty() && may_overflow && !self.rotate() {
             return false;
         }
-        self.frame_bytes() + need <= frame_bytes_max
+        self.frame_bytes() + need <= frame_bytes_max - frame::TRAILER_BYTES
     }
 
     fn rotate(&mut self) -> bool {
@@ -384,7 +462,7 @@ impl Area {
 
     /// Where in the file the next frame goes. Moves on behind it.
     fn place(&mut self, bytes: usize) -> u64 {
-        let at = BLOCK_BYTES as u64 + self.active as u64 * self.header.half_bytes + self.position;
+        let at = self.header.data_at() + self.active as u64 * self.header.half_bytes + self.position;
         self.position += bytes.next_multiple_of(self.level.alignment()) as u64;
         at
     }
@@ -395,16 +473,26 @@ impl Area {
         }
         let (Some(mut buf), State::Ready(file)) = (self.frame.take(), &self.state) else { return };
         let file = file.clone();
+        let before = (self.sequence, self.position);
         self.sequence += 1;
-        frame::finish(buf.as_mut_slice(), self.sequence, self.header.salt);
+        frame::finish(&mut buf, self.sequence, self.generation as u32, self.header);
         let at = self.place(buf.len());
         let written = disk.stage(&file, at, buf.as_slice());
         buf.set_len(0);
         self.frame = Some(buf);
         report(outcomes, self.waiting.drain(..), written.is_ok());
-        if let Err(error) = written {
-            let text = self.fail(&error, outcomes);
-            tracing::warn!("{text}");
+        match written {
+            Ok(()) => {}
+            // What was written of it counts for nothing, and the next frame goes over it.
+            Err(error) if error.kind() == io::ErrorKind::StorageFull => {
+                (self.sequence, self.position) = before;
+                self.state = State::Paused(file, disk.now().plus_ms(JOURNAL_RETRY_MS));
+                tracing::warn!(%error, path = %self.path.display(), "the journal has no room; until it has, which is tried again, appends go straight to their segments, which is slower");
+            }
+            Err(error) => {
+                let text = self.fail(&error, outcomes);
+                tracing::warn!("{text}");
+            }
         }
     }
 
@@ -417,10 +505,10 @@ impl Area {
         };
         let file = file.clone();
         self.sequence += 1;
-        frame::finish(buf.as_mut_slice(), self.sequence, self.header.salt);
+        frame::finish(&mut buf, self.sequence, self.generation as u32, self.header);
         let at = self.place(buf.len());
         self.in_flight = Some(std::mem::take(&mut self.waiting));
-        disk.write_durable(&file, at, buf.freeze(), token(WRITTEN_TAG));
+        disk.write_durable(&file, at, buf.freeze(), self.token(WRITTEN_TAG));
     }
 
     /// Gives this level up until the next start. What it holds stays there, as nobody can tell what is needed.
@@ -439,13 +527,28 @@ fn report(outcomes: &mut Vec<Outcome>, members: impl IntoIterator<Item = Member>
     outcomes.extend(members.into_iter().map(|member| Outcome { member, safe }));
 }
 
-fn token(tag: u32) -> Token {
-    Token(u64::from(SLOT) << 32 | u64::from(tag))
+/// Makes a file; gives the space back if that fails.
+fn create(files: &dyn Files, path: &Path, header: FileHeader, level: Level) -> io::Result<File> {
+    let made = match level {
+        Level::Staged => create_staged(files, path, header),
+        Level::Flushed => create_flushed(files, path, header),
+    };
+    if made.is_err() {
+        let _ = files.remove_file(path);
+    }
+    made
+}
+
+fn create_staged(files: &dyn Files, path: &Path, header: FileHeader) -> io::Result<File> {
+    let file = files.open(path, OpenMode::Buffered)?;
+    files.set_len(&file, 0)?;
+    files.write_at(&file, 0, &header.format())?;
+    Ok(file)
 }
 
 /// Writing over what is there is fastest and cheapest to flush, so the file is written once before.
-fn create_flushed(files: &dyn Files, path: &Path, header: FileHeader) -> io::Result<Box<dyn Any + Send>> {
-    let bytes = BLOCK_BYTES as u64 + 2 * header.half_bytes;
+fn create_flushed(files: &dyn Files, path: &Path, header: FileHeader) -> io::Result<File> {
+    let bytes = header.data_at() + 2 * header.half_bytes;
     let file = files.open(path, OpenMode::DirectCreate)?;
     files.set_len(&file, 0)?;
     files.allocate(&file, bytes)?;
@@ -462,5 +565,5 @@ fn create_flushed(files: &dyn Files, path: &Path, header: FileHeader) -> io::Res
     if let Some(dir) = path.parent() {
         files.sync_dir(dir)?;
     }
-    Ok(Box::new(file))
+    Ok(file)
 }

@@ -1,287 +1,554 @@
-//! Redoing what a journal holds after a stop that was not clean.
+//! Redoing what the journals hold after a stop that was not clean.
 //!
 //! Entries are written again to where they belong, whether they had got there or not: the same bytes to the same
 //! places. What lies below a partition's recovery point is flushed already and left alone. Recovery then finds
 //! segments without holes.
+//!
+//! An entry is only written where nothing is missing before it, if anything may be: behind a gap, behind a power cut (at
+//! the staged level), behind frames that are damaged, and after another broker had the directories. What was acknowledged
+//! and cannot be written back keeps its partition offline, or is only named if another broker has gone on since; the
+//! journal is renamed then and stays. A journal is read twice, in pieces: once for what there is, once to redo it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use super::Level;
-use super::frame::{Entry, FileHeader, Frame};
-use crate::base::limits::BLOCK_BYTES;
-use crate::base::{Offset, TopicId};
-use crate::io::{File, Files, OpenMode, side_by_side};
-use crate::log::names::{FileKind, file_name, parse_file_name};
-use crate::wire::record::{BatchHeader, BatchView, HEADER_BYTES};
+use super::frame::{Entry, EntryError, FileHeader, Frame, Kind, VERSION};
+use super::redo::{Known, Redo, Trust, Verdict};
+use super::scan::{self, Layout, Lost, Part};
+use super::window::Window;
+use super::{JournalDir, Level};
+use crate::base::limits::{BLOCK_BYTES, JOURNAL_FRAME_BYTES_MAX, JOURNAL_REDO_BYTES};
+use crate::base::{Offset, TopicId, Uuid};
+use crate::io::{Files, OpenMode, side_by_side};
+
+pub use super::redo::Target;
+
+/// How the name of a journal that was set aside goes on.
+const ASIDE: &str = ".aside";
+
+/// A partition's topic and number.
+type Id = (TopicId, i32);
+
+/// Why journals cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum JournalError {
+    /// The disk answered with an error.
+    #[error("{0}: {1}")]
+    Io(PathBuf, io::Error),
+    /// The journal was written by a later version of Ottla.
+    #[error(
+        "{path} was written by a newer version of Ottla ({what}), and may hold records that are nowhere else: start that version and stop it cleanly"
+    )]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// What is not known.
+        what: String,
+    },
+}
+
+/// A partition that stays offline.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refused {
+    /// Its topic.
+    pub topic_id: TopicId,
+    /// Its number.
+    pub partition: i32,
+    /// The journal with its records, as it is called now.
+    pub journal: PathBuf,
+    /// What is wrong.
+    pub why: String,
+}
 
 /// What a replay did.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Replayed {
     /// Entries that were written to segments.
     pub entries: u64,
     /// Their bytes.
     pub bytes: u64,
+    /// Entries that nobody was promised, as something before them was never written.
+    pub unacknowledged: u64,
+    /// Entries of topics and partitions that are gone.
+    pub gone: u64,
+    /// Partitions to which something was written.
+    pub changed: BTreeSet<(TopicId, i32)>,
+    /// Partitions that must not be opened.
+    pub refused: Vec<Refused>,
+    /// What the operator should know, and is no loss of what was promised.
+    pub warnings: Vec<String>,
+    /// What was lost or set aside.
+    pub errors: Vec<String>,
 }
 
-/// A partition as a replay sees it.
-pub struct Target {
-    /// Its directory.
-    pub dir: PathBuf,
-    /// Everything below is flushed.
-    pub recovery_point: Offset,
+/// What is known of the stop before this start.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Since {
+    /// The incarnation of this broker that the metadata names: the last one that served.
+    pub registered: Uuid,
+    /// The directories were closed cleanly, which Ottla does only after it has removed its journals.
+    pub clean: bool,
 }
 
-/// An entry that is to be redone.
-struct Redo<'a> {
-    entry: Entry,
-    batches: &'a [u8],
-    /// Only if nothing is missing before it.
-    checked: bool,
+/// Where a partition is.
+pub enum Found {
+    /// Here.
+    Here(Target),
+    /// The metadata does not know it: it was deleted.
+    Gone,
+    /// It should be here, and is not: why.
+    Missing(String),
 }
 
-/// Redoes every journal in `dir`: writes, flushes, and removes the journals. `target` finds a partition, None if it is
-/// gone. Blocks.
+/// Takes an entry, its batches, the damage that it lies in, and whether anything before it is damaged.
+type Visit<'a> = dyn FnMut(Entry, &[u8], Option<&Lost>, bool) -> io::Result<()> + 'a;
+
+/// A journal that was found.
+struct Source {
+    path: PathBuf,
+    level: Level,
+    /// None if it cannot be read.
+    header: Option<FileHeader>,
+    /// Of the directory that it was found in.
+    directory_id: Uuid,
+    layout: Layout,
+}
+
+/// What all journals say of a partition.
+#[derive(Clone, Debug, Default)]
+struct Facts {
+    /// Everything below was safe.
+    safe: Offset,
+    /// Generations, and from where on older entries are void.
+    cuts: Vec<(u32, Offset)>,
+}
+
+/// The journals of the last run.
+pub struct Journals {
+    sources: Vec<Source>,
+    facts: BTreeMap<Id, Facts>,
+}
+
+/// Finds the journals in the log directories and reads what they hold; changes nothing. Blocks.
 ///
 /// # Errors
-/// If something cannot be read or written; the journals stay for the next try.
-pub fn replay(
-    files: &dyn Files,
-    dir: &Path,
-    log_dirs: &[PathBuf],
-    target: impl Fn(TopicId, i32) -> Option<Target> + Sync,
-) -> io::Result<Replayed> {
-    let journals = journals(files, dir)?;
-    let read = |(path, level): &(PathBuf, Level)| files.read(path).map(|bytes| (bytes, *level));
-    let read: Vec<(Vec<u8>, Level)> = journals.iter().map(read).collect::<io::Result<_>>()?;
-    let mut by_partition: BTreeMap<(TopicId, i32), Vec<Redo<'_>>> = BTreeMap::new();
-    for (bytes, level) in &read {
-        let Some(header) = FileHeader::parse(bytes) else { continue };
-        // Behind a power cut, what lies before a staged entry may be gone.
-        let checked = *level == Level::Staged && header.boot_id != files.boot_id();
-        for (entry, batches) in believed(bytes, header, *level).iter().flat_map(Frame::entries) {
-            let checked = checked || entry.behind_gap;
-            let of = by_partition.entry((entry.topic_id, entry.partition)).or_default();
-            of.push(Redo { entry, batches, checked });
+/// If one cannot be read, or is of a later version.
+pub fn find(files: &dyn Files, dirs: &[JournalDir]) -> Result<Journals, JournalError> {
+    let mut journals = Journals { sources: Vec::new(), facts: BTreeMap::new() };
+    for dir in dirs {
+        for (path, level) in list(files, &dir.path).map_err(|e| JournalError::Io(dir.path.clone(), e))? {
+            let failed = |error| JournalError::Io(path.clone(), error);
+            let header = header(files, &path).map_err(failed)?;
+            let newer = header.filter(|header| header.version > VERSION);
+            if let Some(header) = newer {
+                let what = format!("version {} of the journal", header.version);
+                return Err(JournalError::Newer { path, what });
+            }
+            let layout = match header {
+                Some(header) => {
+                    let mut window = Window::new(files.open(&path, OpenMode::Read).map_err(failed)?);
+                    scan::layout(files, &mut window, header, level).map_err(failed)?
+                }
+                None => Layout::default(),
+            };
+            let source = Source { path, level, header, directory_id: dir.directory_id, layout };
+            journals.learn(files, &source)?;
+            journals.sources.push(source);
         }
     }
-    let done = Mutex::new(Replayed::default());
-    // Each partition's part is its own: they are written side by side, as most of it is waiting for the disk.
-    side_by_side(files, by_partition.into_iter().collect(), |((topic_id, partition), entries)| {
-        let Some(target) = target(topic_id, partition) else { return Ok(()) };
-        let part = Known::new(target).redo(files, &entries)?;
-        let mut done = done.lock().unwrap_or_else(PoisonError::into_inner);
-        done.entries += part.entries;
-        done.bytes += part.bytes;
-        Ok(())
-    })?;
-    let done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
-    if done.entries > 0 {
-        log_dirs.iter().try_for_each(|dir| files.sync_all(dir))?;
-    }
-    remove_all(files, dir, &journals)?;
-    Ok(done)
+    Ok(journals)
+}
+
+/// The header, from one of its two blocks. None for a file that has none.
+fn header(files: &dyn Files, path: &Path) -> io::Result<Option<FileHeader>> {
+    let file = files.open(path, OpenMode::Read)?;
+    let blocks = files.read_at(&file, 0, 2 * BLOCK_BYTES)?;
+    let second = || FileHeader::parse(blocks.get(BLOCK_BYTES..)?).filter(|header| header.version > 1);
+    Ok(FileHeader::parse(&blocks).or_else(second))
 }
 
 /// Removes the journals: everything in them is in the segments. Blocks.
 ///
 /// # Errors
 /// If one cannot be removed.
-pub fn remove(files: &dyn Files, dir: &Path) -> io::Result<()> {
-    remove_all(files, dir, &journals(files, dir)?)
-}
-
-fn remove_all(files: &dyn Files, dir: &Path, journals: &[(PathBuf, Level)]) -> io::Result<()> {
-    if journals.is_empty() {
-        return Ok(());
+pub fn remove(files: &dyn Files, dirs: &[PathBuf]) -> io::Result<()> {
+    for dir in dirs {
+        let journals = list(files, dir)?;
+        if !journals.is_empty() {
+            journals.iter().try_for_each(|(path, _)| files.remove_file(path))?;
+            files.sync_dir(dir)?;
+        }
     }
-    journals.iter().try_for_each(|(path, _)| files.remove_file(path))?;
-    files.sync_dir(dir)
+    Ok(())
 }
 
-fn journals(files: &dyn Files, dir: &Path) -> io::Result<Vec<(PathBuf, Level)>> {
+fn list(files: &dyn Files, dir: &Path) -> io::Result<Vec<(PathBuf, Level)>> {
     let entries = files.list(dir)?.into_iter().filter(|e| !e.is_dir);
     Ok(entries.filter_map(|e| Some((dir.join(&e.name), Level::of_file(&e.name)?))).collect())
 }
 
-/// The frames that can be believed, in order: no number among them is missing.
-///
-/// After a kill, and at the flushed level always, only the newest frame can be damaged. A power cut may take any staged
-/// frame: what comes after the first that is gone is left out, so that a partition loses its end and not its middle. At
-/// the flushed level the write that was cut off may have spared old frames of the half it was to begin: they do not
-/// join, and the newer half counts.
-fn believed(bytes: &[u8], header: FileHeader, level: Level) -> Vec<Frame<'_>> {
-    let half = usize::try_from(header.half_bytes).unwrap_or(usize::MAX);
-    let [mut first, mut second] = [0, 1].map(|number| {
-        let from = BLOCK_BYTES.saturating_add(half.saturating_mul(number));
-        let to = from.saturating_add(half).min(bytes.len());
-        chain(bytes.get(from..to).unwrap_or_default(), level, header.salt)
-    });
-    let number = |frames: &[Frame<'_>]| frames.first().map_or(u64::MAX, |frame| frame.sequence);
-    if number(&second) < number(&first) {
-        std::mem::swap(&mut first, &mut second);
+/// Renames a file so that it is neither taken for a journal nor written over.
+fn set_aside(files: &dyn Files, path: &Path) -> io::Result<PathBuf> {
+    let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let aside = |number: u32| path.with_file_name(format!("{name}{ASIDE}-{number}"));
+    let mut number = 1;
+    while files.exists(&aside(number)) {
+        number += 1;
     }
-    let joined = first.last().is_some_and(|last| last.sequence + 1 == number(&second));
-    match (joined, level, second.is_empty()) {
-        (true, ..) => {
-            first.append(&mut second);
-            first
-        }
-        (false, Level::Flushed, false) => second,
-        (false, ..) => first,
-    }
+    let free = aside(number);
+    files.rename(path, &free)?;
+    path.parent().map_or(Ok(()), |dir| files.sync_dir(dir))?;
+    Ok(free)
 }
 
-fn chain(half: &[u8], level: Level, salt: u32) -> Vec<Frame<'_>> {
-    let mut frames: Vec<Frame<'_>> = Vec::new();
-    let mut at = 0;
-    while let Some(frame) = half.get(at..).and_then(|left| Frame::parse(left, salt)) {
-        if frames.last().is_some_and(|last| frame.sequence != last.sequence + 1) {
-            break;
-        }
-        at += frame.len.next_multiple_of(level.alignment());
-        frames.push(frame);
-    }
-    frames
-}
-
-/// A partition while its entries are redone.
-struct Known {
-    target: Target,
-    /// Base offsets of its segments, once they are asked for.
-    bases: Option<BTreeSet<Offset>>,
-    open: Option<(Offset, File)>,
-    whole: Option<Whole>,
-}
-
-/// How far a partition was found to be without holes, from the segment with the recovery point on.
-#[derive(Clone, Copy)]
-struct Whole {
-    segment: Offset,
-    position: u64,
-    next: Offset,
-}
-
-impl Known {
-    fn new(target: Target) -> Known {
-        Known { target, bases: None, open: None, whole: None }
+impl Source {
+    fn name(&self) -> String {
+        self.path.display().to_string()
     }
 
-    /// Writes batches where they belong; those to be checked only if nothing is missing before them. Those that are there
-    /// for certain, or cannot be used, are left out.
-    fn redo(&mut self, files: &dyn Files, entries: &[Redo<'_>]) -> io::Result<Replayed> {
-        let mut done = Replayed::default();
-        let flushed = entries.iter().take_while(|redo| redo.entry.next <= self.target.recovery_point).count();
-        let (_, mut left) = entries.split_at(flushed);
-        while let Some(Redo { entry, checked, .. }) = left.first() {
-            // What lies behind each other is written at once.
-            let joins = |a: &Redo<'_>, b: &Redo<'_>| {
-                let end = a.entry.position + a.batches.len() as u64;
-                !b.checked && b.entry.segment == a.entry.segment && b.entry.position == end
+    fn trust(&self, files: &dyn Files, since: Since) -> Trust {
+        let Some(header) = self.header else { return Trust::default() };
+        // Version 1 does not say in which run it was made.
+        let moved = !header.directory_id.is_zero() && header.directory_id != self.directory_id;
+        let other_run = header.version > 1 && header.incarnation_id != since.registered;
+        let foreign = since.clean || moved || other_run;
+        let cut = self.level == Level::Staged && header.boot_id != files.boot_id();
+        Trust { foreign, cut, behind_loss: false }
+    }
+
+    /// Gives every entry in the order in which they were written, and whether frames are missing before it; damaged
+    /// frames give what can be told apart, with `Lost`.
+    fn each(&self, files: &dyn Files, visit: &mut Visit<'_>) -> io::Result<Result<(), EntryError>> {
+        let Some(header) = self.header else { return Ok(Ok(())) };
+        let mut window = Window::new(files.open(&self.path, OpenMode::Read)?);
+        let mut behind_loss = false;
+        for part in &self.layout.parts {
+            let (mut at, to, lost) = match part {
+                Part::Run(run) => (run.from, run.to, None),
+                Part::Lost(lost) => (lost.from, lost.to, Some(lost)),
             };
-            let count = 1 + left.windows(2).take_while(|pair| !checked && joins(&pair[0], &pair[1])).count();
-            let (now, rest) = left.split_at(count);
-            left = rest;
-            let last = now.last().map_or(entry.next, |redo| redo.entry.next);
-            if last <= self.target.recovery_point || self.is_deleted(files, entry.segment)? {
-                continue;
-            }
-            if *checked && !self.is_whole_upto(files, entry.segment, entry.position)? {
-                continue;
-            }
-            let file = self.file(files, entry.segment)?;
-            let bytes: Vec<&[u8]> = now.iter().map(|redo| redo.batches).collect();
-            let bytes = bytes.concat();
-            files.write_at(&file, entry.position, &bytes)?;
-            done.entries += count as u64;
-            done.bytes += bytes.len() as u64;
-        }
-        Ok(done)
-    }
-
-    /// A segment that is missing before others was deleted; one that is missing behind them was not made yet.
-    fn is_deleted(&mut self, files: &dyn Files, segment: Offset) -> io::Result<bool> {
-        let is_open = self.open.as_ref().is_some_and(|(base, _)| *base == segment);
-        if is_open || files.exists(&self.path(segment)) {
-            return Ok(false);
-        }
-        Ok(self.bases(files)?.last().is_some_and(|last| segment < *last))
-    }
-
-    fn path(&self, segment: Offset) -> PathBuf {
-        self.target.dir.join(file_name(segment, FileKind::Log))
-    }
-
-    fn bases(&mut self, files: &dyn Files) -> io::Result<&mut BTreeSet<Offset>> {
-        if self.bases.is_none() {
-            let mut bases = BTreeSet::new();
-            if files.exists(&self.target.dir) {
-                for entry in files.list(&self.target.dir)? {
-                    if let Some((base, FileKind::Log)) = parse_file_name(&entry.name) {
-                        bases.insert(base);
+            behind_loss |= lost.is_some();
+            while at < to {
+                let bytes = window.get(files, at, JOURNAL_FRAME_BYTES_MAX, to)?;
+                let Some(frame) = Frame::parse(bytes, header) else { break };
+                if lost.is_some_and(|lost| frame.is_whole || !lost.may_hold(frame.sequence)) {
+                    break;
+                }
+                for entry in frame.entries() {
+                    match entry {
+                        Ok((entry, batches)) => visit(entry, batches, lost, behind_loss)?,
+                        Err(_) if lost.is_some() => break,
+                        Err(error) => return Ok(Err(error)),
                     }
                 }
+                at += frame.len.next_multiple_of(self.level.alignment()) as u64;
             }
-            self.bases = Some(bases);
         }
-        Ok(self.bases.get_or_insert_default())
+        Ok(Ok(()))
+    }
+}
+
+impl Journals {
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.sources.is_empty()
     }
 
-    fn file(&mut self, files: &dyn Files, segment: Offset) -> io::Result<File> {
-        if let Some((_, file)) = self.open.as_ref().filter(|(base, _)| *base == segment) {
-            return Ok(file.clone());
+    /// Notes what holds for all entries of a partition.
+    fn learn(&mut self, files: &dyn Files, source: &Source) -> Result<(), JournalError> {
+        let facts = &mut self.facts;
+        // What was safe from the end of the process was not from a power cut.
+        let cut = source.trust(files, Since::default()).cut;
+        let read = source.each(files, &mut |entry, _, lost, _| {
+            if lost.is_none() {
+                let of = facts.entry((entry.topic_id, entry.partition)).or_default();
+                of.safe = of.safe.max(if cut { -1 } else { entry.safe });
+                if entry.kind == Kind::Truncate {
+                    of.cuts.push((entry.generation, entry.next));
+                }
+            }
+            Ok(())
+        });
+        match read.map_err(|error| JournalError::Io(source.path.clone(), error))? {
+            Ok(()) => Ok(()),
+            Err(EntryError::Kind(kind)) => Err(JournalError::Newer {
+                path: source.path.clone(),
+                what: format!("entries of kind {kind}"),
+            }),
+            Err(EntryError::Length) => {
+                let what = "entries that do not fill their frame".to_owned();
+                Err(JournalError::Newer { path: source.path.clone(), what })
+            }
         }
-        let path = self.path(segment);
-        if !files.exists(&path) {
-            files.create_dir_all(&self.target.dir)?;
-        }
-        let file = files.open(&path, OpenMode::Buffered)?;
-        if let Some(bases) = &mut self.bases {
-            bases.insert(segment);
-        }
-        self.open = Some((segment, file.clone()));
-        Ok(file)
     }
 
-    /// Whether valid batches follow each other without a gap up to a position.
-    fn is_whole_upto(&mut self, files: &dyn Files, segment: Offset, position: u64) -> io::Result<bool> {
-        let recovery_point = self.target.recovery_point;
-        let bases = self.bases(files)?;
-        let first = bases.range(..=recovery_point).next_back().or(bases.first());
-        let begin = first.copied().unwrap_or(segment);
-        let mut at = self.whole.unwrap_or(Whole { segment: begin, position: 0, next: begin });
-        while (at.segment, at.position) < (segment, position) {
-            if let Some(next) = self.batch_at(files, at)? {
-                at = next;
-            } else if at.segment < segment && at.next == segment {
-                at = Whole { segment, position: 0, next: segment };
+    /// Redoes the journals: writes, flushes, and removes them, or sets aside those with records that could not be written
+    /// back. `target` finds a partition. Blocks.
+    ///
+    /// # Errors
+    /// If something cannot be read or written; the journals stay for the next try.
+    pub fn replay(
+        self,
+        files: &dyn Files,
+        log_dirs: &[PathBuf],
+        since: Since,
+        target: impl Fn(TopicId, i32) -> Found + Sync,
+    ) -> io::Result<Replayed> {
+        let mut replay =
+            Replay { files, target, facts: &self.facts, known: BTreeMap::new(), done: Mutex::default() };
+        let mut aside = vec![false; self.sources.len()];
+        for (source, aside) in self.sources.iter().zip(&mut aside) {
+            *aside = replay.source(source, since)?;
+        }
+        let mut done = replay.done.into_inner().unwrap_or_else(PoisonError::into_inner);
+        if done.total.entries > 0 {
+            log_dirs.iter().try_for_each(|dir| files.sync_all(dir))?;
+        }
+        for (source, aside) in self.sources.iter().zip(aside) {
+            if aside || done.unfit.contains_key(&source.path) {
+                let renamed = set_aside(files, &source.path)?;
+                done.name(source, &renamed);
+            }
+        }
+        remove(files, log_dirs)?;
+        done.total.warnings.extend(done.cut.values().cloned());
+        Ok(done.total)
+    }
+}
+
+/// What has been done, and what could not be.
+#[derive(Default)]
+struct Done {
+    total: Replayed,
+    /// By journal: what did not fit, and whether its partition stays offline.
+    unfit: BTreeMap<PathBuf, Vec<(Id, String, bool)>>,
+    /// One warning for each partition that ends behind a power cut.
+    cut: BTreeMap<Id, String>,
+}
+
+impl Done {
+    /// A journal has its new name: what is wrong with it can be told.
+    fn name(&mut self, source: &Source, renamed: &Path) {
+        let found = self.unfit.remove(&source.path).unwrap_or_default();
+        if found.is_empty() {
+            self.total.errors.push(format!(
+                "the journal {} is kept as {}: remove it when nothing in it is wanted",
+                source.name(),
+                renamed.display()
+            ));
+        }
+        for ((topic_id, partition), why, stays_offline) in found {
+            if stays_offline {
+                let journal = renamed.to_path_buf();
+                self.total.refused.push(Refused { topic_id, partition, journal, why });
             } else {
-                break;
+                self.total.errors.push(format!(
+                    "partition {partition} of topic {topic_id}: {why}; another broker has used the directories since, and the log stays as that left it. The records are kept in {}",
+                    renamed.display()
+                ));
             }
         }
-        self.whole = Some(at);
-        // An entry that begins before is there already, or lies in a segment that was not looked at.
-        Ok((segment, position) <= (at.segment, at.position))
+    }
+}
+
+struct Replay<'a, T> {
+    files: &'a dyn Files,
+    target: T,
+    facts: &'a BTreeMap<Id, Facts>,
+    /// None for a partition that is gone, or to which nothing more is written.
+    known: BTreeMap<Id, Option<Known>>,
+    done: Mutex<Done>,
+}
+
+impl<T: Fn(TopicId, i32) -> Found + Sync> Replay<'_, T> {
+    /// Redoes one journal; whether it is to be kept.
+    fn source(&mut self, source: &Source, since: Since) -> io::Result<bool> {
+        let trust = source.trust(self.files, since);
+        let keep = self.tell_damage(source, trust)?;
+        let mut group: BTreeMap<Id, Vec<Redo>> = BTreeMap::new();
+        let mut bytes = 0;
+        let files = self.files;
+        let read = source.each(files, &mut |entry, batches, lost, behind_loss| {
+            if entry.kind != Kind::Append {
+                return Ok(());
+            }
+            let mut redo = Redo { entry, batches: batches.to_vec(), trust: Trust { behind_loss, ..trust } };
+            let id = (entry.topic_id, entry.partition);
+            self.void(id, &mut redo);
+            if redo.batches.is_empty() || (lost.is_some() && !self.salvages(source, &redo)) {
+                return Ok(());
+            }
+            bytes += redo.batches.len();
+            group.entry(id).or_default().push(redo);
+            if bytes >= JOURNAL_REDO_BYTES {
+                bytes = 0;
+                self.group(source, std::mem::take(&mut group))?;
+            }
+            Ok(())
+        })?;
+        read.map_err(|_| io::Error::other("a journal changed while it was read"))?;
+        self.group(source, group)?;
+        Ok(keep)
     }
 
-    /// Where the batch at `at` ends, if a valid one is there that follows.
-    fn batch_at(&mut self, files: &dyn Files, at: Whole) -> io::Result<Option<Whole>> {
-        if !self.bases(files)?.contains(&at.segment) {
-            return Ok(None);
+    /// Leaves out what was truncated after the entry was written.
+    fn void(&self, id: Id, redo: &mut Redo) {
+        let cuts = self.facts.get(&id).map_or(&[][..], |facts| &facts.cuts);
+        for (generation, cut) in cuts {
+            if *generation > redo.entry.generation && redo.entry.next > *cut {
+                redo.cut_at(*cut);
+            }
         }
-        let file = self.file(files, at.segment)?;
-        let head = files.read_at(&file, at.position, HEADER_BYTES)?;
-        let Ok(header) = BatchHeader::parse(&head) else { return Ok(None) };
-        let total = header.total_bytes();
-        let bytes = files.read_at(&file, at.position, total)?;
-        let valid = BatchView::parse(&bytes).is_ok_and(|view| view.check_crc().is_ok());
-        let follows = header.base_offset >= at.next && header.last_offset_delta >= 0;
-        Ok((valid && follows).then(|| Whole {
-            position: at.position + total as u64,
-            next: header.next_offset(),
-            ..at
-        }))
+    }
+
+    /// Whether an entry of a damaged frame can be used: its batches have checksums of their own. If not, it is named.
+    fn salvages(&self, source: &Source, redo: &Redo) -> bool {
+        let Entry { topic_id, partition, next, .. } = redo.entry;
+        let known = self.known.contains_key(&(topic_id, partition));
+        let is_ours = known || !matches!((self.target)(topic_id, partition), Found::Gone);
+        if is_ours && !redo.is_sound() {
+            self.lock().total.errors.push(format!(
+                "{}: an entry of partition {partition} of topic {topic_id} is damaged; the records up to offset {} in it are lost unless they are in their segment",
+                source.name(),
+                next - 1
+            ));
+        }
+        is_ours && redo.is_sound()
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Done> {
+        self.done.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Names what of a journal cannot be read; whether it is to be kept.
+    fn tell_damage(&self, source: &Source, trust: Trust) -> io::Result<bool> {
+        let name = source.name();
+        let mut done = self.lock();
+        if source.header.is_none() {
+            let file = self.files.open(&source.path, OpenMode::Read)?;
+            let head = self.files.read_at(&file, 0, 2 * BLOCK_BYTES)?;
+            if head.iter().all(|byte| *byte == 0) {
+                // It was made, and the machine ended before anything of it was flushed.
+                if self.files.len(&file)? > 0 {
+                    done.total.warnings.push(format!("{name} has no header: a power cut took what it held"));
+                }
+                return Ok(false);
+            }
+            done.total.errors.push(format!(
+                "the header of the journal {name} is damaged: what it held cannot be written back, and which partitions that concerns is not known"
+            ));
+            return Ok(true);
+        }
+        let lost = source.layout.parts.iter().filter_map(|part| match part {
+            Part::Lost(lost) => Some(lost),
+            Part::Run(_) => None,
+        });
+        let mut keep = false;
+        for Lost { first, last, from, to } in lost.copied() {
+            let frames = if last < first { "frames".to_owned() } else { format!("frames {first} to {last}") };
+            let text = format!("{name}: {frames} in the bytes {from} to {to} are damaged");
+            if trust.cut {
+                done.total.warnings.push(format!("{text}: a power cut took what was not flushed"));
+            } else {
+                keep = true;
+                done.total.errors.push(format!(
+                    "{text}; entries whose own checksums are right are used. The records of a partition that has no later entry may be lost without another word"
+                ));
+            }
+        }
+        if let Some(at) = source.layout.torn_at {
+            tracing::info!(
+                journal = name,
+                at,
+                "the last write to the journal was cut off; it was not acknowledged"
+            );
+        }
+        Ok(keep)
+    }
+
+    /// Redoes entries, each partition's on its own: they are written side by side, as most of it is waiting for the disk.
+    fn group(&mut self, source: &Source, group: BTreeMap<Id, Vec<Redo>>) -> io::Result<()> {
+        let mut work = Vec::new();
+        for (id, mut entries) in group {
+            let known = match self.known.remove(&id) {
+                Some(known) => known,
+                None => self.open(source, id, &entries),
+            };
+            match known {
+                Some(known) => {
+                    entries.sort_by_key(|redo| redo.entry.next);
+                    work.push((id, known, entries));
+                }
+                None => {
+                    self.known.insert(id, None);
+                }
+            }
+        }
+        let back = Mutex::new(Vec::new());
+        side_by_side(self.files, work, |(id, mut known, entries)| {
+            let goes_on = self.partition(source, id, &mut known, &entries)?;
+            known.close();
+            let mut back = back.lock().unwrap_or_else(PoisonError::into_inner);
+            back.push((id, goes_on.then_some(known)));
+            Ok(())
+        })?;
+        self.known.extend(back.into_inner().unwrap_or_else(PoisonError::into_inner));
+        Ok(())
+    }
+
+    fn open(&self, source: &Source, id: Id, entries: &[Redo]) -> Option<Known> {
+        let safe = self.facts.get(&id).map_or(-1, |facts| facts.safe);
+        match (self.target)(id.0, id.1) {
+            Found::Here(target) => Some(Known::new(target, safe)),
+            Found::Gone => {
+                self.lock().total.gone += entries.len() as u64;
+                None
+            }
+            Found::Missing(why) => {
+                if let Some(redo) = entries.first() {
+                    self.lock().unfit(source, id, redo, &why);
+                }
+                None
+            }
+        }
+    }
+
+    fn partition(&self, source: &Source, id: Id, known: &mut Known, entries: &[Redo]) -> io::Result<bool> {
+        let dir = known.target().dir.clone();
+        known.redo(self.files, entries, &mut |redo, verdict| {
+            let mut done = self.lock();
+            match verdict {
+                Verdict::There => {}
+                Verdict::Written => {
+                    done.total.entries += 1;
+                    done.total.bytes += redo.batches.len() as u64;
+                    done.total.changed.insert(id);
+                }
+                Verdict::Unacknowledged => done.total.unacknowledged += 1,
+                Verdict::Unfit(why) => done.unfit(source, id, redo, &why),
+                Verdict::BehindCut(from) => {
+                    let upto = redo.entry.next - 1;
+                    let text = format!(
+                        "{}: a power cut took records from offset {from} on, so those up to offset {upto} that were acknowledged without a flush are gone",
+                        dir.display()
+                    );
+                    done.cut.insert(id, text);
+                }
+            }
+        })
+    }
+}
+
+impl Done {
+    fn unfit(&mut self, source: &Source, id: Id, redo: &Redo, why: &str) {
+        let first = redo.base().unwrap_or(redo.entry.next);
+        let stays_offline = !redo.trust.foreign;
+        let text = format!(
+            "acknowledged records from offset {first} on, at position {} of segment {}, are in the journal and cannot be written back: {why}",
+            redo.entry.position, redo.entry.segment
+        );
+        self.unfit.entry(source.path.clone()).or_default().push((id, text, stays_offline));
     }
 }

@@ -126,6 +126,7 @@ fn real_files_are_written_and_opened_again() {
             clean_shutdown,
             recovery_point: Some(0),
             log_start_offset: None,
+            log_start_is_certain: false,
             now_ms: 2000,
             seed: 0,
         };

@@ -4,7 +4,8 @@ use std::path::Path;
 
 use super::*;
 use crate::io::DiskOutcome;
-use crate::log::journal::{Journal, Level, Member, Outcome, replay};
+use crate::log::journal::replay::{self, Found, Since, Target};
+use crate::log::journal::{Journal, JournalDir, Member, Outcome, Run};
 
 const BYTES: u64 = 1 << 20;
 
@@ -12,14 +13,28 @@ fn home() -> &'static Path {
     Path::new("/data")
 }
 
+fn journal_dir() -> JournalDir {
+    JournalDir { path: home().to_path_buf(), directory_id: Uuid::from_u128(5) }
+}
+
+/// The topic of [`Machine`]'s partition.
+const TOPIC: Uuid = Uuid::from_u128(77);
+/// The broker's start of all tests here.
+const INCARNATION: Uuid = Uuid::from_u128(11);
+
 impl Machine {
     fn with_journal(seed: u64, config: LogConfig, bytes: u64) -> Machine {
         let mut m = Machine::new(seed, config);
-        let mut journal = Journal::new(home(), ShardId(0), bytes, seed as u32, m.disk().boot_id());
-        journal.open(&m.disk()).unwrap();
-        m.journal = Some(journal);
-        m.partition.use_journal(0);
+        m.begin_journal(seed, bytes);
         m
+    }
+
+    fn begin_journal(&mut self, seed: u64, bytes: u64) {
+        let run = Run { boot_id: self.disk().boot_id(), incarnation_id: INCARNATION, salt: seed as u32 };
+        let mut journal = Journal::new(&[journal_dir()], ShardId(0), bytes, run);
+        journal.open(&self.disk()).unwrap();
+        self.journal = Some(journal);
+        self.partition.use_journal(0, 0);
     }
 
     /// The end of a turn. How many appends went another way.
@@ -61,14 +76,21 @@ impl Machine {
 
     /// What a start does after a stop that was not clean.
     fn redo(&mut self, recovery_point: Offset) -> replay::Replayed {
-        self.journal = None;
-        let target = |topic_id, partition| {
-            assert_eq!((topic_id, partition), (Uuid::from_u128(77), 0));
-            Some(replay::Target { dir: dir(), recovery_point })
-        };
-        let done = replay::replay(&self.disk(), home(), &[home().to_path_buf()], target).unwrap();
+        let done = self.replay(recovery_point, 0, INCARNATION);
+        assert_eq!((&done.errors[..], &done.refused[..]), (&[][..], &[][..]));
         self.reopen(false, Some(recovery_point), None);
         done
+    }
+
+    fn replay(&mut self, recovery_point: Offset, log_start: Offset, registered: Uuid) -> replay::Replayed {
+        self.journal = None;
+        let target = |topic_id, partition| {
+            assert_eq!((topic_id, partition), (TOPIC, 0));
+            Found::Here(Target { dir: dir(), recovery_point, log_start })
+        };
+        let journals = replay::find(&self.disk(), &[journal_dir()]).unwrap();
+        let since = Since { registered, clean: false };
+        journals.replay(&self.disk(), &[home().to_path_buf()], since, target).unwrap()
     }
 }
 
@@ -178,13 +200,13 @@ fn a_half_is_used_again_when_its_members_have_written() {
         m.append(&batch(1, &[n; 1000])).unwrap();
         n = (n + 1) % 200;
         m.commit();
-        let Some(members) = m.journal.as_mut().unwrap().rotated(Level::Staged) else { continue };
+        let Some(members) = m.journal.as_mut().unwrap().rotated(0) else { continue };
         rotations += 1;
         assert_eq!(members.len(), 1, "a partition is in a half once");
         m.write_out();
         let upto = m.partition.log_end_offset();
         let members = members.into_iter().map(|member| Member { upto, ..member }).collect();
-        m.journal.as_mut().unwrap().drains(Level::Staged, members);
+        m.journal.as_mut().unwrap().drains(0, members);
         while m.partition.written_end_offset() < upto {
             assert!(m.turn());
         }

@@ -36,6 +36,8 @@ pub(super) struct Machine {
     pub(super) next_ticket: u64,
     /// None where every append goes straight to its segment.
     pub(super) journal: Option<Journal>,
+    /// Whether [`Machine::reopen`] gives the log start as this topic's own.
+    pub(super) log_start_is_certain: bool,
 }
 
 pub(super) fn batch(records: usize, value: &[u8]) -> Vec<u8> {
@@ -93,7 +95,17 @@ impl Machine {
         let partition = Partition::create(disk, &dir(), config.clone(), &options).unwrap();
         let world = sim.world(ShardId(0));
         let cache = Cache::new(cache_bytes);
-        Machine { sim, world, cache, partition, effects: Vec::new(), config, next_ticket: 0, journal: None }
+        Machine {
+            sim,
+            world,
+            cache,
+            partition,
+            effects: Vec::new(),
+            config,
+            next_ticket: 0,
+            journal: None,
+            log_start_is_certain: true,
+        }
     }
 
     pub(super) fn disk(&self) -> SimDisk {
@@ -237,6 +249,7 @@ impl Machine {
             clean_shutdown,
             recovery_point,
             log_start_offset,
+            log_start_is_certain: self.log_start_is_certain,
             now_ms: 5000,
             seed: 1,
         };

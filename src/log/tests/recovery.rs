@@ -329,12 +329,39 @@ fn an_error_while_opening_is_an_error_and_not_data_loss() {
     }
 }
 
+/// The log start of another topic of the same name was believed, and all records lay below it.
 #[test]
-fn a_damaged_log_start_checkpoint_above_the_end_does_not_lose_the_log() {
+fn a_log_start_that_may_be_anothers_is_believed_only_within_the_log() {
+    for (start, expected, warnings) in [(1_000_000, 0, 1), (BATCHES * 2 + 1, 0, 1), (17, 17, 0), (0, 0, 0)] {
+        for clean in [true, false] {
+            let (mut m, _) = stopped();
+            m.log_start_is_certain = false;
+            let report = m.reopen(clean, Some(0), Some(start));
+            assert_eq!(
+                (m.partition.log_start_offset(), m.partition.log_end_offset()),
+                (expected, BATCHES * 2)
+            );
+            assert_eq!(report.warnings.len(), warnings, "{report:?}");
+        }
+    }
+}
+
+/// DeleteRecords was acknowledged, a power cut took the records that were not flushed, and the log start went back with
+/// them: offsets were given out twice, and later records vanished below the old log start at the next kill.
+#[test]
+fn a_log_that_ends_before_its_start_goes_on_at_its_start() {
     let (mut m, _) = stopped();
-    let report = m.reopen(true, Some(0), Some(1_000_000));
-    assert_eq!(m.partition.log_end_offset(), BATCHES * 2);
-    assert_eq!(report.warnings.len(), 1);
+    let start = BATCHES * 2 + 30;
+    for round in 0..3 {
+        let report = m.reopen(false, Some(start), Some(start));
+        assert_eq!(report.warnings.len(), usize::from(round == 0), "named once: {report:?}");
+        assert_eq!((m.partition.log_start_offset(), m.partition.log_end_offset()), (start, start + round));
+        let appended = m.append(&batch(1, b"new")).unwrap();
+        assert_eq!(appended.base_offset, start + round);
+        m.settle();
+        m.sim.kill();
+    }
+    assert!(m.files().iter().any(|name| name.ends_with(".log.aside")), "the segments are kept");
 }
 
 impl Machine {
