@@ -38,6 +38,7 @@ pub fn handle(cx: &mut Cx<'_>, request: &Request<'_>) -> Result<Outcome, DecodeE
             .collect(),
         supported_features: supported
             .iter()
+            .filter(|f| is_built(&f.name))
             // Before version 4 a client cannot read a range that begins at 0 (KIP-1022).
             .filter(|f| version >= 4 || f.min > 0)
             .map(|f| SupportedFeatureKey { name: &f.name, min_version: f.min, max_version: f.max })
@@ -45,6 +46,7 @@ pub fn handle(cx: &mut Cx<'_>, request: &Request<'_>) -> Result<Outcome, DecodeE
         finalized_features_epoch: cx.image.offset(),
         finalized_features: features
             .iter()
+            .filter(|(name, _)| is_built(name))
             .map(|(name, level)| FinalizedFeatureKey {
                 name,
                 max_version_level: level,
@@ -54,6 +56,14 @@ pub fn handle(cx: &mut Cx<'_>, request: &Request<'_>) -> Result<Outcome, DecodeE
         ..Default::default()
     };
     Ok(reply(&response, version))
+}
+
+/// Features whose levels are in the metadata, so that Apache Kafka may take the directory over, while nothing behind them is
+/// served: a client that is told of them asks for the new group protocols, or waits for transactions of version 2.
+const NOT_BUILT: &[&str] = &["group.version", "share.version", "streams.version", "transaction.version"];
+
+fn is_built(feature: &str) -> bool {
+    !NOT_BUILT.contains(&feature)
 }
 
 /// The answer to a version that we do not know.

@@ -106,6 +106,10 @@ struct FormatArgs {
     /// Leave directories alone that are formatted already.
     #[arg(long, short = 'g')]
     ignore_formatted: bool,
+    /// The directory.id of a log directory that is lost for good and that a new one replaces: its partitions begin
+    /// anew, empty.
+    #[arg(long, value_name = "ID")]
+    directory_id: Option<String>,
 }
 
 #[derive(Args, Debug)]

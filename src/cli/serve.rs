@@ -1,7 +1,7 @@
 //! `ottla serve`.
 
 use super::settings::{self, Settings};
-use super::{CliError, ServeArgs};
+use super::{CliError, ServeArgs, SettingsArgs};
 use crate::server::{self, ServeError, ServeOptions};
 use std::io::IsTerminal as _;
 
@@ -17,13 +17,26 @@ pub fn run(args: &ServeArgs) -> Result<(), CliError> {
     for warning in &settings.warnings {
         tracing::warn!("{warning}");
     }
-    start(settings)
+    start(settings, format_command(&args.settings))
+}
+
+/// The call of `ottla format` with the same configuration, as one types it into a shell.
+fn format_command(args: &SettingsArgs) -> String {
+    let mut words = vec!["ottla format --ignore-formatted".to_owned()];
+    words.extend(args.config.iter().map(|file| format!("--config {}", quoted(&file.display().to_string()))));
+    words.extend(args.set.iter().map(|set| format!("--set {}", quoted(set))));
+    words.join(" ")
+}
+
+fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_alphanumeric() || "-_./:=,@%+".contains(c);
+    if word.chars().all(plain) { word.to_owned() } else { format!("'{}'", word.replace('\'', "'\\''")) }
 }
 
 /// Hands over to the server.
-fn start(settings: Settings) -> Result<(), CliError> {
+fn start(settings: Settings, format_command: String) -> Result<(), CliError> {
     let Settings { config, cluster_id, .. } = settings;
-    server::serve(ServeOptions { config, cluster_id }).map_err(|error| match error {
+    server::serve(ServeOptions { config, cluster_id, format_command }).map_err(|error| match error {
         ServeError::Config(text) => CliError::usage(text),
         ServeError::Data(text) => CliError::data(text),
         ServeError::Environment(text) | ServeError::Bug(text) => CliError::environment(text),

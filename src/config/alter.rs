@@ -176,7 +176,15 @@ impl Altered<'_> {
     }
 
     fn check(&self, outcome: &Outcome) -> Result<(), ConfigError> {
-        check_overrides(self.config, self.kind, self.name, self.before, &outcome.overrides)
+        check_overrides(self.config, self.kind, self.name, self.before, &outcome.overrides)?;
+        if self.kind != ResourceKind::Broker {
+            return Ok(());
+        }
+        let changed = outcome
+            .records
+            .iter()
+            .filter(|(name, next)| next.is_some() && self.before.get(name) != next.as_ref());
+        changed.into_iter().try_for_each(|(name, _)| super::dynamic::check_effect(name))
     }
 }
 

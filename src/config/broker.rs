@@ -1,7 +1,7 @@
 //! The configuration of a broker (`KafkaConfig`): typed, checked, and with the pairs it came from.
 
 use super::error::{ConfigError, Warning};
-use super::key::{DefaultValue, Support};
+use super::key::{DefaultValue, Key, Support};
 use super::listeners::{self, Listener, SecurityProtocol};
 use super::rules::Cores;
 use super::synonyms;
@@ -288,6 +288,12 @@ impl BrokerConfig {
         })
     }
 
+    /// The directory with the metadata log: `metadata.log.dir`, or the first of the log directories.
+    pub fn metadata_log_dir(&self) -> &str {
+        let first = || self.log_dirs.first().map_or("", String::as_str);
+        self.value("metadata.log.dir").as_text().unwrap_or_else(first)
+    }
+
     /// The value of any broker key; Null for a name that is none.
     pub fn value(&self, name: &str) -> &Value {
         Values(&self.values).get(name)
@@ -342,6 +348,17 @@ impl BrokerConfig {
             return rule("log.retention.ms must be unlimited (-1) or, greater than or equal to 1".to_owned());
         }
         topic::check_lags(&values)?;
+        // What Kafka has stored since is passed over with a warning, and what a client asks for is refused by itself.
+        for (name, text) in &self.layers.statics {
+            if let Some(why) = why_refused(name, text) {
+                let secret = BROKER.get(name).is_some_and(Key::sensitive);
+                return Err(ConfigError::InvalidValue {
+                    key: name.clone(),
+                    value: if secret { "[hidden]".to_owned() } else { text.clone() },
+                    why: format!("{why}; remove the key to start without it"),
+                });
+            }
+        }
         let roles = Values(&self.values).list("process.roles");
         if roles.len() != 2 {
             return invalid(
@@ -446,11 +463,34 @@ fn warnings(pairs: &BTreeMap<String, String>) -> Vec<Warning> {
             DefaultValue::Is(default) => default == text.trim(),
             DefaultValue::Null | DefaultValue::Required => false,
         };
-        if table::is_dynamic_only(name) || (key.support == Support::Accepted && !same) {
+        let of_listener = BROKER.get(name).is_none() && !matches!(key.support, Support::Harmless(_));
+        if table::is_dynamic_only(name) || ((key.support == Support::Warns || of_listener) && !same) {
             warnings.push(Warning::NoEffect(name.clone()));
         }
     }
     warnings
+}
+
+/// Why a pair must not be ignored: that would allow more than the operator meant. What is not set, or set to what Ottla does
+/// anyway, is as if it were not there.
+fn why_refused(name: &str, text: &str) -> Option<&'static str> {
+    let own = BROKER.get(name);
+    let key = own.or_else(|| BROKER.get(synonyms::listener_key(name)?))?;
+    let entries = list_parts(text.trim());
+    let is_default = |entry: &String| match key.default {
+        DefaultValue::Is(default) => list_parts(default).contains(entry),
+        DefaultValue::Null | DefaultValue::Required => false,
+    };
+    if entries.iter().all(|entry| entry.is_empty() || is_default(entry)) {
+        return None;
+    }
+    match key.support {
+        Support::Refused(why) => Some(why),
+        Support::Works if own.is_none() && key.name == "max.connections" => {
+            Some("this version of Ottla limits connections for all listeners together: set max.connections")
+        }
+        _ => None,
+    }
 }
 
 /// The open and the advertised listeners.

@@ -1,7 +1,7 @@
 //! Which broker keys may be altered while the broker runs (`DynamicBrokerConfig`, KIP-226).
 
 use super::error::ConfigError;
-use super::key::Mode;
+use super::key::{Mode, Support};
 use super::synonyms;
 use super::table::BROKER;
 use std::collections::BTreeMap;
@@ -32,6 +32,21 @@ pub(super) fn check_pair(name: &str, value: &str, per_broker: bool) -> Result<()
         Some(key) => key.parse(value).map(|_| ()),
         None => Ok(()),
     }
+}
+
+/// Refuses to alter what would have no effect until a restart, or none at all: an operator who is told that a limit holds
+/// would rely on it. What has none in any case, such as the number of a thread pool that Ottla does not have, is stored.
+pub(super) fn check_effect(name: &str) -> Result<(), ConfigError> {
+    let own = BROKER.get(name);
+    let Some(key) = own.or_else(|| BROKER.get(synonyms::listener_key(name)?)) else { return Ok(()) };
+    let why = match key.support {
+        Support::Harmless(_) => return Ok(()),
+        Support::Works if own.is_some() => return Ok(()),
+        Support::Works | Support::Warns => "this version of Ottla does not act on it",
+        Support::AtStart => "in Ottla it takes effect at a start: set it in the configuration file",
+        Support::Refused(why) => why,
+    };
+    Err(ConfigError::Request(format!("Cannot update {name} dynamically: {why}")))
 }
 
 /// Checks the names of pairs to be altered (`DynamicBrokerConfig.validateConfigs`).

@@ -156,13 +156,19 @@ impl Mode {
     }
 }
 
-/// Whether setting a key changes what Ottla does.
+/// What setting a key does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Support {
-    /// It does what Kafka's documentation says.
-    Supported,
+    /// It does what Kafka's documentation says; if the key is dynamic, at once.
+    Works,
+    /// The same, from the start on: it cannot be altered while the broker runs.
+    AtStart,
     /// It is checked, kept and shown, but has no effect yet; a start with it says so.
-    Accepted,
+    Warns,
+    /// Ignoring it changes nothing that a client or an operator could rely on, for this reason; nothing is said.
+    Harmless(&'static str),
+    /// Ignoring it would allow more than the operator meant, for this reason: no start with anything but its default.
+    Refused(&'static str),
 }
 
 /// One key.

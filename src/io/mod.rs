@@ -10,10 +10,12 @@ pub mod buf;
 pub mod clock;
 #[cfg(test)]
 mod conformance;
+pub mod descriptors;
 pub mod file;
 mod jobs;
 mod memory;
 pub mod os_files;
+mod remedy;
 pub mod ring;
 pub mod signals;
 pub mod sim;
@@ -23,6 +25,7 @@ pub mod world;
 pub use buf::AlignedBuf;
 pub use file::{DirEntry, File, Files, OpenMode, side_by_side};
 pub use os_files::OsFiles;
+pub use remedy::remedy;
 pub use ring::{Remote, Ring, RingError};
 pub use volume::volume_bytes;
 pub use world::{

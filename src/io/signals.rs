@@ -1,28 +1,76 @@
-//! SIGTERM and SIGINT as [`super::Event::Stop`].
+//! SIGTERM, SIGINT and SIGHUP as [`super::Event::Stop`], and as a flag for commands without cores.
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::low_level;
 
 use super::ring::Remote;
+use crate::base::limits::FORCED_STOP_AFTER_MS;
 
-/// From now on the first SIGTERM or SIGINT asks core 0 to stop; a second one ends the process at once with status
-/// 128 + its number, as a shell would show it.
+/// From now on the first SIGTERM, SIGINT or SIGHUP asks core 0 to stop. Another one is only answered, as many send two at
+/// once (a terminal and a script, or `timeout`), unless the stop has taken long: then it ends the process with status
+/// 128 + its number, as a shell would show it. What was ignored when the process began (`nohup`) stays so.
 pub fn stop_on_signals<M: Send + 'static>(remote: &Remote<M>) -> io::Result<()> {
-    let asked = Arc::new(AtomicBool::new(false));
-    for signal in [SIGTERM, SIGINT] {
-        let (remote, asked) = (remote.clone(), Arc::clone(&asked));
+    let asked_at = Arc::new(AtomicI64::new(i64::MAX));
+    for signal in [SIGTERM, SIGINT, SIGHUP].into_iter().filter(|signal| !is_ignored(*signal)) {
+        let (remote, asked_at) = (remote.clone(), Arc::clone(&asked_at));
         let act = move || {
-            if asked.swap(true, Ordering::SeqCst) {
-                low_level::exit(128 + signal);
+            let now = monotonic_ms();
+            match asked_at.compare_exchange(i64::MAX, now, Ordering::SeqCst, Ordering::SeqCst) {
+                Ok(_) => remote.stop(),
+                Err(at) if now.saturating_sub(at) < FORCED_STOP_AFTER_MS => say(STOPPING),
+                Err(_) => {
+                    say(FORCED);
+                    low_level::exit(128 + signal);
+                }
             }
-            remote.stop();
         };
-        // SAFETY: the action uses atomics, write(2) and _exit(2) only, all allowed in a signal handler.
+        // SAFETY: the action uses atomics, clock_gettime(2), write(2) and _exit(2) only, all allowed in a signal handler.
         unsafe { low_level::register(signal, act) }?;
     }
     Ok(())
+}
+
+/// A flag that the first SIGTERM, SIGINT or SIGHUP sets; a second one ends the process.
+pub fn flag_on_signals() -> io::Result<Arc<AtomicBool>> {
+    let flag = Arc::new(AtomicBool::new(false));
+    for signal in [SIGTERM, SIGINT, SIGHUP].into_iter().filter(|signal| !is_ignored(*signal)) {
+        let set = Arc::clone(&flag);
+        let act = move || {
+            if set.swap(true, Ordering::SeqCst) {
+                low_level::exit(128 + signal);
+            }
+        };
+        // SAFETY: the action uses an atomic and _exit(2) only, both allowed in a signal handler.
+        unsafe { low_level::register(signal, act) }?;
+    }
+    Ok(flag)
+}
+
+const STOPPING: &str =
+    "ottla: stopping already; a signal 10 seconds after the first one ends the process at once\n";
+const FORCED: &str = "ottla: ended at once by another signal; nothing acknowledged is lost, and the next start checks the partitions\n";
+
+/// Writes to the standard error without a lock or memory of its own.
+fn say(text: &'static str) {
+    // SAFETY: the text outlives the call and is as long as it says.
+    let _ = unsafe { libc::write(2, text.as_ptr().cast(), text.len()) };
+}
+
+fn monotonic_ms() -> i64 {
+    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the clock exists and `now` outlives the call.
+    let _ = unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut now) };
+    now.tv_sec * 1000 + now.tv_nsec / 1_000_000
+}
+
+/// Whether a signal was ignored when the process began.
+fn is_ignored(signal: i32) -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok())
+        .is_some_and(|mask| mask >> (signal - 1) & 1 == 1)
 }

@@ -23,6 +23,24 @@ pub fn topic_id_of(files: &dyn Files, dir: &Path) -> Option<TopicId> {
         .and_then(checkpoint::parse_partition_metadata)
 }
 
+/// In which of the log directories a partition's directory is: one that says that it is of the topic, else the first that
+/// says nothing. Blocks.
+pub fn find(files: &dyn Files, log_dirs: &[PathBuf], name: &str, topic_id: TopicId) -> Option<usize> {
+    let mut unnamed = None;
+    for (index, log_dir) in log_dirs.iter().enumerate() {
+        let dir = log_dir.join(name);
+        if !files.exists(&dir) {
+            continue;
+        }
+        match topic_id_of(files, &dir) {
+            Some(id) if id == topic_id => return Some(index),
+            Some(_) => {}
+            None => unnamed = unnamed.or(Some(index)),
+        }
+    }
+    unnamed
+}
+
 /// Renames a partition's directory to `<name>.<suffix>` if `is_meant` says so of the topic that it belongs to now; None
 /// if it is not there (any more) or belongs to another. Blocks.
 ///

@@ -1,7 +1,7 @@
 //! What a broker is made of at start: the same for the real machine and the simulated one.
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::api::cx::Node;
@@ -21,7 +21,7 @@ use crate::shard::controller::{ControllerHost, metadata_dir};
 use crate::shard::strays;
 use crate::shard::{LogDirs, Mail, PartitionKey, Shard, ShardParts};
 
-use super::core::{Core, CoreParts};
+use super::core::{Core, CoreParts, limit_connections};
 use super::{ServeError, metadata};
 
 /// What a start is given: the directories are formatted and nobody else uses them.
@@ -32,6 +32,8 @@ pub struct Given {
     pub cluster_id: String,
     /// The ids of the log directories, in the order of the configuration.
     pub directory_ids: Vec<DirectoryId>,
+    /// The id of the directory with the metadata log.
+    pub metadata_directory_id: DirectoryId,
     /// Of this start.
     pub incarnation_id: Uuid,
     /// The number of cores.
@@ -62,19 +64,19 @@ impl Boot {
     /// # Errors
     /// Metadata that cannot be used, or files that cannot be read.
     pub fn prepare(files: &dyn Files, given: Given) -> Result<(Boot, ControllerHost), ServeError> {
-        let Given { config, cluster_id, directory_ids, incarnation_id, shards, now_ms, seed } = given;
+        let Given { config, cluster_id, directory_ids, incarnation_id, shards, now_ms, seed, .. } = given;
         let paths: Vec<PathBuf> = config.log_dirs.iter().map(PathBuf::from).collect();
+        let home = PathBuf::from(config.metadata_log_dir());
         let checkpoints = Checkpoints::read(files, &paths).map_err(|e| ServeError::Data(e.to_string()))?;
         let journal_dirs = journal_dirs(&paths, &directory_ids);
         // Before anything is changed: what a later version has written is left as it is.
         let journals = replay::find(files, &journal_dirs)?;
-        let previous_epoch = take_clean_shutdown(files, &paths)?;
         let identity = Identity {
             node_id: config.node_id,
-            directory_id: directory_ids.first().copied().unwrap_or(Uuid::ZERO),
+            directory_id: given.metadata_directory_id,
             endpoints: controller_endpoints(&config),
         };
-        let meta_dir = metadata_dir(paths.first().map_or(Path::new("."), PathBuf::as_path));
+        let meta_dir = metadata_dir(&home);
         let clean = checkpoints.clean_shutdown();
         let loaded = metadata::load(files, &meta_dir, &cluster_id, identity, clean, now_ms)?;
         let mut policy = SnapshotPolicy::new(
@@ -83,6 +85,12 @@ impl Boot {
             now_ms,
         );
         policy.committed(loaded.replayed_bytes);
+        let image = Arc::new(loaded.controller.image().clone());
+        let found = strays::survey(files, &paths, &image, config.node_id)
+            .map_err(|e| ServeError::environment("the log directories", &e))?;
+        found.check_complete(&image, config.node_id, &directory_ids).map_err(ServeError::Data)?;
+        // Up to here nothing was changed, so a start that is refused can be repeated.
+        let previous_epoch = take_clean_shutdown(files, &paths)?;
         let registration = BrokerRegistration {
             broker_id: config.node_id,
             cluster_id: cluster_id.as_str().into(),
@@ -93,10 +101,10 @@ impl Boot {
             log_dirs: directory_ids,
             previous_broker_epoch: previous_epoch,
         };
-        let image = Arc::new(loaded.controller.image().clone());
         let of = (config.node_id, incarnation_id);
         let book = Arc::new(CheckpointBook::new(files, &paths, &checkpoints, &image, of));
-        let unfinished = strays::sort_out(files, &paths, &image, config.node_id, &book)
+        let unfinished = found
+            .set_strays_aside(files, &image, config.node_id, &book)
             .map_err(|e| ServeError::environment("the log directories", &e))?;
         redo_journals(files, &paths, journals, &image, &book)
             .map_err(|e| ServeError::environment("the journals of the last run (nothing is lost: make the disk readable and writable, and start again)", &e))?;
@@ -106,7 +114,7 @@ impl Boot {
         }
         let host =
             ControllerHost::new(loaded.controller, loaded.raft, policy, registration, loaded.log, seed);
-        let dirs = LogDirs { paths: Arc::new(paths) };
+        let dirs = LogDirs { paths: Arc::new(paths), metadata: Arc::new(home) };
         let config = Arc::new(config);
         let boot = Boot {
             config,
@@ -240,22 +248,17 @@ impl Boot {
 
     fn net_config(&self, id: ShardId) -> NetConfig {
         let network = &self.config.network;
-        NetConfig {
+        let mut config = NetConfig {
             shard: id,
             shards: self.shards,
             frame_bytes_max: network.socket_request_max_bytes.max(0) as usize,
             connection_bytes_max: network.connection_buffer_bytes.max(0) as usize,
             core_bytes_max: network.core_buffer_bytes.max(0) as usize,
             idle_ms: network.connections_max_idle_ms,
-            connections_max: network.max_connections.max(0) as usize,
-            connections_per_ip_max: network.max_connections_per_ip.max(0) as usize,
-            connections_per_ip_overrides: network
-                .max_connections_per_ip_overrides
-                .iter()
-                .filter_map(|(address, max)| Some((address.parse().ok()?, (*max).max(0) as usize)))
-                .collect(),
             ..NetConfig::default()
-        }
+        };
+        limit_connections(&mut config, network);
+        config
     }
 
     /// Whether a core wants the checkpoints written soon, once.

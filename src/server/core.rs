@@ -9,8 +9,10 @@ use crate::api::producer_ids::ProducerIdBlock;
 use crate::base::limits::{JOURNAL_ENTRY_BYTES_MAX, SHUTDOWN_DRAIN_MS, TURN_SMALL_BYTES};
 use crate::base::prng::Prng;
 use crate::base::{ShardId, Ticks};
+use crate::config::NetworkConfig;
 use crate::io::{Disk, Event, Sockets, World};
-use crate::net::{Net, NetEvent, Slot};
+use crate::meta::image::ResourceType;
+use crate::net::{Net, NetConfig, NetEvent, Slot};
 use crate::shard::{Mail, Shard};
 use crate::wire::api::ApiKey;
 use crate::wire::frame::{self, FrameError};
@@ -35,6 +37,8 @@ pub enum Turned {
     More,
     /// This broker may serve: its registration is in the metadata. Told once, by core 0.
     Ready,
+    /// It never will: why the metadata log does not take this start's records. Told by core 0.
+    Failed(String),
     /// The loop is over; whether everything was closed cleanly.
     Ended(bool),
 }
@@ -57,6 +61,16 @@ pub struct CoreParts {
     pub seed: u64,
     /// Asks for a volume's total and usable bytes.
     pub volume: fn(&str) -> Option<(i64, i64)>,
+}
+
+/// The limits of connections that may change while the broker runs.
+pub(super) fn limit_connections(config: &mut NetConfig, network: &NetworkConfig) {
+    config.connections_max = network.max_connections.max(0) as usize;
+    config.connections_per_ip_max = network.max_connections_per_ip.max(0) as usize;
+    let overrides = network.max_connections_per_ip_overrides.iter();
+    config.connections_per_ip_overrides = overrides
+        .filter_map(|(address, max)| Some((address.parse().ok()?, (*max).max(0) as usize)))
+        .collect();
 }
 
 /// One core.
@@ -206,6 +220,11 @@ impl Core {
             Mail::Metadata(image, delta) => {
                 let disk: &mut dyn Disk = world;
                 self.shard.on_metadata(disk, image, &delta);
+                if delta.configs.iter().any(|c| c.kind == ResourceType::Broker) {
+                    let (_, effective) = self.shard.metadata();
+                    let network = effective.broker().network.clone();
+                    self.net.configure(|config| limit_connections(config, &network));
+                }
             }
             Mail::Drain => self.drain(world),
             Mail::Active => self.active += 1,
@@ -483,7 +502,8 @@ impl Core {
             self.deliver(world);
         }
         if self.ready_told || self.active < self.shards {
-            return Turned::More;
+            let failure = self.shard.controller_failure().filter(|_| !self.ready_told);
+            return failure.map_or(Turned::More, |why| Turned::Failed(why.to_owned()));
         }
         self.ready_told = true;
         Turned::Ready

@@ -22,9 +22,9 @@ pub enum ServeError {
 }
 
 impl ServeError {
-    /// Something that the system refused.
+    /// Something that the system refused, and what helps.
     pub fn environment(what: &str, error: &std::io::Error) -> ServeError {
-        ServeError::Environment(format!("{what}: {error}"))
+        ServeError::Environment(format!("{what}: {error}{}", crate::io::remedy(error)))
     }
 
     /// An address that cannot be listened on.

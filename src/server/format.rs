@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 
 /// The file's name in each log directory.
 pub const META_PROPERTIES: &str = "meta.properties";
+/// Its name while it is written.
+pub const META_PROPERTIES_TEMPORARY: &str = "meta.properties.tmp";
 
 /// Why a log directory cannot be formatted or used.
 #[derive(Debug, thiserror::Error)]
@@ -23,14 +25,12 @@ pub enum FormatError {
         /// The directory.
         dir: PathBuf,
     },
-    /// The directory has no `meta.properties`.
-    #[error("log directory {} is not formatted: run `ottla format` with the same configuration", dir.display())]
-    NotFormatted {
-        /// The directory.
-        dir: PathBuf,
-    },
     /// `meta.properties` cannot be understood.
-    #[error("{} is damaged: {why}", path.display())]
+    #[error(
+        "{} is damaged: {why}; restore it from a copy, or write it anew with the lines cluster.id, directory.id, node.id \
+         and version=1 (a copy of another log directory of this node has all but directory.id)",
+        path.display()
+    )]
     Damaged {
         /// The file.
         path: PathBuf,
@@ -66,9 +66,7 @@ impl FormatError {
     /// Whether the data is at fault, not what is around it.
     pub fn is_about_data(&self) -> bool {
         match self {
-            FormatError::NotFormatted { .. } | FormatError::Damaged { .. } | FormatError::Mismatch { .. } => {
-                true
-            }
+            FormatError::Damaged { .. } | FormatError::Mismatch { .. } => true,
             FormatError::AlreadyFormatted { .. } | FormatError::Io { .. } => false,
         }
     }
@@ -153,25 +151,6 @@ pub fn read_meta_properties(dir: &Path) -> Result<Option<MetaProperties>, Format
     parsed.map(Some).map_err(|why| FormatError::Damaged { path, why })
 }
 
-/// Reads all directories' `meta.properties` and checks that they are of this node and of one cluster, and that no
-/// two have the same id.
-pub fn open(dirs: &[PathBuf], node_id: BrokerId) -> Result<Vec<MetaProperties>, FormatError> {
-    let mut all: Vec<MetaProperties> = Vec::with_capacity(dirs.len());
-    for dir in dirs {
-        let Some(meta) = read_meta_properties(dir)? else {
-            return Err(FormatError::NotFormatted { dir: dir.clone() });
-        };
-        let cluster_id = all.first().map_or(&meta.cluster_id, |first| &first.cluster_id).clone();
-        check(dir, &meta, node_id, &cluster_id)?;
-        if meta.directory_id.is_some() && all.iter().any(|other| other.directory_id == meta.directory_id) {
-            let why = "another log directory has the same directory.id".to_owned();
-            return Err(FormatError::Damaged { path: dir.join(META_PROPERTIES), why });
-        }
-        all.push(meta);
-    }
-    Ok(all)
-}
-
 /// A directory after [`format()`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Formatted {
@@ -184,12 +163,14 @@ pub struct Formatted {
 }
 
 /// Makes directories of a node: creates them where needed and writes their `meta.properties`, each with a random
-/// directory id. One that is formatted already is an error, or with `ignore_formatted` checked and left alone.
+/// directory id unless it is given. One that is formatted already is an error, or with `ignore_formatted` checked and left
+/// alone.
 pub fn format(
     dirs: &[PathBuf],
     node_id: BrokerId,
     cluster_id: &str,
     ignore_formatted: bool,
+    directory_id: Option<DirectoryId>,
 ) -> Result<Vec<Formatted>, FormatError> {
     // Nothing is written before all of it is known to be in order.
     let mut found = Vec::with_capacity(dirs.len());
@@ -205,13 +186,19 @@ pub fn format(
     let mut formatted = Vec::with_capacity(dirs.len());
     for (dir, meta) in dirs.iter().zip(found) {
         let new = meta.is_none();
-        let meta = if let Some(meta) = meta {
-            meta
-        } else {
-            let cluster_id = cluster_id.to_owned();
-            let meta = MetaProperties { cluster_id, node_id, directory_id: Some(random_id()) };
-            write(dir, &meta)?;
-            meta
+        let meta = match meta {
+            Some(meta) if meta.directory_id.is_some() => meta,
+            // Files older than Kafka 3.7 have no directory.id: they get one, as Kafka gives them.
+            old => {
+                let cluster_id = old.map_or_else(|| cluster_id.to_owned(), |old| old.cluster_id);
+                let meta = MetaProperties {
+                    cluster_id,
+                    node_id,
+                    directory_id: directory_id.or_else(|| Some(random_id())),
+                };
+                write(dir, &meta)?;
+                meta
+            }
         };
         formatted.push(Formatted { dir: dir.clone(), meta, new });
     }
@@ -241,7 +228,7 @@ fn write(dir: &Path, meta: &MetaProperties) -> Result<(), FormatError> {
         move |source| FormatError::Io { path, source }
     };
     fs::create_dir_all(dir).map_err(at(dir))?;
-    let (path, temporary) = (dir.join(META_PROPERTIES), dir.join("meta.properties.tmp"));
+    let (path, temporary) = (dir.join(META_PROPERTIES), dir.join(META_PROPERTIES_TEMPORARY));
     let mut file = File::create(&temporary).map_err(at(&temporary))?;
     file.write_all(meta.to_text().as_bytes()).map_err(at(&temporary))?;
     file.sync_all().map_err(at(&temporary))?;
@@ -285,21 +272,21 @@ mod tests {
     fn format_and_open() {
         let root = tempfile::tempdir().unwrap();
         let dirs = [root.path().join("a"), root.path().join("deep/b")];
-        let first = format(&dirs[..1], 1, "c", false).unwrap();
+        let first = format(&dirs[..1], 1, "c", false, None).unwrap();
         assert!(first[0].new);
-        assert!(matches!(open(&dirs, 1), Err(FormatError::NotFormatted { dir }) if dir == dirs[1]));
-        assert!(matches!(format(&dirs, 1, "c", false), Err(FormatError::AlreadyFormatted { .. })));
+        assert!(matches!(format(&dirs, 1, "c", false, None), Err(FormatError::AlreadyFormatted { .. })));
         assert!(!dirs[1].exists());
-        assert!(matches!(format(&dirs, 2, "c", true), Err(FormatError::Mismatch { key: "node.id", .. })));
-        assert!(matches!(format(&dirs, 1, "d", true), Err(FormatError::Mismatch { key: "cluster.id", .. })));
-        let both = format(&dirs, 1, "c", true).unwrap();
+        assert!(matches!(
+            format(&dirs, 2, "c", true, None),
+            Err(FormatError::Mismatch { key: "node.id", .. })
+        ));
+        assert!(matches!(
+            format(&dirs, 1, "d", true, None),
+            Err(FormatError::Mismatch { key: "cluster.id", .. })
+        ));
+        let both = format(&dirs, 1, "c", true, None).unwrap();
         assert_eq!(both[0].meta, first[0].meta);
         assert!(!both[0].new && both[1].new);
-        let opened = open(&dirs, 1).unwrap();
-        assert_eq!(opened, [both[0].meta.clone(), both[1].meta.clone()]);
-        assert!(matches!(open(&dirs, 7), Err(FormatError::Mismatch { key: "node.id", .. })));
-        fs::copy(dirs[0].join(META_PROPERTIES), dirs[1].join(META_PROPERTIES)).unwrap();
-        assert!(matches!(open(&dirs, 1), Err(FormatError::Damaged { .. })));
     }
 
     #[test]

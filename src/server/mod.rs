@@ -3,18 +3,19 @@
 pub mod boot;
 pub mod core;
 mod cores;
-mod dirs;
+pub mod dirs;
 mod error;
 pub mod format;
 pub mod metadata;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::sync::{Arc, Barrier};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use crate::base::limits::OPEN_FILES_WANTED;
 use crate::base::{ShardId, Uuid, WallMs};
 use crate::config::BrokerConfig;
 use crate::io::ring::{Remote, Ring};
@@ -33,6 +34,8 @@ pub struct ServeOptions {
     pub config: BrokerConfig,
     /// The cluster's id, if the user gave one; else a new directory gets a random one.
     pub cluster_id: Option<String>,
+    /// The command that formats log directories with the same configuration, for messages.
+    pub format_command: String,
 }
 
 /// What a core's thread tells the main thread.
@@ -56,11 +59,17 @@ const CHECKPOINT_LOOKS: u32 = 60;
 /// What keeps it from serving, or from having stopped cleanly.
 pub fn serve(options: ServeOptions) -> Result<(), ServeError> {
     let files = OsFiles;
-    let ServeOptions { config, cluster_id } = options;
+    raise_limits();
+    let ServeOptions { config, cluster_id, format_command } = options;
     let config = with_ports(config)?;
     let paths: Vec<PathBuf> = config.log_dirs.iter().map(PathBuf::from).collect();
-    let formatted = dirs::ensure(&paths, config.node_id, cluster_id.as_deref())?;
-    let _locks = dirs::lock(&paths)?;
+    let taken = dirs::take(dirs::Asked {
+        log_dirs: &paths,
+        metadata_dir: Path::new(config.metadata_log_dir()),
+        node_id: config.node_id,
+        cluster_id: cluster_id.as_deref(),
+        format_command: &format_command,
+    })?;
     let chosen = cores::choose(config.cores.as_ref()).map_err(ServeError::Config)?;
     let shards = chosen.len();
     let seed = u64::from_le_bytes(uuid::Uuid::new_v4().as_bytes()[..8].try_into().unwrap_or_default());
@@ -68,8 +77,9 @@ pub fn serve(options: ServeOptions) -> Result<(), ServeError> {
         &files,
         Given {
             config,
-            cluster_id: formatted.cluster_id.clone(),
-            directory_ids: formatted.directory_ids,
+            cluster_id: taken.cluster_id.clone(),
+            directory_ids: taken.directory_ids.clone(),
+            metadata_directory_id: taken.metadata_directory_id,
             incarnation_id: Uuid(*uuid::Uuid::new_v4().as_bytes()),
             shards,
             now_ms: wall_ms(),
@@ -108,7 +118,24 @@ pub fn serve(options: ServeOptions) -> Result<(), ServeError> {
         threads.push(thread.map_err(|e| ServeError::environment("a core's thread", &e))?);
     }
     drop(tell);
-    supervise(&told, &boot, &files, threads, &formatted.cluster_id)
+    supervise(&told, &boot, &files, threads, &taken.cluster_id)
+}
+
+/// Every partition in use has open files and every client a socket; many systems begin with 1024.
+fn raise_limits() {
+    match crate::io::descriptors::raise_open_files() {
+        Ok((soft, hard)) if soft < hard => tracing::debug!(soft, hard, "the limit of open files was raised"),
+        Ok(_) => {}
+        Err(error) => tracing::warn!(%error, "the limit of open files could not be raised"),
+    }
+    match crate::io::descriptors::open_files() {
+        Some(limit) if limit < OPEN_FILES_WANTED => tracing::warn!(
+            limit,
+            "few open files are allowed, so partitions and clients beyond them are refused: ulimit -n 1048576, or \
+             LimitNOFILE=1048576 in the systemd unit"
+        ),
+        _ => {}
+    }
 }
 
 /// Waits for the cores, writes checkpoints now and then, and the last ones at the end.
@@ -187,6 +214,11 @@ fn run_core(
             Turned::Ready => {
                 let addresses = boot.listen(&mut core, &mut ring)?;
                 let _ = tell.send(Told::Ready(addresses));
+            }
+            Turned::Failed(why) => {
+                return Err(ServeError::Environment(format!(
+                    "the broker cannot serve: the metadata log: {why}"
+                )));
             }
             Turned::Ended(clean) => {
                 let _ = tell.send(Told::Ended(clean));

@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use crate::base::prng::Prng;
 use crate::base::{Offset, ShardId, TopicId, Uuid};
-use crate::io::{Disk, DiskOutcome, Files};
-use crate::log::{AppendInfo, AppendOrigin, Env, LogEffect, Partition};
+use crate::io::{Disk, DiskOutcome, Files, remedy};
+use crate::log::{AppendError, AppendInfo, AppendOrigin, Env, LogEffect, LogError, Partition};
 use crate::meta::controller::{
     AlterConfigsReply, ApiError, BrokerRegistration, Context, Controller, CreatePartitionsReply,
     CreateTopicsReply, Decision, DeleteTopicsReply,
@@ -62,7 +62,7 @@ pub struct ControllerHost {
     pending: VecDeque<Pending>,
     random: Prng,
     pub(super) snapshot_in_flight: bool,
-    failed: bool,
+    failed: Option<String>,
 }
 
 impl ControllerHost {
@@ -87,7 +87,7 @@ impl ControllerHost {
             pending: VecDeque::new(),
             random: Prng::new(seed),
             snapshot_in_flight: false,
-            failed: false,
+            failed: None,
         }
     }
 
@@ -101,7 +101,7 @@ impl ControllerHost {
 
     /// Appends the records of a decision as one batch, and replays them at once: the next decision sees them.
     fn propose(&mut self, env: &mut Env<'_>, records: Vec<MetadataRecord>) -> Result<(), ErrorCode> {
-        if self.failed {
+        if self.failed.is_some() {
             return Err(ErrorCode::NOT_CONTROLLER);
         }
         if records.is_empty() {
@@ -125,7 +125,7 @@ impl ControllerHost {
             let offset = base + i as Offset;
             if let Err(error) = self.controller.replay(offset, epoch, &record) {
                 tracing::error!(%error, "a metadata record of ours does not apply: please report this");
-                self.failed = true;
+                self.failed = Some(error.to_string());
                 return Err(ErrorCode::UNKNOWN_SERVER_ERROR);
             }
             self.uncommitted.push_back(Uncommitted { offset, record });
@@ -160,7 +160,10 @@ impl ControllerHost {
             self.policy.committed(bytes.len());
             self.log.append(env, &bytes, info).map_err(|error| {
                 tracing::error!(%error, "the metadata log takes no records");
-                self.failed = true;
+                self.failed.get_or_insert_with(|| match &error {
+                    AppendError::Log(error) => with_remedy(error),
+                    other => other.to_string(),
+                });
                 ErrorCode::KAFKA_STORAGE_ERROR
             })?;
         }
@@ -316,7 +319,7 @@ impl Shard {
                 }
                 LogEffect::Failed { error } => {
                     tracing::error!(%error, "the metadata log failed: no topic or configuration can be changed until a restart");
-                    self.fail_controller();
+                    self.fail_controller(with_remedy(&error));
                 }
                 LogEffect::Warning(text) => tracing::warn!("{text}"),
                 _ => {}
@@ -324,9 +327,14 @@ impl Shard {
         }
     }
 
-    fn fail_controller(&mut self) {
+    /// Why the metadata log takes no more records, if it does not.
+    pub fn controller_failure(&self) -> Option<&str> {
+        self.controller.as_ref()?.failed.as_deref()
+    }
+
+    fn fail_controller(&mut self, why: String) {
         let Some(host) = self.controller.as_mut() else { return };
-        host.failed = true;
+        host.failed = Some(why);
         let pending = std::mem::take(&mut host.pending);
         for p in pending {
             self.answer(p.reply_to, Done::Body(Err(ErrorCode::KAFKA_STORAGE_ERROR)));
@@ -488,6 +496,14 @@ fn random_uuid(prng: &mut Prng) -> Uuid {
         if !id.to_string().starts_with('-') {
             return id;
         }
+    }
+}
+
+/// An error of the metadata log, and what helps.
+fn with_remedy(error: &LogError) -> String {
+    match error {
+        LogError::Storage { error: system, .. } => format!("{error}{}", remedy(system)),
+        other => other.to_string(),
     }
 }
 

@@ -302,7 +302,7 @@ impl Shard {
     }
 
     fn flush_volumes(&self, files: &dyn Files) -> bool {
-        let flushed = self.dirs.paths.iter().try_for_each(|dir| files.sync_all(dir));
+        let flushed = self.dirs.all().try_for_each(|dir| files.sync_all(dir));
         if let Err(error) = &flushed {
             tracing::error!(%error, "the log directories could not be flushed; the next start will check every partition");
         }

@@ -50,6 +50,16 @@ use upkeep::Upkeep;
 pub struct LogDirs {
     /// Their paths, in the order of the configuration.
     pub paths: Arc<Vec<PathBuf>>,
+    /// The one with the metadata log, which need not be among them.
+    pub metadata: Arc<PathBuf>,
+}
+
+impl LogDirs {
+    /// All of them, each once.
+    pub fn all(&self) -> impl Iterator<Item = &PathBuf> {
+        let apart = (!self.paths.contains(&self.metadata)).then_some(&*self.metadata);
+        self.paths.iter().chain(apart)
+    }
 }
 
 /// One core's share of the broker.

@@ -308,9 +308,11 @@ fn open_unflushed(files: &dyn Files, mut spec: OpenSpec) -> io::Result<Opened> {
             make_way(files, &dir.join(&dir_name), spec.key.topic_id)?;
         }
     }
-    let found = spec.dirs.iter().position(|d| files.exists(&d.join(&dir_name)));
-    let mut dir = found.unwrap_or(spec.new_dir);
-    let mut path = spec.dirs[dir].join(&dir_name);
+    let found = retire::find(files, &spec.dirs, &dir_name, spec.key.topic_id);
+    for (_, dir) in spec.dirs.iter().enumerate().filter(|(index, _)| Some(*index) != found) {
+        set_aside(files, &dir.join(&dir_name), spec.key.topic_id)?;
+    }
+    let path = spec.dirs[found.unwrap_or(spec.new_dir)].join(&dir_name);
     let seed = u64::from(spec.slot) ^ spec.now_ms as u64;
     if found.is_some() {
         let options = OpenOptions {
@@ -322,18 +324,13 @@ fn open_unflushed(files: &dyn Files, mut spec: OpenSpec) -> io::Result<Opened> {
             now_ms: spec.now_ms,
             seed,
         };
-        if !set_aside(files, &path, spec.key.topic_id)? {
-            let opened = Partition::open(files, &path, spec.config.clone(), &options);
-            let (mut log, report) = opened.map_err(other)?;
-            log.set_topic_id(files, spec.key.topic_id).map_err(other)?;
-            if let Some(coordinator) = &mut spec.coordinator {
-                replay(files, &log, coordinator)?;
-            }
-            let coordinator = spec.coordinator;
-            return Ok(Opened { log: Box::new(log), is_new: false, report, coordinator });
+        let (mut log, report) = Partition::open(files, &path, spec.config, &options).map_err(other)?;
+        log.set_topic_id(files, spec.key.topic_id).map_err(other)?;
+        if let Some(coordinator) = &mut spec.coordinator {
+            replay(files, &log, coordinator)?;
         }
-        dir = spec.new_dir;
-        path = spec.dirs[dir].join(&dir_name);
+        let coordinator = spec.coordinator;
+        return Ok(Opened { log: Box::new(log), is_new: false, report, coordinator });
     }
     let options = CreateOptions {
         slot: spec.slot,
@@ -347,16 +344,16 @@ fn open_unflushed(files: &dyn Files, mut spec: OpenSpec) -> io::Result<Opened> {
     Ok(Opened { log: Box::new(log), is_new: true, report, coordinator: spec.coordinator })
 }
 
-/// Renames a directory that says that it belongs to another topic to `-stray`; whether it did.
-fn set_aside(files: &dyn Files, path: &Path, topic_id: TopicId) -> io::Result<bool> {
+/// Renames a directory that says that it belongs to another topic to `-stray`.
+fn set_aside(files: &dyn Files, path: &Path, topic_id: TopicId) -> io::Result<()> {
     let Some(found) = retire::topic_id_of(files, path).filter(|found| *found != topic_id) else {
-        return Ok(false);
+        return Ok(());
     };
     let stray = retire::retire(files, path, &retire::suffix(found, "stray"), |id| id == Some(found))?;
     if let Some(stray) = &stray {
         tracing::warn!(topic_id = %found, path = %stray.display(), "the directory belongs to another topic and was set aside; remove it when nothing in it is wanted");
     }
-    Ok(stray.is_some())
+    Ok(())
 }
 
 /// Removes the directory of an earlier topic of the same name, which its own core may not have come to yet (KIP-516).

@@ -101,6 +101,7 @@ impl Machine {
             config,
             cluster_id: "simulated-cluster-0001".to_owned(),
             directory_ids: vec![Uuid::from_u128(0x7777_0000_0000_4000_8000_0000_0000_0077)],
+            metadata_directory_id: Uuid::from_u128(0x7777_0000_0000_4000_8000_0000_0000_0077),
             incarnation_id: Uuid::from_u128(1000 + u128::from(self.starts)),
             shards,
             now_ms,
@@ -195,6 +196,7 @@ impl Process {
                     self.ready = true;
                     self.check_ready();
                 }
+                Turned::Failed(why) => panic!("the broker cannot serve: {why}"),
                 Turned::Ended(clean) => {
                     *ended = Some(clean);
                     sim.core_ended(ShardId(index as u16));

@@ -210,6 +210,7 @@ fn warnings_name_keys() {
         ("zookeeper.connect", "x"),
         ("num.io.threads", "8"),
         ("num.network.threads", "9"),
+        ("log.cleaner.backoff.ms", "9"),
         ("listener.name.a.ssl.keystore.type", "PEM"),
         ("num.partitions", "3"),
     ])
@@ -218,7 +219,7 @@ fn warnings_name_keys() {
         warnings,
         [
             Warning::NoEffect("listener.name.a.ssl.keystore.type".into()),
-            Warning::NoEffect("num.network.threads".into()),
+            Warning::NoEffect("log.cleaner.backoff.ms".into()),
             Warning::UnknownKey("zookeeper.connect".into()),
         ]
     );

@@ -71,9 +71,23 @@ impl World {
             }
             Err(error) => format!("{}\t{error}", error.code()),
         };
+        if let Some((_, why)) = REFUSED.iter().find(|(pair, _)| *pair == fields[2]) {
+            assert_eq!(got, format!("42\tCannot update {why}"));
+            // As if it had been stored by Kafka.
+            let (name, value) = fields[2].split_once('=').unwrap();
+            let stored = self.overrides.entry((kind, fields[1].to_owned())).or_default();
+            stored.insert(name.to_owned(), value.to_owned());
+            return;
+        }
         assert_eq!(got, fields[3..].join("\t"), "{fields:?}");
     }
 }
+
+/// What Kafka accepts, and Ottla refuses as it would not act on it.
+const REFUSED: &[(&str, &str)] = &[(
+    "listener.name.plaintext.max.connections=5",
+    "listener.name.plaintext.max.connections dynamically: this version of Ottla does not act on it",
+)];
 
 fn operation(text: &str) -> Alteration<'_> {
     let (name, value) = text.split_once('=').map_or((text, None), |(k, v)| (k, Some(v)));

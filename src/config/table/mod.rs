@@ -49,8 +49,30 @@ mod prelude {
     pub(super) const PER_BROKER: Mode = Mode::PerBroker;
     pub(super) const CLUSTER_WIDE: Mode = Mode::ClusterWide;
     pub(super) const DYNAMIC: Mode = Mode::Dynamic;
-    pub(super) const SUPPORTED: Support = Support::Supported;
-    pub(super) const ACCEPTED: Support = Support::Accepted;
+    pub(super) const WORKS: Support = Support::Works;
+    pub(super) const AT_START: Support = Support::AtStart;
+    pub(super) const WARNS: Support = Support::Warns;
+    /// Threads and queues of Kafka's that Ottla does not have.
+    pub(super) const NO_THREADS: Support = Support::Harmless("Ottla runs one thread per core");
+    /// Timings between brokers, and between a broker and its controller.
+    pub(super) const ALONE: Support = Support::Harmless("this version of Ottla runs alone");
+    /// Buffers that Ottla sizes by itself.
+    pub(super) const OWN_MEMORY: Support = Support::Harmless("Ottla sizes its buffers by itself");
+    pub(super) const NO_ACLS: Support =
+        Support::Refused("this version of Ottla has no ACLs, so everybody could do everything");
+    pub(super) const NO_POLICY: Support =
+        Support::Refused("Ottla cannot load Java classes, so what the policy forbids would be allowed");
+    pub(super) const NO_QUOTA: Support =
+        Support::Refused("Ottla cannot load Java classes, so no client would be held to its quota");
+    pub(super) const NO_PRINCIPAL: Support =
+        Support::Refused("Ottla cannot load Java classes, so every client would be taken for another");
+    pub(super) const NO_PROTECTION: Support = Support::Refused(
+        "this version of Ottla speaks PLAINTEXT only, so what should be protected would not be",
+    );
+    pub(super) const NO_RATE: Support =
+        Support::Refused("this version of Ottla does not limit how fast clients connect");
+    pub(super) const NO_REPORTER: Support =
+        Support::Refused("Ottla cannot load Java classes, so the metrics would not be reported");
     pub(super) const INTERNAL: bool = true;
     pub(super) const ANY: Rule = Rule::Any;
     pub(super) const ANY_LIST: Rule = list_of(&[], true, false);

@@ -1,0 +1,25 @@
+//! What helps against an error of the system's.
+
+/// What an operator can do about an error of the system's; nothing if that is not clear.
+pub fn remedy(error: &std::io::Error) -> &'static str {
+    use std::io::ErrorKind as Kind;
+    match error.kind() {
+        Kind::PermissionDenied => {
+            "; give the user that runs ottla read and write access to it (chown, chmod), or choose another directory with \
+             --set log.dirs=DIR"
+        }
+        Kind::NotADirectory | Kind::AlreadyExists => {
+            "; a file stands where a directory is needed: choose a directory with --set log.dirs=DIR"
+        }
+        Kind::StorageFull | Kind::QuotaExceeded => {
+            "; free some space on that volume, and start again: nothing is lost"
+        }
+        Kind::ReadOnlyFilesystem => "; mount the file system for writing",
+        _ if error.raw_os_error() == Some(EMFILE) => {
+            "; raise the limit of open files: ulimit -n 1048576, or LimitNOFILE=1048576 in the systemd unit"
+        }
+        _ => "",
+    }
+}
+
+const EMFILE: i32 = 24;
