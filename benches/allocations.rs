@@ -37,7 +37,10 @@ fn main() -> io::Result<()> {
     pairs.push(("log.dirs".to_owned(), dir.display().to_string()));
     pairs.push(("listeners".to_owned(), format!("PLAINTEXT://{address}")));
     let (config, _) = BrokerConfig::from_pairs(pairs).map_err(io::Error::other)?;
-    thread::spawn(move || serve(ServeOptions { config, cluster_id: None }).expect("the broker serves"));
+    thread::spawn(move || {
+        serve(ServeOptions { config, cluster_id: None, format_command: String::new() })
+            .expect("the broker serves")
+    });
 
     let measured = measure(address, requests);
     std::fs::remove_dir_all(&dir)?; // the broker ends with this process
