@@ -130,6 +130,7 @@ impl Machine {
             config,
             cluster_id: "a-cluster-that-is-timed".to_owned(),
             directory_ids: vec![Uuid::from_u128(0x7777_0000_0000_4000_8000_0000_0000_0077)],
+            metadata_directory_id: Uuid::from_u128(0x7777_0000_0000_4000_8000_0000_0000_0077),
             incarnation_id: Uuid::from_u128(1000),
             shards: 1,
             now_ms: now_ms(),
