@@ -1,5 +1,6 @@
 //! What a handler can see and do, and the table of parked requests.
 
+use std::any::Any;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -12,7 +13,7 @@ use crate::net::{Reply, Slot, Spare};
 use crate::shard::effective::Effective;
 use crate::shard::{Done, Job, Mail, ReplyTo};
 use crate::wire::api::ApiKey;
-use crate::wire::codec::Writer;
+use crate::wire::codec::{EncodeErrorKind, Writer};
 use crate::wire::record::Scratch;
 
 use super::fetch_session::FetchSessions;
@@ -65,6 +66,15 @@ pub enum Outcome {
     Close(&'static str),
 }
 
+/// A reply, or why its connection is closed instead.
+pub type Written = Result<Reply, &'static str>;
+
+impl From<Written> for Outcome {
+    fn from(written: Written) -> Outcome {
+        written.map_or_else(Outcome::Close, Outcome::Reply)
+    }
+}
+
 impl Outcome {
     /// A reply in one piece.
     pub fn body(bytes: Vec<u8>) -> Outcome {
@@ -87,14 +97,23 @@ impl ReplyWriter {
         self.slices.extend(slices.into_iter().map(|slice| (at, slice)));
     }
 
-    /// The whole reply. Writing one of ours cannot fail unless the handler set a field that the version lacks: a bug of
-    /// ours, which closes this connection and leaves the others alone.
+    /// The whole reply.
     pub fn finish(self) -> Outcome {
+        self.written().into()
+    }
+
+    /// The whole reply. It cannot be written where it would be larger than any message may be, or where the handler set a
+    /// field that the version lacks, a bug of ours; both close this connection and leave the others alone.
+    pub fn written(self) -> Written {
         match self.writer.finish() {
-            Ok(bytes) => Outcome::Reply(Reply { bytes, slices: self.slices }),
+            Ok(bytes) => Ok(Reply { bytes, slices: self.slices }),
+            Err(error) if matches!(error.kind, EncodeErrorKind::Long { .. }) => {
+                tracing::warn!(%error, "a response would be too large: ask for less in one request");
+                Err("a response would be too large")
+            }
             Err(error) => {
                 tracing::error!(%error, "a response could not be written: please report this");
-                Outcome::Close("a response could not be written")
+                Err("a response could not be written")
             }
         }
     }
@@ -125,6 +144,14 @@ pub trait Waiting {
     }
     /// The connection is gone: no answer is wanted any more. What other cores keep for this request is let go.
     fn abandoned(&mut self, _cx: &mut Cx<'_>, _id: u64) {}
+    /// What a [`Step::Yield`] promised: goes on, in another turn.
+    fn resume(&mut self, _cx: &mut Cx<'_>, _id: u64) -> Step {
+        Step::Wait
+    }
+    /// Whether what else its connection sends waits until it is done, or says that it is not heavy any more.
+    fn is_heavy(&self) -> bool {
+        false
+    }
     /// It is over: what of this can be used again goes back.
     fn recycle(self: Box<Self>, _pools: &mut Pools) {}
 }
@@ -133,9 +160,14 @@ pub trait Waiting {
 pub enum Step {
     /// It waits on.
     Wait,
-    /// It is answered.
+    /// It goes on by itself, when others have had their turn.
+    Yield,
+    /// It is answered, or parked as another.
     Finish(Outcome),
 }
+
+/// Work for a helper thread; its value comes back as [`Done::Computed`].
+pub type Work = Box<dyn FnOnce() -> Box<dyn Any + Send> + Send>;
 
 /// What the process knows of itself.
 #[derive(Clone, Debug)]
@@ -176,6 +208,8 @@ pub struct Cx<'a> {
     pub spare: &'a mut Spare,
     /// What is used again and again.
     pub pools: &'a mut Pools,
+    /// Work for helper threads, and the requests that wait for it.
+    pub computing: &'a mut Vec<(u64, Work)>,
 }
 
 impl Cx<'_> {
@@ -204,6 +238,11 @@ impl Cx<'_> {
     pub fn send(&mut self, owner: ShardId, id: u64, part: u32, job: Job) {
         let mail = Mail::Job { reply_to: self.reply_to(id, part), image: self.image.offset(), job };
         self.outbox.push((owner, mail));
+    }
+
+    /// Has a helper thread work for request `id`, which is parked until [`Done::Computed`].
+    pub fn compute(&mut self, id: u64, work: Work) {
+        self.computing.push((id, work));
     }
 
     /// Tells an owner that nobody waits for this part any more.

@@ -3,9 +3,12 @@
 //! core whose partition of `__consumer_offsets` holds its group; those that name several groups gather their replies.
 //! What the messages mean is the coordinator's (`coord::group`); here is only what a broker checks before it asks.
 
+mod listing;
 mod offsets;
 
-use std::collections::BTreeSet;
+use std::collections::HashSet;
+
+use bytes::Bytes;
 
 use crate::base::{ShardId, Ticks};
 use crate::coord::group::reply::{ListReply, SyncReply};
@@ -13,11 +16,9 @@ use crate::coord::group::request as ask;
 use crate::coord::group::{ClientInfo, GroupError, GroupReply, GroupRequest, error_code, partition_for};
 use crate::meta::image::Image;
 use crate::shard::{Done, GroupJob, Job, OFFSETS_TOPIC, PartitionKey};
-use crate::wire::codec::{DecodeError, decode_request};
+use crate::wire::codec::{DecodeError, Element, Writer, decode_request};
 use crate::wire::messages::delete_groups_request::DeleteGroupsRequest;
-use crate::wire::messages::delete_groups_response::DeleteGroupsResponse;
 use crate::wire::messages::describe_groups_request::DescribeGroupsRequest;
-use crate::wire::messages::describe_groups_response::DescribeGroupsResponse;
 use crate::wire::messages::heartbeat_request::HeartbeatRequest;
 use crate::wire::messages::heartbeat_response::HeartbeatResponse;
 use crate::wire::messages::join_group_request::JoinGroupRequest;
@@ -25,10 +26,12 @@ use crate::wire::messages::leave_group_request::LeaveGroupRequest;
 use crate::wire::messages::list_groups_request::ListGroupsRequest;
 use crate::wire::messages::sync_group_request::SyncGroupRequest;
 
+use super::apart::apart;
 use super::cx::{Cx, Outcome, Parked, Request, Step, Waiting};
 use super::k03_metadata::GROUP_OPERATIONS;
 use super::reply;
 
+use listing::{Asker, Listing};
 pub use offsets::{offset_commit, offset_delete, offset_fetch};
 
 /// From this version SyncGroup must say what it believes the group's protocol is (KIP-559).
@@ -195,41 +198,92 @@ pub fn leave_group(cx: &mut Cx<'_>, request: &Request<'_>) -> Result<Outcome, De
     }))
 }
 
-/// Serves a DescribeGroups request, versions 0 to 6.
+/// Names as they lie in a request's body: where, and how long.
+struct Names {
+    body: Bytes,
+    spans: Vec<(u32, u32)>,
+}
+
+impl Names {
+    fn new<'a>(body: &Bytes, names: impl Iterator<Item = &'a str>) -> Names {
+        let start = body.as_ptr().addr();
+        let span = |name: &str| (name.as_ptr().addr().saturating_sub(start) as u32, name.len() as u32);
+        Names { body: body.clone(), spans: names.map(span).collect() }
+    }
+
+    fn into_iter(self) -> impl Iterator<Item = String> {
+        let Names { body, spans } = self;
+        spans.into_iter().map(move |(at, length)| {
+            let name = body.get(at as usize..(at + length) as usize).unwrap_or_default();
+            String::from_utf8_lossy(name).into_owned()
+        })
+    }
+}
+
+/// Serves a DescribeGroups request, versions 0 to 6. A group is described as often as it is named, as in Kafka.
 pub fn describe_groups(cx: &mut Cx<'_>, request: &Request<'_>) -> Result<Outcome, DecodeError> {
-    let version = request.api_version;
-    let message: DescribeGroupsRequest<'_> = decode_request(&request.body, version)?;
-    let wanted = message.groups.iter().map(|id| GroupRequest::Describe { group_id: (*id).to_owned() });
-    let operations = message.include_authorized_operations;
-    Ok(coordinate(cx, request, wanted.collect(), move |replies| {
-        let mut response = DescribeGroupsResponse::default();
-        for found in &replies {
-            let GroupReply::Describe(found) = found else { return unexpected() };
+    let (body, version) = (request.body.clone(), request.api_version);
+    let read = move || {
+        let message: DescribeGroupsRequest<'_> = decode_request(&body, version)?;
+        let names = Names::new(&body, message.groups.iter().copied());
+        Ok((names, message.include_authorized_operations))
+    };
+    let from = Asker::of(request);
+    apart(cx, request.is_large(), read, move |cx, (names, operations)| {
+        let count = names.spans.len();
+        let head = |w: &mut Writer| {
+            if version >= 1 {
+                w.i32(0); // throttle time
+            }
+            w.count(version >= 5, count);
+        };
+        let put = move |reply: GroupReply, w: &mut Writer| {
+            let GroupReply::Describe(found) = reply else { return false };
             let mut group = found.to_wire();
+            if version < 6 {
+                group.error_message = None;
+            }
             if operations && found.error.is_none() {
                 group.authorized_operations = GROUP_OPERATIONS;
             }
-            response.groups.push(group);
-        }
-        reply(&response, version)
-    }))
+            group.put(w, version);
+            true
+        };
+        let wanted = names.into_iter().map(|group_id| GroupRequest::Describe { group_id });
+        Listing::new(from, Box::new(wanted), head, Box::new(put), tags_from::<5>).begin(cx)
+    })
 }
 
 /// Serves a DeleteGroups request, versions 0 to 2. A group that is named twice is deleted once.
 pub fn delete_groups(cx: &mut Cx<'_>, request: &Request<'_>) -> Result<Outcome, DecodeError> {
-    let version = request.api_version;
-    let message: DeleteGroupsRequest<'_> = decode_request(&request.body, version)?;
-    let mut seen = BTreeSet::new();
-    let once = message.groups_names.iter().filter(|id| seen.insert(**id));
-    let wanted = once.map(|id| GroupRequest::Delete { group_id: (*id).to_owned() }).collect();
-    Ok(coordinate(cx, request, wanted, move |replies| {
-        let mut response = DeleteGroupsResponse::default();
-        for deleted in &replies {
-            let GroupReply::Delete(deleted) = deleted else { return unexpected() };
-            response.results.push(deleted.to_wire());
-        }
-        reply(&response, version)
-    }))
+    let (body, version) = (request.body.clone(), request.api_version);
+    let read = move || {
+        let message: DeleteGroupsRequest<'_> = decode_request(&body, version)?;
+        let mut seen = HashSet::new();
+        Ok(Names::new(&body, message.groups_names.iter().copied().filter(|id| seen.insert(*id))))
+    };
+    let from = Asker::of(request);
+    apart(cx, request.is_large(), read, move |cx, names| {
+        let count = names.spans.len();
+        let head = |w: &mut Writer| {
+            w.i32(0); // throttle time
+            w.count(version >= 2, count);
+        };
+        let put = move |reply: GroupReply, w: &mut Writer| {
+            let GroupReply::Delete(deleted) = reply else { return false };
+            deleted.to_wire().put(w, version);
+            true
+        };
+        let wanted = names.into_iter().map(|group_id| GroupRequest::Delete { group_id });
+        Listing::new(from, Box::new(wanted), head, Box::new(put), tags_from::<2>).begin(cx)
+    })
+}
+
+/// What ends a response of which `FROM` is the first version with tagged fields.
+fn tags_from<const FROM: i16>(w: &mut Writer, version: i16) {
+    if version >= FROM {
+        w.tags();
+    }
 }
 
 /// Serves a ListGroups request, versions 0 to 5: every core has a share of the groups.

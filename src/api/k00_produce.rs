@@ -4,11 +4,14 @@
 //! Batches are validated here, on the connection's core, and appended by their partitions' owners.
 
 use std::collections::HashSet;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
 
-use crate::base::limits::{POOL_KEPT_ITEMS, PRODUCE_PARTITIONS_COMPARED_MAX, RECORDS_UNCOMPRESSED_BYTES_MAX};
+use crate::base::limits::{
+    COMPRESSED_HERE_BYTES_MAX, INFLATED_HERE_BYTES_MAX, POOL_KEPT_ITEMS, PRODUCE_PARTITIONS_COMPARED_MAX,
+    RECORDS_UNCOMPRESSED_BYTES_MAX,
+};
 use crate::base::{ShardId, TopicId};
 use crate::config::{self, TopicConfig};
 use crate::meta::image::Topic;
@@ -21,8 +24,8 @@ use crate::wire::messages::produce_response::{
 };
 use crate::wire::produce::ProduceWalk;
 use crate::wire::record::{
-    Accepted, BatchHeader, Codec, Compression, Origin, RecordError, TimestampType, ValidationError,
-    ValidationRules, validate,
+    Accepted, BatchHeader, Codec, Compression, Origin, RecordError, Scratch, TimestampType, Validated,
+    ValidationError, ValidationRules, validate,
 };
 use crate::wire::topics::WalkedTopic;
 
@@ -42,6 +45,34 @@ pub struct Produce {
     /// What goes to each owner.
     by_owner: Vec<(ShardId, Vec<AppendPart>)>,
     outstanding: usize,
+    inflate: Inflate,
+}
+
+/// What a Produce decompresses on its core, and what it leaves to a helper thread.
+#[derive(Default)]
+struct Inflate {
+    /// Bytes that it may still make here.
+    left: usize,
+    /// Batches that are validated elsewhere.
+    apart: Vec<Batch>,
+    /// Dropped once nobody waits for them.
+    wanted: Option<Arc<()>>,
+}
+
+/// A batch that is validated on a helper thread.
+struct Batch {
+    place: u32,
+    key: PartitionKey,
+    rules: ValidationRules,
+    min_insync: i32,
+    records: Bytes,
+}
+
+/// What a batch's validation gives.
+struct Checked {
+    place: u32,
+    outcome: Result<AppendPart, AppendDone>,
+    record_errors: RecordErrors,
 }
 
 /// One topic of the request.
@@ -83,22 +114,54 @@ pub fn handle(cx: &mut Cx<'_>, request: &Request<'_>) -> Result<Outcome, DecodeE
     produce.version = request.api_version;
     produce.acks = walk.acks;
     produce.listener = request.listener;
+    produce.inflate.left = INFLATED_HERE_BYTES_MAX;
     produce.read(cx, request, &mut walk)?;
+    if !produce.inflate.apart.is_empty() {
+        return Ok(produce.validate_apart(cx));
+    }
     if produce.by_owner.is_empty() {
         let outcome = produce.finish(cx);
         cx.pools.produces.keep(produce);
         return Ok(outcome);
     }
     let id = cx.open();
-    let durable = produce.acks != 0;
-    produce.outstanding = produce.by_owner.len();
-    for (part, (owner, parts)) in produce.by_owner.drain(..).enumerate() {
-        cx.send(owner, id, part as u32, Job::Append { parts, durable });
-    }
+    produce.append(cx, id);
     Ok(Outcome::Parked(Parked { id, deadline: REPLICAS_IN_TIME, waiting: produce }))
 }
 
 impl Produce {
+    /// Sends what is validated to its owners.
+    fn append(&mut self, cx: &mut Cx<'_>, id: u64) {
+        let durable = self.acks != 0;
+        self.outstanding = self.by_owner.len();
+        for (part, (owner, parts)) in self.by_owner.drain(..).enumerate() {
+            cx.send(owner, id, part as u32, Job::Append { parts, durable });
+        }
+    }
+
+    /// Has a helper thread validate the batches that take long; nothing is appended before.
+    fn validate_apart(mut self: Box<Self>, cx: &mut Cx<'_>) -> Outcome {
+        let id = cx.open();
+        let batches = std::mem::take(&mut self.inflate.apart);
+        let wanted = Arc::downgrade(self.inflate.wanted.insert(Arc::default()));
+        cx.compute(id, Box::new(move || Box::new(validate_all(batches, &wanted))));
+        Outcome::Parked(Parked { id, deadline: REPLICAS_IN_TIME, waiting: self })
+    }
+
+    /// Batches were validated elsewhere.
+    fn validated(&mut self, cx: &mut Cx<'_>, id: u64, checked: Vec<Checked>) -> Step {
+        self.inflate.wanted = None;
+        for batch in checked {
+            self.partitions[batch.place as usize].record_errors = batch.record_errors;
+            self.take_in(cx, batch.place, batch.outcome);
+        }
+        if self.by_owner.is_empty() {
+            return Step::Finish(self.finish(cx));
+        }
+        self.append(cx, id);
+        Step::Wait
+    }
+
     /// Reads the whole request and checks what can be checked without the partitions' state.
     fn read(
         &mut self,
@@ -156,6 +219,7 @@ impl Produce {
     /// Nothing is appended.
     fn refuse(&mut self, code: ErrorCode) {
         self.by_owner.clear();
+        self.inflate.apart.clear();
         for partition in &mut self.partitions {
             partition.done = Some(AppendDone::error(code, None));
             partition.record_errors.clear();
@@ -171,15 +235,25 @@ impl Produce {
         there: bool,
         data: &PartitionProduceData<'_>,
     ) {
-        let mut partition = Partition { index: data.index, done: None, record_errors: Vec::new() };
-        match checks.check(cx, body, there, data, &mut partition.record_errors) {
+        let place = self.partitions.len() as u32;
+        let mut record_errors = RecordErrors::new();
+        let outcome = checks.check(cx, body, there, data, &mut self.inflate, &mut record_errors);
+        self.partitions.push(Partition { index: data.index, done: None, record_errors });
+        match outcome {
+            Some(outcome) => self.take_in(cx, place, outcome),
+            None => self.inflate.apart.extend(checks.apart(place, body, data)),
+        }
+    }
+
+    /// A partition's batch goes to its owner, or has its outcome.
+    fn take_in(&mut self, cx: &mut Cx<'_>, place: u32, outcome: Result<AppendPart, AppendDone>) {
+        match outcome {
             Ok(mut part) => {
-                part.place = self.partitions.len() as u32;
+                part.place = place;
                 self.owners_parts(cx, part.key.owner(cx.shards)).push(part);
             }
-            Err(done) => partition.done = Some(done),
+            Err(done) => self.partitions[place as usize].done = Some(done),
         }
-        self.partitions.push(partition);
     }
 
     fn owners_parts(&mut self, cx: &mut Cx<'_>, owner: ShardId) -> &mut Vec<AppendPart> {
@@ -218,39 +292,93 @@ impl Checks {
         (Some(known), checks)
     }
 
-    /// What goes to the partition's owner, or the partition's outcome.
+    /// What goes to the partition's owner, or the partition's outcome; None if a helper thread has to find out.
     fn check(
         &self,
         cx: &mut Cx<'_>,
         body: &Bytes,
         there: bool,
         data: &PartitionProduceData<'_>,
+        inflate: &mut Inflate,
         record_errors: &mut RecordErrors,
-    ) -> Result<AppendPart, AppendDone> {
-        let (topic_id, rules) = self.topic.as_ref().map_err(|code| AppendDone::error(*code, None))?;
+    ) -> Option<Result<AppendPart, AppendDone>> {
+        let (topic_id, rules) = match &self.topic {
+            Ok(known) => known,
+            Err(code) => return Some(Err(AppendDone::error(*code, None))),
+        };
         if !there {
-            return Err(AppendDone::error(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, None));
+            return Some(Err(AppendDone::error(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, None)));
         }
         if let Some(code) = self.refusal {
-            return Err(AppendDone::error(code, None));
+            return Some(Err(AppendDone::error(code, None)));
         }
         let key = PartitionKey { topic_id: *topic_id, partition: data.index };
         let records = data.records.unwrap_or_default();
-        let validated = match validate(records, rules, cx.scratch) {
-            Ok(validated) => validated,
-            Err(error) => return refused(key, &error, record_errors),
-        };
-        let (batches, stamped) = match validated.accepted {
-            Accepted::AsIs { batch_bytes, patches_timestamp } => {
-                (body.slice_ref(records.get(..batch_bytes).unwrap_or_default()), patches_timestamp)
+        if rules.compression.is_some() && records.len() > COMPRESSED_HERE_BYTES_MAX {
+            return None;
+        }
+        let here = ValidationRules { uncompressed_bytes_max: inflate.left, ..*rules };
+        match validate(records, &here, cx.scratch) {
+            // Within what a batch may have, for all that is known here.
+            Err(ValidationError::Batch(RecordError::Uncompressed { .. })) => None,
+            Err(error) => Some(refused(key, &error, record_errors)),
+            Ok(validated) => {
+                if validated.header.attributes.codec() != Ok(Codec::None) {
+                    inflate.left = inflate.left.saturating_sub(validated.uncompressed_bytes);
+                }
+                Some(Ok(accepted(key, rules, self.min_insync, validated, |bytes| {
+                    body.slice_ref(records.get(..bytes).unwrap_or_default())
+                })))
             }
-            Accepted::Rewritten(bytes) => {
-                (Bytes::from(bytes), rules.timestamp_type == TimestampType::LogAppendTime)
-            }
-        };
-        let timestamp = stamped.then_some((rules.timestamp_type, validated.max_timestamp));
-        Ok(AppendPart { batches, timestamp, min_insync: self.min_insync, ..AppendPart::new(key) })
+        }
     }
+
+    /// What a helper thread needs to know of a batch.
+    fn apart(&self, place: u32, body: &Bytes, data: &PartitionProduceData<'_>) -> Option<Batch> {
+        let (topic_id, rules) = self.topic.as_ref().ok()?;
+        let key = PartitionKey { topic_id: *topic_id, partition: data.index };
+        let records = body.slice_ref(data.records.unwrap_or_default());
+        Some(Batch { place, key, rules: *rules, min_insync: self.min_insync, records })
+    }
+}
+
+/// Validates batches, on whatever thread, while somebody waits for them.
+fn validate_all(batches: Vec<Batch>, wanted: &Weak<()>) -> Vec<Checked> {
+    let mut scratch = Scratch::new();
+    let wanted = batches.into_iter().take_while(|_| wanted.strong_count() > 0);
+    wanted.map(|batch| batch.validate(&mut scratch)).collect()
+}
+
+impl Batch {
+    fn validate(self, scratch: &mut Scratch) -> Checked {
+        let Batch { place, key, rules, min_insync, records } = self;
+        let mut record_errors = RecordErrors::new();
+        let outcome = match validate(&records, &rules, scratch) {
+            Ok(validated) => Ok(accepted(key, &rules, min_insync, validated, |bytes| {
+                records.slice(..bytes.min(records.len()))
+            })),
+            Err(error) => refused(key, &error, &mut record_errors),
+        };
+        Checked { place, outcome, record_errors }
+    }
+}
+
+/// What goes to the owner of a partition whose batch has passed; `as_is` gives the first bytes of what came.
+fn accepted(
+    key: PartitionKey,
+    rules: &ValidationRules,
+    min_insync: i32,
+    validated: Validated,
+    as_is: impl FnOnce(usize) -> Bytes,
+) -> AppendPart {
+    let (batches, stamped) = match validated.accepted {
+        Accepted::AsIs { batch_bytes, patches_timestamp } => (as_is(batch_bytes), patches_timestamp),
+        Accepted::Rewritten(bytes) => {
+            (Bytes::from(bytes), rules.timestamp_type == TimestampType::LogAppendTime)
+        }
+    };
+    let timestamp = stamped.then_some((rules.timestamp_type, validated.max_timestamp));
+    AppendPart { batches, timestamp, min_insync, ..AppendPart::new(key) }
 }
 
 fn rules(config: &TopicConfig, version: i16, now_ms: i64) -> ValidationRules {
@@ -320,14 +448,25 @@ fn compression(config: &TopicConfig) -> Option<Compression> {
 }
 
 impl Waiting for Produce {
-    fn done(&mut self, cx: &mut Cx<'_>, _id: u64, _part: u32, done: Done) -> Step {
-        let Done::Append(mut parts) = done else { return Step::Wait };
+    fn done(&mut self, cx: &mut Cx<'_>, id: u64, _part: u32, done: Done) -> Step {
+        let mut parts = match done {
+            Done::Append(parts) => parts,
+            Done::Computed(checked) => {
+                let checked = checked.downcast::<Vec<Checked>>();
+                return checked.map_or(Step::Wait, |checked| self.validated(cx, id, *checked));
+            }
+            _ => return Step::Finish(Outcome::Close("batches could not be validated")),
+        };
         for part in parts.drain(..) {
             self.partitions[part.place as usize].done = Some(part.done);
         }
         cx.pools.append_parts.keep(parts);
         self.outstanding -= 1;
         if self.outstanding > 0 { Step::Wait } else { Step::Finish(self.finish(cx)) }
+    }
+
+    fn is_heavy(&self) -> bool {
+        self.inflate.wanted.is_some()
     }
 
     fn recycle(self: Box<Self>, pools: &mut Pools) {
@@ -340,6 +479,7 @@ impl Reuse for Produce {
         self.topics.clear();
         self.partitions.clear();
         self.by_owner.clear();
+        self.inflate = Inflate::default();
         self.topics.capacity().max(self.partitions.capacity()) <= POOL_KEPT_ITEMS
     }
 }

@@ -542,6 +542,7 @@ mod tests {
             parked: &mut ParkedTable::default(),
             spare: &mut Spare::default(),
             pools: &mut Pools::default(),
+            computing: &mut Vec::new(),
         });
     }
 

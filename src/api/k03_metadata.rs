@@ -1,15 +1,17 @@
 //! Metadata (key 3), versions 0 to 13: KIP-516 (topic ids from 10, by id from 12), KIP-430 (authorized operations),
 //! KIP-1102 (bootstrap hint, 13). Topics that do not exist are created if both sides allow it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
-use crate::base::limits::REQUEST_TIMEOUT_MS;
+use crate::base::limits::{
+    METADATA_PARTITIONS_SMALL_MAX, METADATA_RECORDS_PER_REQUEST_MAX, REQUEST_TIMEOUT_MS,
+};
 use crate::base::{ShardId, TopicId};
-use crate::meta::image::{Partition, Topic};
+use crate::meta::image::{Image, Partition, Topic};
 use crate::shard::{ControlJob, Done, Job};
 use crate::wire::api::ApiKey;
-use crate::wire::codec::{DecodeError, decode, decode_request, encode};
+use crate::wire::codec::{DecodeError, Element, decode, decode_request, encode};
 use crate::wire::errors::ErrorCode;
 use crate::wire::messages::create_topics_request::CreateTopicsRequest;
 use crate::wire::messages::create_topics_response::CreateTopicsResponse;
@@ -18,9 +20,10 @@ use crate::wire::messages::metadata_response::{
     MetadataResponse, MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic,
 };
 
-use super::cx::{Cx, Outcome, Parked, Request, Step, Waiting};
+use super::apart::{View, apart};
+use super::cx::{Cx, Outcome, Parked, ReplyWriter, Request, Step, Waiting, Written};
 use super::topics::INTERNAL_TOPICS;
-use super::{deadline, reply, topics};
+use super::{deadline, topics, write};
 
 /// Every operation that a topic or cluster allows, when nobody is refused anything: bits of `AclOperation`.
 pub const TOPIC_OPERATIONS: i32 = bits(&[3, 4, 5, 6, 7, 8, 10, 11]);
@@ -54,57 +57,58 @@ struct Metadata {
     topics: Option<Vec<Wanted>>,
     cluster_operations: bool,
     topic_operations: bool,
+    /// Whether topics that do not exist are to be created.
+    create: bool,
     /// What became of topics that were created for this request.
     refused: BTreeMap<String, ErrorCode>,
 }
 
 /// Serves a Metadata request.
 pub fn handle(cx: &mut Cx<'_>, request: &Request<'_>) -> Result<Outcome, DecodeError> {
-    let version = request.api_version;
-    let message: MetadataRequest<'_> = decode_request(&request.body, version)?;
+    let (body, version, listener) = (request.body.clone(), request.api_version, request.listener);
+    apart(
+        cx,
+        request.is_large(),
+        move || read(&body, version, listener),
+        |cx, asked| match asked {
+            Ok(metadata) => metadata.begin(cx),
+            Err(refused) => refused.into(),
+        },
+    )
+}
+
+/// What is asked, or the answer to a request that asks in a way its version does not have.
+fn read(body: &[u8], version: i16, listener: u32) -> Result<Result<Metadata, Written>, DecodeError> {
+    let message: MetadataRequest<'_> = decode_request(body, version)?;
     let wanted: Option<Vec<Wanted>> = match &message.topics {
         // Version 0 has no null: there, none means all.
         Some(topics) if version == 0 && topics.is_empty() => None,
         // Ids came with version 10, but asking by them with version 12.
         Some(topics) if version < 12 && topics.iter().any(|t| t.name.is_none() || !t.topic_id.is_zero()) => {
-            return Ok(refused(topics, version));
+            return Ok(Err(refused(topics, version)));
         }
         Some(topics) => {
             // One that is named twice is answered once. A set, for a request may name very many.
-            let mut seen = BTreeSet::new();
+            let mut seen = HashSet::new();
             Some(topics.iter().filter(|t| seen.insert((t.name, t.topic_id))).map(wanted).collect())
         }
         None => None,
     };
-    let metadata = Metadata {
+    Ok(Ok(Metadata {
         version,
-        listener: request.listener,
+        listener,
         topics: wanted,
         cluster_operations: message.include_cluster_authorized_operations,
         topic_operations: message.include_topic_authorized_operations,
+        create: version < 4 || message.allow_auto_topic_creation,
         refused: BTreeMap::new(),
-    };
-    let create = version < 4 || message.allow_auto_topic_creation;
-    let missing =
-        if create && cx.config().auto_create_topics_enable { metadata.missing(cx) } else { Vec::new() };
-    if missing.is_empty() {
-        return Ok(metadata.answer(cx));
-    }
-    let Some(body) = create_request(cx, &missing) else { return Ok(metadata.answer(cx)) };
-    let id = cx.open();
-    let job = ControlJob { api_key: ApiKey::CreateTopics, api_version: CREATE_VERSION, body: body.into() };
-    cx.send(ShardId(0), id, 0, Job::Control(job));
-    Ok(Outcome::Parked(Parked {
-        id,
-        deadline: deadline(cx, REQUEST_TIMEOUT_MS),
-        waiting: Box::new(metadata),
     }))
 }
 
 /// The answer to a request that asks in a way its version does not have.
-fn refused(topics: &[MetadataRequestTopic<'_>], version: i16) -> Outcome {
+fn refused(topics: &[MetadataRequestTopic<'_>], version: i16) -> Written {
     let topics = topics.iter().map(refused_topic).collect();
-    reply(&MetadataResponse { topics, ..Default::default() }, version)
+    write(&MetadataResponse { topics, ..Default::default() }, version)
 }
 
 fn refused_topic<'a>(topic: &MetadataRequestTopic<'a>) -> MetadataResponseTopic<'a> {
@@ -141,38 +145,96 @@ impl Metadata {
         missing.cloned().collect()
     }
 
-    fn answer(&self, cx: &Cx<'_>) -> Outcome {
-        let listener = cx.listener_name(self.listener);
-        let mut response = MetadataResponse {
-            brokers: topics::endpoints(cx.image, listener)
-                .map(|(node_id, host, port, rack)| MetadataResponseBroker {
-                    node_id,
-                    host,
-                    port: port.into(),
-                    rack,
-                })
-                .collect(),
-            cluster_id: Some(cx.image.cluster_id()),
-            controller_id: topics::controller_id(cx.image),
-            cluster_authorized_operations: if self.cluster_operations {
-                CLUSTER_OPERATIONS
-            } else {
-                i32::MIN
-            },
-            ..Default::default()
-        };
-        match &self.topics {
-            None => response.topics.extend(cx.image.topics().iter().map(|t| self.topic(cx, t))),
-            Some(wanted) => response.topics.extend(wanted.iter().map(|w| self.one(cx, w))),
+    /// Creates what is missing, if both sides want that, and answers.
+    fn begin(self, cx: &mut Cx<'_>) -> Outcome {
+        let create = self.create && cx.config().auto_create_topics_enable;
+        let missing = if create { self.missing(cx) } else { Vec::new() };
+        // More than the controller creates at once are no topics that somebody is about to use.
+        if missing.is_empty() || missing.len() > METADATA_RECORDS_PER_REQUEST_MAX {
+            return self.answer(cx);
         }
-        reply(&response, self.version)
+        let Some(body) = create_request(cx, &missing) else { return self.answer(cx) };
+        let id = cx.open();
+        let job =
+            ControlJob { api_key: ApiKey::CreateTopics, api_version: CREATE_VERSION, body: body.into() };
+        cx.send(ShardId(0), id, 0, Job::Control(job));
+        let waiting = Box::new(Creating { metadata: Some(self) });
+        Outcome::Parked(Parked { id, deadline: deadline(cx, REQUEST_TIMEOUT_MS), waiting })
     }
 
-    fn one<'a>(&'a self, cx: &Cx<'a>, wanted: &'a Wanted) -> MetadataResponseTopic<'a> {
+    /// Answers: here if it is about few partitions, otherwise on a helper thread.
+    fn answer(self, cx: &mut Cx<'_>) -> Outcome {
+        let heavy = self.is_large(cx.image);
+        let view = View::of(cx, self.listener);
+        let answered = apart(cx, heavy, move || Ok(self.write(&view)), |_, written: Written| written.into());
+        answered.unwrap_or(Outcome::Close("a malformed request"))
+    }
+
+    fn is_large(&self, image: &Image) -> bool {
+        match &self.topics {
+            None => image.topics().partitions_count() > METADATA_PARTITIONS_SMALL_MAX,
+            Some(wanted) if wanted.len() > METADATA_PARTITIONS_SMALL_MAX => true,
+            Some(wanted) => {
+                let known = wanted.iter().filter_map(|w| w.found(image));
+                known.map(|topic| topic.partitions.len()).sum::<usize>() > METADATA_PARTITIONS_SMALL_MAX
+            }
+        }
+    }
+
+    /// Writes one topic after the other: no more than one of them exists beside the reply.
+    fn write(&self, view: &View) -> Written {
+        let (version, listener) = (self.version, view.listener_name());
+        let flex = version >= 9;
+        let brokers: Vec<_> = topics::endpoints(&view.image, listener)
+            .map(|(node_id, host, port, rack)| MetadataResponseBroker {
+                node_id,
+                host,
+                port: port.into(),
+                rack,
+            })
+            .collect();
+        let mut reply = ReplyWriter::default();
+        let w = &mut reply.writer;
+        if version >= 3 {
+            w.i32(0); // throttle time
+        }
+        w.array(flex, &brokers, version);
+        if version >= 2 {
+            w.nullable_string(flex, Some(view.image.cluster_id()));
+        }
+        if version >= 1 {
+            w.i32(topics::controller_id(&view.image));
+        }
+        match &self.topics {
+            None => {
+                w.count(flex, view.image.topics().len());
+                view.image.topics().iter().for_each(|topic| self.topic(view, topic).put(w, version));
+            }
+            Some(wanted) => {
+                w.count(flex, wanted.len());
+                wanted.iter().for_each(|wanted| self.one(view, wanted).put(w, version));
+            }
+        }
+        let operations = if self.cluster_operations { CLUSTER_OPERATIONS } else { i32::MIN };
+        if (8..=10).contains(&version) {
+            w.i32(operations);
+        } else if version < 8 {
+            w.lacks(self.cluster_operations, "ClusterAuthorizedOperations");
+        }
+        if version >= 13 {
+            w.i16(ErrorCode::NONE.code());
+        }
+        if flex {
+            w.tags();
+        }
+        reply.written()
+    }
+
+    fn one<'a>(&'a self, view: &'a View, wanted: &'a Wanted) -> MetadataResponseTopic<'a> {
         let by_id = !wanted.id.is_zero();
         let name = wanted.name.as_deref();
-        if let Some(found) = topics::find_topic(cx.image, by_id, name.unwrap_or_default(), wanted.id) {
-            return self.topic(cx, found);
+        if let Some(found) = wanted.found(&view.image) {
+            return self.topic(view, found);
         }
         let error = match name {
             _ if by_id => ErrorCode::UNKNOWN_TOPIC_ID,
@@ -189,20 +251,20 @@ impl Metadata {
         }
     }
 
-    fn topic<'a>(&self, cx: &Cx<'_>, topic: &'a Arc<Topic>) -> MetadataResponseTopic<'a> {
+    fn topic<'a>(&self, view: &View, topic: &'a Arc<Topic>) -> MetadataResponseTopic<'a> {
         MetadataResponseTopic {
             name: Some(&topic.name),
             topic_id: topic.id,
             is_internal: topics::is_internal(&topic.name),
-            partitions: topic.partitions.iter().map(|(i, p)| partition(cx, *i, p)).collect(),
+            partitions: topic.partitions.iter().map(|(i, p)| partition(&view.image, *i, p)).collect(),
             topic_authorized_operations: if self.topic_operations { TOPIC_OPERATIONS } else { i32::MIN },
             ..Default::default()
         }
     }
 }
 
-fn partition(cx: &Cx<'_>, partition_index: i32, state: &Partition) -> MetadataResponsePartition {
-    let led = cx.image.cluster().is_active(state.leader);
+fn partition(image: &Image, partition_index: i32, state: &Partition) -> MetadataResponsePartition {
+    let led = image.cluster().is_active(state.leader);
     MetadataResponsePartition {
         error_code: if led { 0 } else { ErrorCode::LEADER_NOT_AVAILABLE.code() },
         partition_index,
@@ -210,19 +272,38 @@ fn partition(cx: &Cx<'_>, partition_index: i32, state: &Partition) -> MetadataRe
         leader_epoch: state.leader_epoch,
         replica_nodes: state.replicas.clone(),
         isr_nodes: state.isr.clone(),
-        offline_replicas: offline(cx, state),
+        offline_replicas: offline(image, state),
     }
 }
 
 /// The replicas whose broker is not there.
-pub fn offline(cx: &Cx<'_>, state: &Partition) -> Vec<i32> {
-    state.replicas.iter().copied().filter(|r| !cx.image.cluster().is_active(*r)).collect()
+pub fn offline(image: &Image, state: &Partition) -> Vec<i32> {
+    state.replicas.iter().copied().filter(|r| !image.cluster().is_active(*r)).collect()
 }
 
-impl Waiting for Metadata {
+impl Wanted {
+    fn found<'a>(&self, image: &'a Image) -> Option<&'a Arc<Topic>> {
+        topics::find_topic(image, !self.id.is_zero(), self.name.as_deref().unwrap_or_default(), self.id)
+    }
+}
+
+/// Topics are being created for a request.
+struct Creating {
+    metadata: Option<Metadata>,
+}
+
+impl Creating {
+    fn answer(&mut self, cx: &mut Cx<'_>) -> Step {
+        let answered = self.metadata.take().map(|metadata| metadata.answer(cx));
+        Step::Finish(answered.unwrap_or(Outcome::Close("answered twice")))
+    }
+}
+
+impl Waiting for Creating {
     fn done(&mut self, cx: &mut Cx<'_>, _id: u64, _part: u32, done: Done) -> Step {
         if let Done::Body(Ok(body)) = &done
             && let Ok(created) = decode::<CreateTopicsResponse<'_>>(body, CREATE_VERSION)
+            && let Some(metadata) = &mut self.metadata
         {
             for topic in created.topics {
                 let code = match ErrorCode(topic.error_code) {
@@ -230,13 +311,13 @@ impl Waiting for Metadata {
                     ErrorCode::NONE | ErrorCode::TOPIC_ALREADY_EXISTS => ErrorCode::LEADER_NOT_AVAILABLE,
                     code => code,
                 };
-                self.refused.insert(topic.name.to_owned(), code);
+                metadata.refused.insert(topic.name.to_owned(), code);
             }
         }
-        Step::Finish(self.answer(cx))
+        self.answer(cx)
     }
 
     fn expired(&mut self, cx: &mut Cx<'_>, _id: u64) -> Step {
-        Step::Finish(self.answer(cx))
+        self.answer(cx)
     }
 }

@@ -1,17 +1,20 @@
 //! DescribeConfigs (key 32), versions 1 to 4: KIP-226 (synonyms), KIP-569 (documentation), as `ConfigHelper`.
 
+use std::collections::HashSet;
+
+use crate::base::limits::{CONFIGS_REPLY_BYTES_MAX, CONFIGS_REQUEST_SMALL_BYTES_MAX};
 use crate::config::{self, Entry, ResourceKind, topic_name_fault};
 use crate::meta::image::ResourceType;
 use crate::shard::effective::overrides;
-use crate::wire::codec::{DecodeError, decode_request};
+use crate::wire::codec::{DecodeError, Element, decode_request};
 use crate::wire::errors::ErrorCode;
 use crate::wire::messages::describe_configs_request::{DescribeConfigsRequest, DescribeConfigsResource};
 use crate::wire::messages::describe_configs_response::{
-    DescribeConfigsResourceResult, DescribeConfigsResponse, DescribeConfigsResult, DescribeConfigsSynonym,
+    DescribeConfigsResourceResult, DescribeConfigsResult, DescribeConfigsSynonym,
 };
 
-use super::cx::{Cx, Outcome, Request};
-use super::reply;
+use super::apart::{View, apart};
+use super::cx::{Cx, Outcome, ReplyWriter, Request, Written};
 
 /// The resource type of log levels.
 const BROKER_LOGGER: i8 = 8;
@@ -21,56 +24,77 @@ type Refusal = (ErrorCode, Option<String>);
 
 /// Serves a DescribeConfigs request.
 pub fn handle(cx: &mut Cx<'_>, request: &Request<'_>) -> Result<Outcome, DecodeError> {
-    let version = request.api_version;
-    let message: DescribeConfigsRequest<'_> = decode_request(&request.body, version)?;
-    let found: Vec<(&DescribeConfigsResource<'_>, Result<Vec<Entry>, Refusal>)> =
-        message.resources.iter().map(|r| (r, describe(cx, r))).collect();
-    let results = found
-        .iter()
-        .map(|(resource, found)| {
-            let (error_code, error_message, entries): (i16, Option<&str>, &[Entry]) = match found {
-                // Kafka leaves the text empty, not null, where it has none.
-                Ok(entries) => (0, Some(""), entries),
-                Err((code, text)) => (code.code(), Some(text.as_deref().unwrap_or_default()), &[]),
-            };
-            DescribeConfigsResult {
-                error_code,
-                error_message,
-                resource_type: resource.resource_type,
-                resource_name: resource.resource_name,
-                configs: entries
-                    .iter()
-                    .filter(|e| wanted(resource, &e.name))
-                    .map(|e| result(e, message.include_synonyms, message.include_documentation))
-                    .collect(),
-            }
-        })
-        .collect();
-    Ok(reply(&DescribeConfigsResponse { results, ..Default::default() }, version))
+    let (view, body, version) = (View::of(cx, request.listener), request.body.clone(), request.api_version);
+    // A few hundred bytes for each key of each resource.
+    let heavy = request.body.len() > CONFIGS_REQUEST_SMALL_BYTES_MAX;
+    apart(cx, heavy, move || answer(&view, &body, version), |_, written| written.into())
 }
 
-/// Whether a key was asked for: all are, unless some are named.
-fn wanted(resource: &DescribeConfigsResource<'_>, name: &str) -> bool {
-    match &resource.configuration_keys {
-        Some(keys) if !keys.is_empty() => keys.contains(&name),
-        _ => true,
+/// Writes one resource after the other: no more than one of them exists beside the reply.
+fn answer(view: &View, body: &[u8], version: i16) -> Result<Written, DecodeError> {
+    let message: DescribeConfigsRequest<'_> = decode_request(body, version)?;
+    // Clients keep the answers by resource: one that is named twice is described once.
+    let mut seen = HashSet::new();
+    let mut resources: Vec<&DescribeConfigsResource<'_>> = message.resources.iter().collect();
+    resources.retain(|r| seen.insert((r.resource_type, r.resource_name)));
+    let mut reply = ReplyWriter::default();
+    let w = &mut reply.writer;
+    w.i32(0); // throttle time
+    w.count(version >= 4, resources.len());
+    for resource in resources {
+        let found =
+            if w.position() > CONFIGS_REPLY_BYTES_MAX { Err(too_many()) } else { describe(view, resource) };
+        let (error_code, error_message, entries): (i16, Option<&str>, &[Entry]) = match &found {
+            // Kafka leaves the text empty, not null, where it has none.
+            Ok(entries) => (0, Some(""), entries),
+            Err((code, text)) => (code.code(), Some(text.as_deref().unwrap_or_default()), &[]),
+        };
+        let keys = keys(resource);
+        let wanted = entries.iter().filter(|e| keys.as_ref().is_none_or(|keys| keys.contains(&*e.name)));
+        let result = DescribeConfigsResult {
+            error_code,
+            error_message,
+            resource_type: resource.resource_type,
+            resource_name: resource.resource_name,
+            configs: wanted
+                .map(|e| result(e, message.include_synonyms, message.include_documentation))
+                .collect(),
+        };
+        result.put(w, version);
     }
+    if version >= 4 {
+        w.tags();
+    }
+    Ok(reply.written())
 }
 
-fn describe(cx: &Cx<'_>, resource: &DescribeConfigsResource<'_>) -> Result<Vec<Entry>, Refusal> {
+/// The refusal of a resource that the reply has no room for.
+fn too_many() -> Refusal {
+    let text =
+        format!("the reply would be larger than {CONFIGS_REPLY_BYTES_MAX} bytes; describe fewer resources");
+    (ErrorCode::INVALID_REQUEST, Some(text))
+}
+
+/// The keys that were asked for; None for all.
+fn keys<'a>(resource: &DescribeConfigsResource<'a>) -> Option<HashSet<&'a str>> {
+    let keys = resource.configuration_keys.as_ref().filter(|keys| !keys.is_empty())?;
+    Some(keys.iter().copied().collect())
+}
+
+fn describe(view: &View, resource: &DescribeConfigsResource<'_>) -> Result<Vec<Entry>, Refusal> {
     let name = resource.resource_name;
     let invalid = |text: String| (ErrorCode::INVALID_REQUEST, Some(text));
-    let broker = cx.config();
+    let broker = &*view.broker;
     let node_id = broker.node_id;
     match ResourceKind::from_code(resource.resource_type) {
         Some(ResourceKind::Topic) => {
             if let Some(fault) = topic_name_fault(name) {
                 return Err((ErrorCode::INVALID_TOPIC_EXCEPTION, Some(fault)));
             }
-            if cx.image.topics().get(name).is_none() {
+            if view.image.topics().get(name).is_none() {
                 return Err((ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, None));
             }
-            Ok(config::describe_topic(broker, &overrides(cx.image, ResourceType::Topic, name)))
+            Ok(config::describe_topic(broker, &overrides(&view.image, ResourceType::Topic, name)))
         }
         Some(ResourceKind::Broker) if name.is_empty() => Ok(config::describe_broker_defaults(broker)),
         Some(ResourceKind::Broker) => match broker_id(name)? {
@@ -91,13 +115,13 @@ fn describe(cx: &Cx<'_>, resource: &DescribeConfigsResource<'_>) -> Result<Vec<E
             Err(invalid("Client metrics subscription name must not be empty".to_owned()))
         }
         Some(ResourceKind::ClientMetrics) => {
-            Ok(config::describe_client_metrics(&overrides(cx.image, ResourceType::ClientMetrics, name)))
+            Ok(config::describe_client_metrics(&overrides(&view.image, ResourceType::ClientMetrics, name)))
         }
         Some(ResourceKind::Group) if name.is_empty() => {
             Err(invalid("Group name must not be empty".to_owned()))
         }
         Some(ResourceKind::Group) => {
-            Ok(config::describe_group(broker, &overrides(cx.image, ResourceType::Group, name)))
+            Ok(config::describe_group(broker, &overrides(&view.image, ResourceType::Group, name)))
         }
         None => Err(invalid(format!("Unexpected resource type {}", resource.resource_type))),
     }

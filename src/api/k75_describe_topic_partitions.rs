@@ -1,5 +1,7 @@
 //! DescribeTopicPartitions (key 75), version 0 (KIP-966): topics in pages, with their eligible leader replicas.
 
+use crate::base::limits::METADATA_PARTITIONS_SMALL_MAX;
+use crate::meta::image::{Image, Partition};
 use crate::wire::codec::{DecodeError, decode_request};
 use crate::wire::errors::ErrorCode;
 use crate::wire::messages::describe_topic_partitions_request::DescribeTopicPartitionsRequest;
@@ -8,14 +10,22 @@ use crate::wire::messages::describe_topic_partitions_response::{
     DescribeTopicPartitionsResponseTopic,
 };
 
-use super::cx::{Cx, Outcome, Request};
+use super::apart::{View, apart};
+use super::cx::{Cx, Outcome, Request, Written};
 use super::k03_metadata::{TOPIC_OPERATIONS, offline};
-use super::{reply, topics};
+use super::{topics, write};
 
 /// Serves a DescribeTopicPartitions request.
 pub fn handle(cx: &mut Cx<'_>, request: &Request<'_>) -> Result<Outcome, DecodeError> {
-    let message: DescribeTopicPartitionsRequest<'_> = decode_request(&request.body, request.api_version)?;
-    let limit = cx.config().network.max_request_partition_size_limit;
+    let (view, body, version) = (View::of(cx, request.listener), request.body.clone(), request.api_version);
+    // Without names it is about all topics.
+    let heavy = request.is_large() || view.image.topics().partitions_count() > METADATA_PARTITIONS_SMALL_MAX;
+    apart(cx, heavy, move || answer(&view, &body, version), |_, written| written.into())
+}
+
+fn answer(view: &View, body: &[u8], version: i16) -> Result<Written, DecodeError> {
+    let message: DescribeTopicPartitionsRequest<'_> = decode_request(body, version)?;
+    let limit = view.broker.network.max_request_partition_size_limit;
     let mut left = message.response_partition_limit.min(limit).max(1) as usize;
     let (from_topic, from_partition) = match &message.cursor {
         Some(cursor) => (cursor.topic_name, cursor.partition_index),
@@ -30,10 +40,10 @@ pub fn handle(cx: &mut Cx<'_>, request: &Request<'_>) -> Result<Outcome, DecodeE
             ..Default::default()
         });
         let response = DescribeTopicPartitionsResponse { topics: refused.collect(), ..Default::default() };
-        return Ok(reply(&response, request.api_version));
+        return Ok(write(&response, version));
     }
     let mut names: Vec<&str> = if all {
-        cx.image.topics().iter_from(from_topic).map(|t| &*t.name).collect()
+        view.image.topics().iter_from(from_topic).map(|t| &*t.name).collect()
     } else {
         message.topics.iter().map(|t| t.name).filter(|n| *n >= from_topic).collect()
     };
@@ -41,7 +51,7 @@ pub fn handle(cx: &mut Cx<'_>, request: &Request<'_>) -> Result<Outcome, DecodeE
     names.dedup();
     let mut response = DescribeTopicPartitionsResponse::default();
     for name in names {
-        let Some(topic) = cx.image.topics().get(name) else {
+        let Some(topic) = view.image.topics().get(name) else {
             response.topics.push(unknown(name));
             continue;
         };
@@ -57,7 +67,7 @@ pub fn handle(cx: &mut Cx<'_>, request: &Request<'_>) -> Result<Outcome, DecodeE
             name: Some(&topic.name),
             topic_id: topic.id,
             is_internal: topics::is_internal(&topic.name),
-            partitions: page.into_iter().map(|(i, p)| partition(cx, *i, p)).collect(),
+            partitions: page.into_iter().map(|(i, p)| partition(&view.image, *i, p)).collect(),
             topic_authorized_operations: TOPIC_OPERATIONS,
             ..Default::default()
         });
@@ -66,7 +76,7 @@ pub fn handle(cx: &mut Cx<'_>, request: &Request<'_>) -> Result<Outcome, DecodeE
             break;
         }
     }
-    Ok(reply(&response, request.api_version))
+    Ok(write(&response, version))
 }
 
 fn unknown(name: &str) -> DescribeTopicPartitionsResponseTopic<'_> {
@@ -83,11 +93,11 @@ fn unknown(name: &str) -> DescribeTopicPartitionsResponseTopic<'_> {
 }
 
 fn partition(
-    cx: &Cx<'_>,
+    image: &Image,
     partition_index: i32,
-    state: &crate::meta::image::Partition,
+    state: &Partition,
 ) -> DescribeTopicPartitionsResponsePartition {
-    let led = cx.image.cluster().is_active(state.leader);
+    let led = image.cluster().is_active(state.leader);
     DescribeTopicPartitionsResponsePartition {
         error_code: if led { 0 } else { ErrorCode::LEADER_NOT_AVAILABLE.code() },
         partition_index,
@@ -97,6 +107,6 @@ fn partition(
         isr_nodes: state.isr.clone(),
         eligible_leader_replicas: Some(state.elr.clone()),
         last_known_elr: Some(state.last_known_elr.clone()),
-        offline_replicas: offline(cx, state),
+        offline_replicas: offline(image, state),
     }
 }

@@ -1,6 +1,7 @@
 //! The request handlers, one file per API key. [`ROUTES`] is what we serve: ApiVersions is answered from it, and
 //! what is not in it is refused.
 
+mod apart;
 pub mod cx;
 pub mod fetch_session;
 pub mod parked;
@@ -34,7 +35,7 @@ use crate::base::limits::PARKED_MS_MAX;
 use crate::wire::api::ApiKey;
 use crate::wire::codec::{DecodeError, Message};
 
-use cx::{Cx, Outcome, ReplyWriter, Request};
+use cx::{Cx, Outcome, ReplyWriter, Request, Written};
 
 /// What serves one API.
 pub struct Route {
@@ -103,10 +104,15 @@ pub fn unsupported_api_versions() -> Vec<u8> {
 
 /// A response body.
 pub fn reply<'a, M: Message<'a>>(response: &M, version: i16) -> Outcome {
+    write(response, version).into()
+}
+
+/// A response body, wherever it is written.
+pub fn write<'a, M: Message<'a>>(response: &M, version: i16) -> Written {
     let mut reply = ReplyWriter::default();
     // The writer keeps the error.
     let _ = response.write(&mut reply.writer, version);
-    reply.finish()
+    reply.written()
 }
 
 /// The deadline of a request whose `timeout_ms` bounds the wait for other replicas (or the controller's queue) and not

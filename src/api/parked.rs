@@ -79,6 +79,11 @@ impl ParkedTable {
         }
     }
 
+    /// What is kept of a request to answer it.
+    pub fn asked(&self, id: u64) -> Option<Asked> {
+        self.entries.get(Self::place(id)).filter(|entry| entry.id == id).map(|entry| entry.asked)
+    }
+
     /// Forgets a request that is finished.
     pub fn finish(&mut self, id: u64) -> Option<Asked> {
         self.entry(id)?;

@@ -18,6 +18,12 @@ pub const RECORDS_UNCOMPRESSED_BYTES_MAX: usize = 128 << 20;
 /// Up to so many partitions of a Produce are compared each with each to find one that is named twice, which needs no memory.
 pub const PRODUCE_PARTITIONS_COMPARED_MAX: usize = 16;
 
+/// What a Produce request's batches are decompressed to on its core, in bytes; the rest is a helper thread's.
+pub const INFLATED_HERE_BYTES_MAX: usize = 256 << 10;
+/// A batch for a topic with a compression of its own that is compressed on its core.
+pub const COMPRESSED_HERE_BYTES_MAX: usize = 4 << 10;
+const _: () = assert!(INFLATED_HERE_BYTES_MAX <= RECORDS_UNCOMPRESSED_BYTES_MAX);
+
 /// Refused records that a Produce response lists per partition. Clients fail the whole batch anyway.
 pub const RECORD_ERRORS_MAX: usize = 1000;
 
@@ -283,6 +289,25 @@ pub const OPEN_FILES_WANTED: u64 = 65_536;
 pub const START_REPORT_MS: u64 = 3_000;
 /// How long a shutdown waits for requests in flight, milliseconds.
 pub const SHUTDOWN_DRAIN_MS: i64 = 10_000;
+
+/// A request of which no more is read on its core than this; the lists of a larger one are read on a helper thread.
+pub const REQUEST_SMALL_BYTES_MAX: usize = 4 << 10;
+/// The same for DescribeConfigs, whose answers are large.
+pub const CONFIGS_REQUEST_SMALL_BYTES_MAX: usize = 64;
+/// A reply that describes configurations takes so much; resources beyond are answered with an error.
+pub const CONFIGS_REPLY_BYTES_MAX: usize = 32 << 20;
+/// Partitions that a Metadata request may be about to be answered on its core.
+pub const METADATA_PARTITIONS_SMALL_MAX: usize = 1000;
+/// Coordinators that a request may look for to be answered on its core.
+pub const COORDINATORS_SMALL_MAX: usize = 64;
+/// Groups that a request asks for in one turn.
+pub const GROUPS_IN_TURN: usize = 128;
+/// Bytes of a large reply that are written in one turn.
+pub const REPLY_TURN_BYTES: usize = 1 << 20;
+/// A reply that describes groups takes so much; groups beyond are answered with an error.
+pub const GROUPS_REPLY_BYTES_MAX: usize = 32 << 20;
+/// Steps of requests that are worked on in several turns, in one of them.
+pub const STEPS_IN_TURN: usize = 2;
 
 /// A request is parked for at most this long, milliseconds.
 pub const PARKED_MS_MAX: i64 = 24 * 3600 * 1000;

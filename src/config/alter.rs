@@ -87,7 +87,9 @@ impl Altered<'_> {
             }
             self.put(&mut outcome, operation.name, next)?;
         }
-        self.check(&outcome)?;
+        if !outcome.records.is_empty() {
+            self.check(&outcome)?;
+        }
         Ok(outcome)
     }
 
@@ -107,7 +109,9 @@ impl Altered<'_> {
         for name in self.before.keys().filter(|name| !named.contains(name.as_str())) {
             self.put(&mut outcome, name, None)?;
         }
-        self.check(&outcome)?;
+        if !outcome.records.is_empty() {
+            self.check(&outcome)?;
+        }
         Ok(outcome)
     }
 

@@ -1,12 +1,13 @@
 //! The loop of one core: events in, state changes to completion, then mail, replies and writes out.
 
+use super::heavy::Heavy;
 use crate::api;
-use crate::api::cx::{Cx, Node, Outcome, Request, Step, Waiting};
+use crate::api::cx::{Cx, Node, Outcome, Parked, Request, Step, Waiting};
 use crate::api::fetch_session::FetchSessions;
 use crate::api::parked::{Asked, ParkedTable};
 use crate::api::pool::Pools;
 use crate::api::producer_ids::ProducerIdBlock;
-use crate::base::limits::{JOURNAL_ENTRY_BYTES_MAX, SHUTDOWN_DRAIN_MS, TURN_SMALL_BYTES};
+use crate::base::limits::{JOURNAL_ENTRY_BYTES_MAX, SHUTDOWN_DRAIN_MS, STEPS_IN_TURN, TURN_SMALL_BYTES};
 use crate::base::prng::Prng;
 use crate::base::{ShardId, Ticks};
 use crate::config::NetworkConfig;
@@ -90,6 +91,8 @@ pub struct Core {
     /// Mail that is being sent.
     leaving: Vec<(ShardId, Mail)>,
     events: Vec<Event<Mail>>,
+    /// Requests that are worked on in more than one turn.
+    heavy: Heavy,
     /// What `net` found: requests above all. What is left of it when a turn ends is for the next one.
     net_events: VecDeque<NetEvent>,
     phase: Phase,
@@ -102,6 +105,13 @@ pub struct Core {
     drained: usize,
     drain_deadline: Ticks,
     clean: bool,
+}
+
+/// What a request counts for in a turn: large appends and fetches are the disk's and the network's, other large requests
+/// the core's.
+fn turn_bytes(frame: &[u8]) -> usize {
+    let data = matches!(frame, [0, 0 | 1, ..]);
+    if data && frame.len() > JOURNAL_ENTRY_BYTES_MAX { 0 } else { frame.len() }
 }
 
 impl Core {
@@ -122,6 +132,7 @@ impl Core {
             outbox: Vec::new(),
             leaving: Vec::new(),
             events: Vec::new(),
+            heavy: Heavy::default(),
             net_events: VecDeque::new(),
             phase: Phase::Serving,
             active_told: false,
@@ -167,7 +178,7 @@ impl Core {
             .min(self.parked.deadline())
             .min(self.shard.deadline())
             .min(self.drain_deadline);
-        let until = if self.net_events.is_empty() { until } else { world.now() };
+        let until = if self.net_events.is_empty() && self.heavy.rests() { until } else { world.now() };
         let mut events = std::mem::take(&mut self.events);
         world.turn(until, &mut events);
         for event in events.drain(..) {
@@ -176,11 +187,13 @@ impl Core {
         self.events = events;
         self.handle_net(world);
         self.expire(world);
+        self.go_on(world);
         self.deliver(world);
         // One write for all appends of this turn; what it makes safe is answered in this turn.
         while self.shard.commit(world) {
             self.deliver(world);
         }
+        self.heavy.submit(world);
         self.net.flush(world);
         self.progress(world)
     }
@@ -191,6 +204,11 @@ impl Core {
                 let now = world.now();
                 let sockets: &mut dyn Sockets = world;
                 self.net.on_event(now, event, sockets, &mut self.net_events);
+            }
+            Event::Disk(token, outcome) if Heavy::owns(token) => {
+                if let Some((id, done)) = self.heavy.computed(token, outcome) {
+                    self.done(world, id, 0, done);
+                }
             }
             Event::Disk(token, outcome) => {
                 let disk: &mut dyn Disk = world;
@@ -241,11 +259,15 @@ impl Core {
             && let Some(event) = self.net_events.pop_front()
         {
             match event {
+                NetEvent::Frame { slot, .. } if self.heavy.holds(slot.conn) => {
+                    self.heavy.hold(slot.conn, event)
+                }
                 NetEvent::Frame { slot, frame, peer, listener } => {
-                    bytes += if frame.len() <= JOURNAL_ENTRY_BYTES_MAX { frame.len() } else { 0 };
+                    bytes += turn_bytes(&frame);
                     self.frame(world, slot, &frame, peer, listener);
                 }
-                NetEvent::Gone { peer, waiting, .. } => {
+                NetEvent::Gone { conn, peer, waiting } => {
+                    self.heavy.gone(conn);
                     self.gone(world, waiting);
                     if self.id.0 != 0 {
                         self.outbox.push((ShardId(0), Mail::ConnectionGone(self.id, peer.ip())));
@@ -301,15 +323,20 @@ impl Core {
             _ => Outcome::Close("an API or a version that ApiVersions does not offer"),
         };
         match outcome {
-            Outcome::Parked(parked) => {
-                let id = parked.id;
-                self.parked.insert(request.asked(), parked);
-                self.net.waits(request.slot, id);
-                if self.phase != Phase::Serving {
-                    self.resume(world, id, |waiting, cx| waiting.hurry(cx, id));
-                }
-            }
+            Outcome::Parked(parked) => self.park(world, request.asked(), parked),
             other => self.answer(request.asked(), other),
+        }
+    }
+
+    fn park(&mut self, world: &mut dyn World<Mail>, asked: Asked, parked: Parked) {
+        let id = parked.id;
+        if parked.waiting.is_heavy() {
+            self.heavy.begin(asked.slot.conn, id);
+        }
+        self.parked.insert(asked, parked);
+        self.net.waits(asked.slot, id);
+        if self.phase != Phase::Serving {
+            self.resume(world, id, |waiting, cx| waiting.hurry(cx, id));
         }
     }
 
@@ -349,6 +376,7 @@ impl Core {
             parked: &mut self.parked,
             spare: self.net.spare(),
             pools: &mut self.pools,
+            computing: &mut self.heavy.wanted,
         };
         call(&mut cx)
     }
@@ -367,13 +395,44 @@ impl Core {
     ) {
         let Some(mut waiting) = self.parked.take(id) else { return };
         match self.with_cx(world, |cx| call(&mut *waiting, cx)) {
-            Step::Wait => self.parked.put_back(id, waiting),
+            Step::Wait => {
+                if !self.heavy.is_empty() && !waiting.is_heavy() {
+                    self.heavy.ended(id, &mut self.net_events);
+                }
+                self.parked.put_back(id, waiting);
+            }
+            Step::Yield => {
+                self.parked.put_back(id, waiting);
+                self.heavy.yielded(id);
+            }
             Step::Finish(outcome) => {
                 waiting.recycle(&mut self.pools);
-                if let Some(asked) = self.parked.finish(id) {
-                    self.answer(asked, outcome);
-                }
+                self.heavy.ended(id, &mut self.net_events);
+                self.finish(world, id, outcome);
             }
+        }
+    }
+
+    fn finish(&mut self, world: &mut dyn World<Mail>, id: u64, outcome: Outcome) {
+        let Some(asked) = self.parked.asked(id) else { return };
+        match outcome {
+            // Opened while this one was there, so it is parked before this one goes.
+            Outcome::Parked(parked) => {
+                self.park(world, asked, parked);
+                self.parked.finish(id);
+            }
+            outcome => {
+                self.parked.finish(id);
+                self.answer(asked, outcome);
+            }
+        }
+    }
+
+    /// Requests that are worked on in several turns have theirs, the one that has waited longest first.
+    fn go_on(&mut self, world: &mut dyn World<Mail>) {
+        for _ in 0..STEPS_IN_TURN {
+            let Some(id) = self.heavy.next() else { return };
+            self.resume(world, id, |waiting, cx| waiting.resume(cx, id));
         }
     }
 

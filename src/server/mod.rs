@@ -6,6 +6,7 @@ mod cores;
 pub mod dirs;
 mod error;
 pub mod format;
+mod heavy;
 pub mod metadata;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -4,6 +4,7 @@
 //! mailed to the partition's *owner*; the answer comes back as a [`Done`]. No core ever waits for another: the
 //! home parks the request, the owner parks the job.
 
+use std::any::Any;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -313,6 +314,8 @@ pub enum Done {
     Sizes(Vec<PartitionSize>),
     /// A whole response body, or the error to answer with.
     Body(Result<Vec<u8>, ErrorCode>),
+    /// Of no job: what a helper thread made for a request of this core.
+    Computed(Box<dyn Any + Send>),
     /// Of [`Job::Group`]: the coordinator's reply, or a refusal in its form.
     Group(Box<GroupReply>),
 }

@@ -1,8 +1,12 @@
 //! OffsetCommit (8), OffsetFetch (9), OffsetDelete (47): topics and their ids are resolved here, and what does not exist
 //! is refused; the rest is the coordinator's.
 
-use std::collections::BTreeMap;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, VecDeque};
+use std::rc::Rc;
 use std::sync::Arc;
+
+use bytes::Bytes;
 
 use crate::base::TopicId;
 use crate::coord::group::reply::{
@@ -11,17 +15,22 @@ use crate::coord::group::reply::{
 use crate::coord::group::request::{CommitRequest, DeleteOffsetsRequest, FetchRequest, FetchTopic};
 use crate::coord::group::{GroupError, GroupReply, GroupRequest};
 use crate::meta::image::Image;
-use crate::wire::codec::{DecodeError, decode_request};
+use crate::wire::codec::{DecodeError, DecodeErrorKind, Element, Message, Reader, Writer, decode_request};
 use crate::wire::messages::offset_commit_request::OffsetCommitRequest;
 use crate::wire::messages::offset_delete_request::OffsetDeleteRequest;
-use crate::wire::messages::offset_fetch_request::OffsetFetchRequest;
+use crate::wire::messages::offset_fetch_request::{OffsetFetchRequest, OffsetFetchRequestGroup};
 
+use super::super::apart::apart;
 use super::super::cx::{Cx, Outcome, Request};
 use super::super::{reply, topics};
+use super::listing::{Asker, Listing};
 use super::{coordinate, unexpected};
 
 /// From this version OffsetCommit and OffsetFetch name topics by their ids (KIP-848).
 const TOPIC_IDS_FROM: i16 = 10;
+
+/// From this version OffsetFetch names several groups.
+const GROUPS_FROM: i16 = 8;
 
 /// Partitions with what became of them.
 type Outcomes = Vec<(i32, Option<GroupError>)>;
@@ -93,44 +102,112 @@ fn merged<T, K: Ord>(
 
 /// Serves an OffsetFetch request, versions 1 to 10.
 pub fn offset_fetch(cx: &mut Cx<'_>, request: &Request<'_>) -> Result<Outcome, DecodeError> {
+    if request.api_version >= GROUPS_FROM {
+        return offset_fetch_groups(cx, request);
+    }
     let version = request.api_version;
     let message: OffsetFetchRequest<'_> = decode_request(&request.body, version)?;
-    let by_id = version >= TOPIC_IDS_FROM;
-    let mut unknown: Vec<Vec<FetchedTopic>> = Vec::new();
-    let mut wanted = Vec::new();
-    for mut group in FetchRequest::from_wire(&message, version) {
-        let mut missing = Vec::new();
-        if let Some(topics) = &mut group.topics {
-            topics.retain_mut(|topic| {
-                let known = topics::find_topic(cx.image, by_id, &topic.name, topic.topic_id);
-                if let Some(known) = known {
-                    topic.name = known.name.to_string();
-                    topic.topic_id = known.id;
-                } else if by_id {
-                    missing.push(unknown_id(topic));
-                }
-                // A topic that is gone may still have offsets under its name.
-                known.is_some() || !by_id
-            });
-        }
-        unknown.push(missing);
-        wanted.push(GroupRequest::FetchOffsets(group));
-    }
-    let image = cx.image.clone();
-    Ok(coordinate(cx, request, wanted, move |replies| {
-        let mut groups: Vec<FetchReply> = Vec::with_capacity(replies.len());
-        for (found, missing) in replies.into_iter().zip(unknown) {
-            let GroupReply::FetchOffsets(mut found) = found else { return unexpected() };
+    let wanted = FetchRequest::from_wire(&message, version).into_iter().map(GroupRequest::FetchOffsets);
+    Ok(coordinate(cx, request, wanted.collect(), move |replies| {
+        let fetched = replies.into_iter().filter_map(|reply| match reply {
+            GroupReply::FetchOffsets(fetched) => Some(fetched),
+            _ => None,
+        });
+        reply(&FetchReply::to_wire(&fetched.collect::<Vec<_>>(), version), version)
+    }))
+}
+
+/// From version 8 a request names several groups (KIP-709).
+fn offset_fetch_groups(cx: &mut Cx<'_>, request: &Request<'_>) -> Result<Outcome, DecodeError> {
+    let (body, version) = (request.body.clone(), request.api_version);
+    let from = Asker::of(request);
+    let read = move || Groups::read(&body, version).map(|groups| (body, groups));
+    apart(cx, request.is_large(), read, move |cx, (body, groups)| {
+        let count = groups.spans.len();
+        let head = move |w: &mut Writer| {
+            w.i32(0); // throttle time
+            w.count(true, count);
+        };
+        let image = cx.image.clone();
+        let by_id = version >= TOPIC_IDS_FROM;
+        // Of the groups that were asked and not yet written.
+        let unknown: Rc<RefCell<VecDeque<Vec<FetchedTopic>>>> = Rc::default();
+        let missing = unknown.clone();
+        let put = move |reply: GroupReply, w: &mut Writer| {
+            let GroupReply::FetchOffsets(mut found) = reply else { return false };
+            let missing = missing.borrow_mut().pop_front().unwrap_or_default();
             if by_id {
                 found.topics.retain_mut(|topic| fill_in_id(&image, topic));
             }
             if found.error.is_none() {
                 found.topics.extend(missing);
             }
-            groups.push(found);
-        }
-        reply(&FetchReply::to_wire(&groups, version), version)
-    }))
+            found.to_wire_group().put(w, version);
+            true
+        };
+        let image = cx.image.clone();
+        let require_stable = groups.require_stable;
+        let wanted = groups.spans.into_iter().map(move |(from, to)| {
+            let bytes = body.get(from as usize..to as usize).unwrap_or_default();
+            // It was read before, to know that the request is whole.
+            let group = OffsetFetchRequestGroup::get(&mut Reader::new(bytes), version).unwrap_or_default();
+            let mut group = FetchRequest::of_group(&group, require_stable);
+            unknown.borrow_mut().push_back(resolve(&image, by_id, &mut group));
+            GroupRequest::FetchOffsets(group)
+        });
+        let tail = |w: &mut Writer, _: i16| {
+            w.tags();
+        };
+        Listing::new(from, Box::new(wanted), head, Box::new(put), tail).begin(cx)
+    })
+}
+
+/// Where the groups of an OffsetFetch lie in its body: each is read when its turn comes.
+struct Groups {
+    spans: Vec<(u32, u32)>,
+    require_stable: bool,
+}
+
+impl Groups {
+    fn read(body: &Bytes, version: i16) -> Result<Groups, DecodeError> {
+        let mut r = Reader::new(body);
+        let read = |r: &mut Reader<'_>| {
+            let count = r.count(true, OffsetFetchRequestGroup::WIRE_MIN)?;
+            let count = count.ok_or_else(|| r.error(DecodeErrorKind::Null("Groups")))?;
+            let mut spans = Vec::new();
+            for _ in 0..count {
+                let from = r.position();
+                // Its own budget: what it takes is given back at once.
+                let mut group = Reader::new(r.rest());
+                OffsetFetchRequestGroup::get(&mut group, version)?;
+                r.raw(group.position())?;
+                spans.push((from as u32, r.position() as u32));
+            }
+            let require_stable = r.bool()?;
+            r.skip_tags()?;
+            Ok(Groups { spans, require_stable })
+        };
+        read(&mut r).map_err(|error: DecodeError| error.of(OffsetFetchRequest::NAME, version))
+    }
+}
+
+/// Takes out the topics that no id stands for, and names the others.
+fn resolve(image: &Image, by_id: bool, group: &mut FetchRequest) -> Vec<FetchedTopic> {
+    let mut missing = Vec::new();
+    if let Some(topics) = &mut group.topics {
+        topics.retain_mut(|topic| {
+            let known = topics::find_topic(image, by_id, &topic.name, topic.topic_id);
+            if let Some(known) = known {
+                topic.name = known.name.to_string();
+                topic.topic_id = known.id;
+            } else if by_id {
+                missing.push(unknown_id(topic));
+            }
+            // A topic that is gone may still have offsets under its name.
+            known.is_some() || !by_id
+        });
+    }
+    missing
 }
 
 fn unknown_id(topic: &FetchTopic) -> FetchedTopic {

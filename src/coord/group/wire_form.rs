@@ -134,18 +134,23 @@ impl FetchRequest {
             });
             return vec![FetchRequest { group_id: request.group_id.to_owned(), topics, require_stable }];
         }
-        let groups = request.groups.iter().map(|group| {
-            let topics = group.topics.as_ref().map(|topics| {
-                let topics = topics.iter().map(|topic| FetchTopic {
-                    name: topic.name.to_owned(),
-                    topic_id: topic.topic_id,
-                    partitions: topic.partition_indexes.clone(),
-                });
-                topics.collect()
+        request.groups.iter().map(|group| FetchRequest::of_group(group, require_stable)).collect()
+    }
+
+    /// From one group of OffsetFetch of version 8 or later.
+    pub fn of_group(
+        group: &wire::offset_fetch_request::OffsetFetchRequestGroup<'_>,
+        require_stable: bool,
+    ) -> FetchRequest {
+        let topics = group.topics.as_ref().map(|topics| {
+            let topics = topics.iter().map(|topic| FetchTopic {
+                name: topic.name.to_owned(),
+                topic_id: topic.topic_id,
+                partitions: topic.partition_indexes.clone(),
             });
-            FetchRequest { group_id: group.group_id.to_owned(), topics, require_stable }
+            topics.collect()
         });
-        groups.collect()
+        FetchRequest { group_id: group.group_id.to_owned(), topics, require_stable }
     }
 }
 
@@ -277,7 +282,8 @@ impl FetchReply {
         }
     }
 
-    fn to_wire_group(&self) -> offset_fetch_response::OffsetFetchResponseGroup<'_> {
+    /// As one group of OffsetFetch's response of version 8 or later.
+    pub fn to_wire_group(&self) -> offset_fetch_response::OffsetFetchResponseGroup<'_> {
         let topics = self.topics.iter().map(|topic| offset_fetch_response::OffsetFetchResponseTopics {
             name: &topic.name,
             topic_id: topic.topic_id,

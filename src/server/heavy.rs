@@ -1,0 +1,123 @@
+//! Requests that cost more than a turn should give them. Work that needs no state of the core goes to a helper thread;
+//! what does need it is done in steps, a few in a turn. A connection has one such request at a time: what it sends
+//! meanwhile waits as it came, so that its requests keep their order, and nobody's turn comes twice.
+
+use std::any::Any;
+use std::collections::{HashMap, VecDeque};
+
+use crate::api::cx::Work;
+use crate::base::IdMap;
+use crate::io::{ConnId, Disk, DiskOutcome, FileJob, FileJobOutcome, Token};
+use crate::net::NetEvent;
+use crate::shard::Done;
+use crate::wire::errors::ErrorCode;
+
+/// Tokens with these upper bits are of helper threads' work, not of a partition.
+const COMPUTE_SLOT: u64 = u32::MAX as u64;
+
+/// The heavy requests of a core.
+#[derive(Default)]
+pub(super) struct Heavy {
+    /// Work that parked requests want done by a helper thread.
+    pub(super) wanted: Vec<(u64, Work)>,
+    /// Work under way, by token, and the request that waits for it.
+    computing: HashMap<u32, u64>,
+    last_token: u32,
+    /// Requests that go on in a later turn.
+    yielded: VecDeque<u64>,
+    /// Connections with such a request, and what else has come on them.
+    conns: IdMap<ConnId, VecDeque<NetEvent>>,
+    /// The connection of each such request.
+    requests: HashMap<u64, ConnId>,
+}
+
+impl Heavy {
+    /// Whether no request is to go on.
+    pub(super) fn rests(&self) -> bool {
+        self.yielded.is_empty()
+    }
+
+    /// Whether there is no such request.
+    pub(super) fn is_empty(&self) -> bool {
+        self.requests.is_empty()
+    }
+
+    /// Whether what a connection sends has to wait.
+    #[inline]
+    pub(super) fn holds(&self, conn: ConnId) -> bool {
+        !self.conns.is_empty() && self.conns.contains_key(&conn)
+    }
+
+    /// Lets a frame wait for its connection's heavy request.
+    pub(super) fn hold(&mut self, conn: ConnId, frame: NetEvent) {
+        if let Some(held) = self.conns.get_mut(&conn) {
+            held.push_back(frame);
+        }
+    }
+
+    /// A request of this connection begins.
+    pub(super) fn begin(&mut self, conn: ConnId, request: u64) {
+        self.conns.entry(conn).or_default();
+        self.requests.insert(request, conn);
+    }
+
+    /// A request is heavy no more, if it was: what its connection has sent meanwhile comes before what others have sent
+    /// since.
+    pub(super) fn ended(&mut self, request: u64, events: &mut VecDeque<NetEvent>) {
+        let Some(conn) = self.requests.remove(&request) else { return };
+        for frame in self.conns.remove(&conn).into_iter().flatten().rev() {
+            events.push_front(frame);
+        }
+    }
+
+    /// A connection has ended: what it sent last is nobody's.
+    pub(super) fn gone(&mut self, conn: ConnId) {
+        if self.conns.remove(&conn).is_some() {
+            self.requests.retain(|_, of| *of != conn);
+        }
+    }
+
+    /// A request goes on in a later turn.
+    pub(super) fn yielded(&mut self, request: u64) {
+        self.yielded.push_back(request);
+    }
+
+    /// The request whose turn it is.
+    pub(super) fn next(&mut self) -> Option<u64> {
+        self.yielded.pop_front()
+    }
+
+    /// Hands work to the helper threads.
+    pub(super) fn submit(&mut self, disk: &mut dyn Disk) {
+        for (request, work) in self.wanted.drain(..) {
+            self.last_token = self.last_token.wrapping_add(1);
+            self.computing.insert(self.last_token, request);
+            let token = Token(COMPUTE_SLOT << 32 | u64::from(self.last_token));
+            disk.compute(FileJob::Run(Box::new(move |_| Ok(work()))), token);
+        }
+    }
+
+    /// Whether a disk event is one of these.
+    #[inline]
+    pub(super) fn owns(token: Token) -> bool {
+        token.0 >> 32 == COMPUTE_SLOT
+    }
+
+    /// Work has ended: whose it is, and what came of it.
+    pub(super) fn computed(&mut self, token: Token, outcome: DiskOutcome) -> Option<(u64, Done)> {
+        let request = self.computing.remove(&(token.0 as u32))?;
+        Some((request, done(outcome)))
+    }
+}
+
+fn done(outcome: DiskOutcome) -> Done {
+    let ran: Option<Box<dyn Any + Send>> = match outcome {
+        DiskOutcome::Job(Ok(FileJobOutcome::Ran(value))) => Some(value),
+        DiskOutcome::Job(Err(error)) => {
+            tracing::error!(%error, "work on a helper thread failed: please report this");
+            None
+        }
+        _ => None,
+    };
+    ran.map_or(Done::Body(Err(ErrorCode::UNKNOWN_SERVER_ERROR)), Done::Computed)
+}
