@@ -176,14 +176,24 @@ impl Known {
 
     fn join(&self, a: &Redo, b: &Redo) -> bool {
         let end = a.entry.position + a.batches.len() as u64;
-        let is_known = a.entry.next <= self.target.recovery_point || a.entry.next <= self.target.log_start;
+        let is_known = a.entry.next <= self.target.recovery_point;
         !is_known && !Known::needs_walk(b) && b.entry.segment == a.entry.segment && b.entry.position == end
     }
 
     fn redo_joined(&mut self, files: &dyn Files, now: &[Redo]) -> io::Result<Verdict> {
-        let (Some(first), Some(last)) = (now.first(), now.last()) else { return Ok(Verdict::There) };
+        // What was deleted is redone too, as what was not may follow it in its segment; but it cannot be missed.
+        let was_deleted = now.last().is_none_or(|last| last.entry.next <= self.target.log_start);
+        match self.redo_wanted(files, now)? {
+            Verdict::Written => Ok(Verdict::Written),
+            _ if was_deleted => Ok(Verdict::There),
+            verdict => Ok(verdict),
+        }
+    }
+
+    fn redo_wanted(&mut self, files: &dyn Files, now: &[Redo]) -> io::Result<Verdict> {
+        let Some(first) = now.first() else { return Ok(Verdict::There) };
         let known = first.entry.next <= self.target.recovery_point && !first.trust.foreign;
-        if known || last.entry.next <= self.target.log_start || self.is_deleted(files, first.entry.segment)? {
+        if known || self.is_deleted(files, first.entry.segment)? {
             return Ok(Verdict::There);
         }
         let (segment, position) = (first.entry.segment, first.entry.position);

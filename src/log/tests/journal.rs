@@ -233,6 +233,24 @@ fn without_room_appends_go_to_their_segment() {
     assert_eq!(numbers(&mut m), numbered(100));
 }
 
+/// Records were deleted up to a place in the middle of a segment, and the process was killed. Entries below the log start
+/// were not redone; recovery found a hole where their segment begins and cut off what was acknowledged behind it.
+#[test]
+fn what_was_deleted_is_redone_as_what_was_not_follows_it() {
+    let mut m = Machine::with_journal(12, small(), BYTES);
+    for n in 0..50 {
+        m.append(&batch(1, &[n; 100])).unwrap();
+        m.commit();
+    }
+    m.sim.kill();
+    let done = m.replay(0, 20, INCARNATION);
+    assert_eq!((&done.errors[..], &done.refused[..]), (&[][..], &[][..]));
+    m.reopen(false, Some(0), Some(20));
+    assert_eq!((m.partition.log_start_offset(), m.partition.log_end_offset()), (20, 50));
+    let left: Vec<Offset> = m.read_all(20, 1 << 20).into_iter().map(|(offset, _)| offset).collect();
+    assert_eq!(left, (20..50).collect::<Vec<Offset>>());
+}
+
 #[test]
 fn a_journal_that_cannot_be_written_is_given_up() {
     let mut m = Machine::with_journal(7, small(), BYTES);
