@@ -319,6 +319,12 @@ impl Sockets for Instantly {
 
     fn resume(&mut self, _conn: ConnId) {}
 
+    fn watch(&mut self, _conn: ConnId) {}
+
+    fn transferred(&self, _conn: ConnId) -> u64 {
+        0
+    }
+
     fn recv_into(&mut self, _conn: ConnId, _buffer: Vec<u8>) {
         unreachable!("a small request")
     }

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use crate::base::{ShardId, Ticks, WallMs};
 use crate::config::BrokerConfig;
 use crate::meta::image::Image;
-use crate::net::{Reply, Slot, Spare};
+use crate::net::{Budget, Reply, Slot, Spare};
 use crate::shard::effective::Effective;
 use crate::shard::{Done, Job, Mail, ReplyTo};
 use crate::wire::api::ApiKey;
@@ -137,8 +137,12 @@ pub trait Waiting {
     fn expired(&mut self, _cx: &mut Cx<'_>, _id: u64) -> Step {
         Step::Wait
     }
-    /// The broker is about to stop. What is being done is done to its end; what only waits for something to happen ends
-    /// now.
+    /// There is memory again for a request that waits for it ([`Budget::wait`]).
+    fn granted(&mut self, _cx: &mut Cx<'_>, _id: u64) -> Step {
+        Step::Wait
+    }
+    /// The broker is about to stop, or the client has closed its direction of the connection. What is being done is done to
+    /// its end; what only waits for something to happen ends now.
     fn hurry(&mut self, _cx: &mut Cx<'_>, _id: u64) -> Step {
         Step::Wait
     }
@@ -206,6 +210,8 @@ pub struct Cx<'a> {
     pub parked: &'a mut ParkedTable,
     /// Replies to write into.
     pub spare: &'a mut Spare,
+    /// The memory of this core for requests and replies.
+    pub budget: &'a mut Budget,
     /// What is used again and again.
     pub pools: &'a mut Pools,
     /// Work for helper threads, and the requests that wait for it.

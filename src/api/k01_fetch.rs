@@ -36,6 +36,10 @@ pub struct Fetch {
     outstanding: usize,
     min_bytes: usize,
     max_bytes: usize,
+    /// What is reserved for the response while there are reads, or their outcomes.
+    granted: Option<usize>,
+    /// Waits for memory.
+    held_up: bool,
     committed: bool,
     /// No more waiting: answer as soon as nothing is outstanding.
     last_round: bool,
@@ -59,6 +63,8 @@ struct Owner {
     watching: bool,
     /// The watch has seen enough before the parts came back: they are asked for once more.
     again: bool,
+    /// To be asked, for the first time or because what it had read was let go.
+    due: bool,
 }
 
 /// Serves a Fetch request.
@@ -71,7 +77,9 @@ pub fn handle(cx: &mut Cx<'_>, request: &Request<'_>) -> Result<Outcome, DecodeE
     fetch.min_bytes = walk.min_bytes.max(0) as usize;
     fetch.max_bytes = (walk.max_bytes.min(cx.config().network.fetch_max_bytes).max(0) as usize)
         .min(FETCH_RESPONSE_BYTES_MAX);
-    fetch.committed = walk.isolation_level == 1;
+    let sizes_are_valid = walk.max_bytes >= 0;
+    let isolation_level = walk.isolation_level;
+    fetch.committed = isolation_level == 1;
     let max_wait_ms = walk.max_wait_ms;
     fetch.last_round = max_wait_ms <= 0 || walk.min_bytes <= 0;
     fetch.outstanding = 0;
@@ -79,6 +87,11 @@ pub fn handle(cx: &mut Cx<'_>, request: &Request<'_>) -> Result<Outcome, DecodeE
     fetch.read_named(cx, &mut walk)?;
     let forgotten = forgotten(cx, &mut walk, version)?;
     walk.end()?;
+    if !(0..=1).contains(&isolation_level) {
+        let outcome = fetch.refuse(cx, session.0, ErrorCode::UNKNOWN_SERVER_ERROR);
+        cx.pools.fetches.keep(fetch);
+        return Ok(outcome);
+    }
     let begun = cx.sessions.begin(cx.now, session, version >= 13, &mut fetch.wants, &forgotten);
     match begun {
         Ok(session) => fetch.session = session,
@@ -87,7 +100,7 @@ pub fn handle(cx: &mut Cx<'_>, request: &Request<'_>) -> Result<Outcome, DecodeE
             return Ok(header(cx, version, code, 0, 0).finish());
         }
     }
-    fetch.plan(cx);
+    fetch.plan(cx, sizes_are_valid);
     fetch.last_round |= fetch.has_error();
     if fetch.owners.is_empty() && (fetch.last_round || fetch.wants.is_empty()) {
         let outcome = fetch.finish(cx);
@@ -95,9 +108,7 @@ pub fn handle(cx: &mut Cx<'_>, request: &Request<'_>) -> Result<Outcome, DecodeE
         return Ok(outcome);
     }
     let id = cx.open();
-    for part in 0..fetch.owners.len() {
-        fetch.read(cx, id, part);
-    }
+    fetch.read_due(cx, id);
     let deadline = if fetch.last_round { Ticks::NEVER } else { wait_until(cx.now, max_wait_ms) };
     Ok(Outcome::Parked(Parked { id, deadline, waiting: fetch }))
 }
@@ -139,7 +150,7 @@ impl Fetch {
                 let want = FetchWant {
                     offset: p.fetch_offset,
                     max_bytes: p.partition_max_bytes,
-                    current_leader_epoch: p.current_leader_epoch,
+                    current_leader_epoch: p.current_leader_epoch.max(-1),
                     last_fetched_epoch: p.last_fetched_epoch,
                 };
                 // One that is named twice is fetched once, as it was named last.
@@ -156,9 +167,14 @@ impl Fetch {
     }
 
     /// Groups the partitions by owner; what cannot be found has its outcome at once.
-    fn plan(&mut self, cx: &mut Cx<'_>) {
+    fn plan(&mut self, cx: &mut Cx<'_>, sizes_are_valid: bool) {
         for (key, want) in &self.wants {
-            let part = match find(cx.image, key) {
+            let valid = if sizes_are_valid && want.max_bytes >= 0 {
+                Ok(())
+            } else {
+                Err(ErrorCode::UNKNOWN_SERVER_ERROR)
+            };
+            let part = match find(cx.image, key).and_then(|key| valid.map(|()| key)) {
                 Ok(key) => ReadPart {
                     key,
                     offset: want.offset,
@@ -175,7 +191,7 @@ impl Fetch {
             let shard = part.key.owner(cx.shards);
             let owner = self.owners.iter().position(|o| o.shard == shard).unwrap_or_else(|| {
                 let parts = cx.pools.read_parts.take();
-                self.owners.push(Owner { shard, parts, watching: false, again: false });
+                self.owners.push(Owner { shard, parts, watching: false, again: false, due: true });
                 self.owners.len() - 1
             });
             let parts = &mut self.owners[owner].parts;
@@ -184,13 +200,41 @@ impl Fetch {
         }
     }
 
+    /// What the response may have in it, save for a first batch that is larger.
+    fn wanted(&self) -> usize {
+        let parts = self.owners.iter().flat_map(|owner| &owner.parts);
+        let all = parts.fold(0usize, |all, part| all.saturating_add(part.max_bytes));
+        self.max_bytes.min(all)
+    }
+
+    /// Asks the owners that are to be asked, once there is memory for the response.
+    fn read_due(&mut self, cx: &mut Cx<'_>, id: u64) {
+        let wanted = self.wanted();
+        if self.granted.is_none() {
+            self.granted = cx.budget.grant(wanted);
+        }
+        let Some(granted) = self.granted else {
+            if !std::mem::replace(&mut self.held_up, true) {
+                cx.budget.wait(id);
+            }
+            return;
+        };
+        // Where less was granted, the owners share it.
+        let max_bytes = if granted >= wanted { self.max_bytes } else { granted / self.owners.len().max(1) };
+        for part in 0..self.owners.len() {
+            if std::mem::take(&mut self.owners[part].due) {
+                self.read(cx, id, part, max_bytes);
+            }
+        }
+    }
+
     /// Asks one owner, again or for the first time.
-    fn read(&mut self, cx: &mut Cx<'_>, id: u64, part: usize) {
+    fn read(&mut self, cx: &mut Cx<'_>, id: u64, part: usize, max_bytes: usize) {
         let owner = &mut self.owners[part];
         owner.watching = !self.last_round;
         let job = ReadJob {
             parts: std::mem::take(&mut owner.parts),
-            max_bytes: self.max_bytes,
+            max_bytes,
             committed: self.committed,
             watch_bytes: owner.watching.then_some(self.min_bytes),
         };
@@ -218,11 +262,33 @@ impl Fetch {
     }
 
     fn step(&mut self, cx: &mut Cx<'_>, id: u64) -> Step {
-        if self.outstanding > 0 || !self.is_enough() {
+        if self.outstanding > 0 || self.held_up {
+            return Step::Wait;
+        }
+        if !self.is_enough() {
+            self.let_go(cx);
             return Step::Wait;
         }
         self.forget_watches(cx, id);
-        Step::Finish(self.finish(cx))
+        let outcome = self.finish(cx);
+        self.release(cx);
+        Step::Finish(outcome)
+    }
+
+    /// What was read is not enough: it is not kept while the request waits for more, but read anew then.
+    fn let_go(&mut self, cx: &mut Cx<'_>) {
+        self.release(cx);
+        for owner in &mut self.owners {
+            for part in owner.parts.iter_mut().filter(|part| part.done.bytes > 0) {
+                part.done.records = Vec::new();
+                part.done.bytes = 0;
+                owner.due = true;
+            }
+        }
+    }
+
+    fn release(&mut self, cx: &mut Cx<'_>) {
+        cx.budget.release(self.granted.take().unwrap_or_default());
     }
 
     fn forget_watches(&mut self, cx: &mut Cx<'_>, id: u64) {
@@ -244,13 +310,15 @@ impl Waiting for Fetch {
                 self.owners[part].parts = parts;
                 // Only if need be: under a steady stream of appends there would be no end of it.
                 if std::mem::take(&mut self.owners[part].again) && !self.is_enough() {
-                    self.read(cx, id, part);
+                    self.owners[part].due = true;
+                    self.read_due(cx, id);
                 }
             }
             Done::Wake if self.owners[part].parts.is_empty() => self.owners[part].again = true,
             Done::Wake => {
                 self.owners[part].watching = false;
-                self.read(cx, id, part);
+                self.owners[part].due = true;
+                self.read_due(cx, id);
             }
             _ => {}
         }
@@ -262,10 +330,15 @@ impl Waiting for Fetch {
         if self.min_bytes > 1 && self.outstanding == 0 {
             // Less than was asked for may have arrived without a wake-up: look once more.
             self.forget_watches(cx, id);
-            for part in 0..self.owners.len() {
-                self.read(cx, id, part);
-            }
+            self.owners.iter_mut().for_each(|owner| owner.due = true);
+            self.read_due(cx, id);
         }
+        self.step(cx, id)
+    }
+
+    fn granted(&mut self, cx: &mut Cx<'_>, id: u64) -> Step {
+        self.held_up = false;
+        self.read_due(cx, id);
         self.step(cx, id)
     }
 
@@ -275,6 +348,7 @@ impl Waiting for Fetch {
 
     fn abandoned(&mut self, cx: &mut Cx<'_>, id: u64) {
         self.forget_watches(cx, id);
+        self.release(cx);
     }
 
     fn recycle(mut self: Box<Self>, pools: &mut Pools) {
@@ -292,6 +366,7 @@ impl Reuse for Fetch {
         self.at.clear();
         self.owners.clear();
         self.chosen.clear();
+        (self.granted, self.held_up) = (None, false);
         self.wants.capacity().max(self.named.capacity()) <= POOL_KEPT_ITEMS
     }
 }
@@ -329,13 +404,25 @@ fn header(cx: &mut Cx<'_>, version: i16, error: ErrorCode, session_id: i32, topi
 impl Fetch {
     fn finish(&mut self, cx: &mut Cx<'_>) -> Outcome {
         self.choose(cx);
+        self.write(cx, ErrorCode::NONE, self.session.id())
+    }
+
+    /// Refuses a request as a whole: before version 13 every partition says so as well.
+    fn refuse(&mut self, cx: &mut Cx<'_>, session_id: i32, code: ErrorCode) -> Outcome {
+        let named = if self.version < 13 { self.wants.len() } else { 0 };
+        self.chosen.extend(0..named);
+        self.at.extend((0..named).map(|_| At::Here(ReadDone::error(code))));
+        self.write(cx, code, session_id)
+    }
+
+    fn write(&self, cx: &mut Cx<'_>, error: ErrorCode, session_id: i32) -> Outcome {
         // Consecutive partitions of one topic share its entry.
         let wants = &self.wants;
         let same_topic = |a: &usize, b: &usize| wants[*a].0.topic == wants[*b].0.topic;
         let topics = self.chosen.chunk_by(same_topic).count();
         let flex = self.version >= 12;
         let mut moved = false;
-        let mut body = header(cx, self.version, ErrorCode::NONE, self.session.id(), topics);
+        let mut body = header(cx, self.version, error, session_id, topics);
         for places in self.chosen.chunk_by(same_topic) {
             match &self.wants[places[0]].0.topic {
                 TopicRef::Id(id) => body.writer.uuid(*id),
@@ -364,7 +451,7 @@ impl Fetch {
     fn choose(&mut self, cx: &mut Cx<'_>) {
         let mut left = self.max_bytes;
         let mut any = false;
-        for (place, (key, _)) in self.wants.iter().enumerate() {
+        for (place, (key, want)) in self.wants.iter().enumerate() {
             let result = match &mut self.at[place] {
                 At::Here(done) => done,
                 // What has not come has nothing to say.
@@ -373,8 +460,9 @@ impl Fetch {
                     None => continue,
                 },
             };
-            // Each owner collects up to the limit; together they may have more. The first batch always goes.
-            if result.bytes > left && any {
+            // Each owner collects up to the limit, and gives a first batch that is larger than its partition's limit; of
+            // these only the response's first one goes.
+            if any && (result.bytes > left || result.bytes > want.max_bytes as usize) {
                 result.records.clear();
                 result.bytes = 0;
             }
@@ -489,7 +577,7 @@ mod tests {
     use super::*;
     use crate::base::prng::Prng;
     use crate::config::{BrokerConfig, STANDALONE};
-    use crate::net::Spare;
+    use crate::net::{Budget, Spare};
     use crate::shard::Mail;
     use crate::shard::effective::Effective;
     use crate::wire::record::Scratch;
@@ -502,7 +590,13 @@ mod tests {
             version: 13,
             wants: vec![(FetchKey { topic, partition: 0 }, want)],
             at: vec![At::Owner(0, 0)],
-            owners: vec![Owner { shard: ShardId(0), parts: Vec::new(), watching: true, again: false }],
+            owners: vec![Owner {
+                shard: ShardId(0),
+                parts: Vec::new(),
+                watching: true,
+                again: false,
+                due: false,
+            }],
             outstanding: 1,
             min_bytes: 10,
             max_bytes: 100,
@@ -541,6 +635,7 @@ mod tests {
             outbox: &mut Vec::new(),
             parked: &mut ParkedTable::default(),
             spare: &mut Spare::default(),
+            budget: &mut Budget::default(),
             pools: &mut Pools::default(),
             computing: &mut Vec::new(),
         });

@@ -9,6 +9,7 @@ pub mod pool;
 pub mod producer_ids;
 mod scatter;
 mod topics;
+pub mod weight;
 
 mod controller;
 mod groups;

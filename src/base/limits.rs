@@ -9,6 +9,9 @@ pub const FRAME_BYTES_MIN: usize = 8;
 /// Topic names: Kafka's `Topic.MAX_NAME_LENGTH`.
 pub const TOPIC_NAME_BYTES_MAX: usize = 249;
 
+/// Texts about errors in replies are cut to this.
+pub const ERROR_TEXT_BYTES_MAX: usize = 2048;
+
 /// Shards in one process.
 pub const SHARDS_MAX: usize = 256;
 
@@ -125,6 +128,12 @@ const _: () = assert!(SHARDS_MAX <= u16::MAX as usize);
 pub const REGION_BYTES: usize = 4 << 20;
 /// Regions of a thread that are kept although nothing in them is in use.
 pub const REGIONS_FREE_MAX: usize = 4;
+/// Free memory of the heap that is not given back to the system.
+pub const HEAP_FREE_BYTES_MAX: usize = 32 << 20;
+/// How often a core that is not idle looks for memory to give back, milliseconds, ...
+pub const MEMORY_TIDY_MS: i64 = 1000;
+/// ... and how often once it is idle.
+pub const MEMORY_TIDY_TIMES: u32 = 6;
 /// A huge page of the processor, to which regions are aligned.
 pub const HUGE_PAGE_BYTES: usize = 2 << 20;
 const _: () =
@@ -217,7 +226,7 @@ pub const SOCKET_REQUEST_BYTES_DEFAULT: usize = 100 << 20;
 pub const FRAME_FIRST_BYTES: usize = 32 << 10;
 
 /// What is allocated at once for the rest of a large request; so a slow sender's progress is seen.
-pub const FRAME_GROWTH_BYTES_MAX: usize = 8 << 20;
+pub const FRAME_GROWTH_BYTES_MAX: usize = 512 << 10;
 
 /// A request of which at least this much is missing is received straight into its own buffer.
 pub const FRAME_LARGE_BYTES_MIN: usize = 256 << 10;
@@ -231,8 +240,28 @@ pub const NET_CORE_BYTES: usize = 256 << 20;
 /// Requests of one connection that wait for their replies before it stops being read.
 pub const NET_REQUESTS_IN_FLIGHT: usize = 1000;
 
-/// While a core's budget is used up, a connection without progress for so long is closed.
-pub const NET_PRESSURE_MS: i64 = 30_000;
+/// While somebody waits for a core's budget, a connection that makes no progress for so long is closed, ...
+pub const NET_PRESSURE_MS: i64 = 10_000;
+/// ... which is less than so many bytes in that time.
+pub const NET_PROGRESS_BYTES_MIN: u64 = 64 << 10;
+/// How long one connection may receive beyond the budget without progress before another may, milliseconds.
+pub const NET_PRIVILEGE_MS: i64 = 250;
+
+/// Bytes of small requests that a connection has served before it is another's turn.
+pub const NET_TURN_BYTES: usize = 4 << 10;
+
+/// One part in so many of a core's budget is left to small requests.
+pub const NET_RESERVE_SHARE: usize = 8;
+/// A reply under construction gets at most one part in so many of what is left, ...
+pub const NET_GRANT_SHARE: usize = 8;
+/// ... but no less than so many bytes.
+pub const NET_GRANT_BYTES_MIN: usize = 256 << 10;
+
+/// Slices up to this size are copied if their reply has to wait, as they keep the buffer that they lie in; ...
+pub const NET_WAITING_COPY_BYTES_MAX: usize = 16 << 10;
+/// ... others count for so many bytes at least.
+pub const NET_SLICE_BYTES_MIN: usize = 32 << 10;
+const _: () = assert!(NET_COPY_BYTES_MAX <= NET_WAITING_COPY_BYTES_MAX);
 
 /// Parts of a reply up to this size are copied together; larger ones are sent from where they lie.
 pub const NET_COPY_BYTES_MAX: usize = 1024;
@@ -308,6 +337,16 @@ pub const REPLY_TURN_BYTES: usize = 1 << 20;
 pub const GROUPS_REPLY_BYTES_MAX: usize = 32 << 20;
 /// Steps of requests that are worked on in several turns, in one of them.
 pub const STEPS_IN_TURN: usize = 2;
+/// What a topic and a partition take in a description, at most nearly; and what other replies may take.
+pub const METADATA_TOPIC_BYTES: usize = 128;
+/// See [`METADATA_TOPIC_BYTES`].
+pub const METADATA_PARTITION_BYTES: usize = 64;
+/// See [`METADATA_TOPIC_BYTES`].
+pub const REPLY_BYTES_GUESS: usize = 64 << 10;
+/// See [`METADATA_TOPIC_BYTES`].
+pub const REPLY_BYTES_PER_REQUEST_BYTE: usize = 8;
+/// A reply that is expected to be no larger is small: it is given whatever others hold.
+pub const REPLY_SMALL_BYTES: usize = 8 << 10;
 
 /// A request is parked for at most this long, milliseconds.
 pub const PARKED_MS_MAX: i64 = 24 * 3600 * 1000;
@@ -348,6 +387,9 @@ pub const JOURNAL_RETRY_MS: i64 = 2000;
 pub const JOURNAL_ENTRY_BYTES_MAX: usize = 32 << 10;
 /// After so many bytes of requests no larger than that a core answers what it has, if more have arrived.
 pub const TURN_SMALL_BYTES: usize = 16 << 10;
+/// The same for large replies, as estimated; one always goes on.
+pub const TURN_LARGE_BYTES: usize = 256 << 10;
+const _: () = assert!(NET_TURN_BYTES * 2 <= TURN_SMALL_BYTES, "a turn is for more than one connection");
 /// A full half of the journal has its partitions flush their segments in so many goes, so that its own flushes keep
 /// their share of the disk.
 pub const JOURNAL_FLUSH_ROUNDS: usize = 16;

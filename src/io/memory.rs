@@ -9,7 +9,9 @@ use std::ptr::{self, NonNull};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::base::limits::{BLOCK_BYTES, HUGE_PAGE_BYTES, REGION_BYTES, REGIONS_FREE_MAX};
+use crate::base::limits::{
+    BLOCK_BYTES, HEAP_FREE_BYTES_MAX, HUGE_PAGE_BYTES, REGION_BYTES, REGIONS_FREE_MAX,
+};
 
 const BLOCKS: usize = REGION_BYTES / BLOCK_BYTES;
 const WORDS: usize = BLOCKS / u64::BITS as usize;
@@ -32,6 +34,8 @@ struct Region {
     returned: Mutex<Vec<(usize, usize)>>,
     /// Whether there is any.
     has_returned: AtomicBool,
+    /// Whether any region of the arena has some.
+    arena_has_returned: Arc<AtomicBool>,
 }
 
 /// A region, and which of its blocks are free.
@@ -49,6 +53,8 @@ struct Arena {
     regions: Vec<Kept>,
     /// Of all regions.
     used_blocks: usize,
+    /// Other threads gave something back that has not been taken.
+    has_returned: Arc<AtomicBool>,
     /// For the ring of this thread that has regions registered.
     places: Option<Places>,
 }
@@ -70,7 +76,13 @@ static ARENAS: AtomicU64 = AtomicU64::new(0);
 
 thread_local! {
     static ARENA: RefCell<Arena> =
-        RefCell::new(Arena { id: ARENAS.fetch_add(1, Ordering::Relaxed), regions: Vec::new(), used_blocks: 0, places: None });
+        RefCell::new(Arena {
+            id: ARENAS.fetch_add(1, Ordering::Relaxed),
+            regions: Vec::new(),
+            used_blocks: 0,
+            has_returned: Arc::default(),
+            places: None,
+        });
 }
 
 // SAFETY: an address range with a lock around its bookkeeping; who may touch which bytes is for its users.
@@ -162,6 +174,34 @@ pub(super) fn in_use() -> usize {
     ARENA.try_with(|arena| arena.borrow().used_blocks * BLOCK_BYTES).unwrap_or_default()
 }
 
+/// Takes back what other threads gave back since the last call. Regions of which nothing is in use are unmapped, save a
+/// few.
+pub(super) fn collect() {
+    let _ = ARENA.try_with(|arena| arena.borrow_mut().collect()); // a thread that ends has no regions
+}
+
+/// Gives the heap's free pages back to the system, on a thread of its own, if there are many. Memory that was allocated
+/// in between is kept otherwise, as only the top of a heap shrinks by itself.
+pub(super) fn trim_heap() {
+    static RUNS: AtomicBool = AtomicBool::new(false);
+    if RUNS.swap(true, Ordering::Relaxed) {
+        return;
+    }
+    let trim = || {
+        // SAFETY: only looks at the allocator's own books, under its own locks.
+        let free = unsafe { libc::mallinfo2() }.fordblks;
+        if free > HEAP_FREE_BYTES_MAX {
+            // SAFETY: as above; what is in use stays.
+            unsafe { libc::malloc_trim(0) };
+        }
+        RUNS.store(false, Ordering::Relaxed);
+    };
+    // Without a thread it is tried again later.
+    if std::thread::Builder::new().name("ottla-trim".to_owned()).spawn(trim).is_err() {
+        RUNS.store(false, Ordering::Relaxed);
+    }
+}
+
 /// Makes the calling ring the one that this thread's regions are registered with, at so many places; false if another
 /// one of this thread is.
 pub(super) fn attach(places: u16) -> bool {
@@ -237,11 +277,12 @@ fn give_back(region: &Arc<Region>, start: *mut u8, bytes: usize) {
     if own != Ok(true) {
         region.returned.lock().unwrap_or_else(PoisonError::into_inner).push((block, count));
         region.has_returned.store(true, Ordering::Release);
+        region.arena_has_returned.store(true, Ordering::Release);
     }
 }
 
 impl Region {
-    fn new(arena: u64, huge: bool) -> Region {
+    fn new(arena: u64, huge: bool, arena_has_returned: Arc<AtomicBool>) -> Region {
         let wanted = REGION_BYTES + HUGE_PAGE_BYTES;
         let (protection, flags) =
             (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
@@ -260,7 +301,8 @@ impl Region {
             unsafe { libc::madvise(start.cast(), REGION_BYTES, libc::MADV_HUGEPAGE) };
         }
         let start = NonNull::new(start).expect("a mapping is not at zero");
-        Region { start, arena, returned: Mutex::default(), has_returned: AtomicBool::new(false) }
+        let (returned, has_returned) = (Mutex::default(), AtomicBool::new(false));
+        Region { start, arena, returned, has_returned, arena_has_returned }
     }
 }
 
@@ -289,12 +331,26 @@ impl Arena {
         }
         self.used_blocks += blocks;
         // A core that does little stays with one region, of which it only has the pages that it touched.
-        let region = Arc::new(Region::new(self.id, !self.regions.is_empty()));
+        let region = Arc::new(Region::new(self.id, !self.regions.is_empty(), Arc::clone(&self.has_returned)));
         let mut kept = Kept { region, free: [u64::MAX; WORDS], free_blocks: BLOCKS, longest: BLOCKS };
         let block = kept.take(blocks).expect("a new region is free");
         let region = Arc::clone(&kept.region);
         self.regions.push(kept);
         (region, block)
+    }
+
+    /// Takes back what other threads gave back.
+    fn collect(&mut self) {
+        if !self.has_returned.load(Ordering::Relaxed) || !self.has_returned.swap(false, Ordering::Acquire) {
+            return;
+        }
+        let before = self.used_blocks;
+        for kept in &mut self.regions {
+            self.used_blocks -= kept.collect();
+        }
+        if self.used_blocks < before {
+            self.unmap_free();
+        }
     }
 
     /// False if the region is another thread's.
@@ -534,6 +590,31 @@ mod tests {
         let outlives = std::thread::spawn(|| Memory::new(BLOCK_BYTES)).join().unwrap();
         // SAFETY: memory of a thread that has ended, still mapped.
         unsafe { outlives.start().write(1) };
+    }
+
+    /// What another core had freed was only seen when its region was searched for room: after many consumers hundreds of
+    /// megabytes stayed, counted as in use, and the cache gave way to them for good.
+    #[test]
+    fn what_other_threads_drop_is_counted_and_unmapped_without_a_new_allocation() {
+        let mut random = Prng::new(5);
+        let before = in_use();
+        for round in 0..20 {
+            let held: Vec<Memory> =
+                (0..200).map(|_| Memory::new((1 + random.below(256) as usize) * BLOCK_BYTES)).collect();
+            let (ours, theirs): (Vec<_>, Vec<_>) = held.into_iter().partition(|_| random.below(3) == 0);
+            let shares = [theirs.into_iter(), Vec::new().into_iter()];
+            std::thread::scope(|scope| {
+                for share in shares {
+                    scope.spawn(move || share.for_each(drop));
+                }
+                drop(ours);
+                collect();
+            });
+            assert!(in_use() >= before, "round {round}");
+            collect();
+            assert_eq!(in_use(), before, "round {round}");
+            assert!(regions() <= REGIONS_FREE_MAX, "{} regions", regions());
+        }
     }
 
     #[test]

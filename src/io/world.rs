@@ -73,6 +73,9 @@ pub trait Disk: Clock {
     fn buffer_bytes(&self) -> usize {
         0
     }
+    /// Gives memory back to the system that is not needed any more. To be called now and then, also a while after the last
+    /// work: other cores free what they were lent when they are done with it.
+    fn tidy_memory(&mut self) {}
 }
 
 /// Blocking work of [`FileJob::Run`]; its value comes back as [`FileJobOutcome::Ran`].
@@ -148,7 +151,12 @@ pub enum SocketEvent {
     Filled(ConnId, Vec<u8>),
     /// The send in flight has left completely.
     Sent(ConnId),
-    /// The peer closed, or the connection failed. Nothing more follows for this id.
+    /// As asked for by [`Sockets::watch`]: the peer sends no more than what is still to be read.
+    Ending(ConnId),
+    /// The peer sends no more, but may still receive: it has closed one direction of the connection, or both (which shows
+    /// when something is sent). Nothing more is read, and it is to be closed.
+    Ended(ConnId),
+    /// The connection was closed, or has failed. Nothing more follows for this id.
     Closed(ConnId, io::Result<()>),
 }
 
@@ -164,6 +172,12 @@ pub trait Sockets: Clock {
     fn pause(&mut self, conn: ConnId);
     /// Reads on.
     fn resume(&mut self, conn: ConnId);
+    /// While paused: tells by [`SocketEvent::Ending`] or [`SocketEvent::Closed`] if the peer ends, although nothing is
+    /// read.
+    fn watch(&mut self, conn: ConnId);
+    /// Bytes that have come from the peer, and that it has taken, since the connection began: whether there is progress
+    /// while a send or a receive is in flight.
+    fn transferred(&self, conn: ConnId) -> u64;
     /// While paused: reads straight into `buffer` (from its length up to its capacity), for large frames. What arrives
     /// from this call on comes in the buffer; [`SocketEvent::Received`] events that a turn has already handed out do not,
     /// so they are to be handled first.

@@ -6,7 +6,10 @@ use std::net::{IpAddr, SocketAddr};
 use bytes::{Bytes, BytesMut};
 
 use super::acceptor::Acceptor;
+use super::budget::Budget;
+use super::dispatch::{Queue, Ready};
 use super::frames::{FrameError, Frames};
+use super::pressure::{Mark, Pressure};
 use super::replies::{Replies, Reply, Spare};
 use super::{NetConfig, NetEvent, Slot};
 use crate::base::limits::NET_SCRATCH_BYTES;
@@ -15,24 +18,20 @@ use crate::io::{ConnId, ListenerId, Socket, SocketEvent, Sockets};
 
 /// The connections of one core; see the [module](super).
 pub struct Net {
-    config: NetConfig,
+    pub(super) config: NetConfig,
     /// On core 0, which decides for all.
     acceptor: Option<Acceptor>,
     listeners: BTreeMap<ListenerId, u32>,
-    conns: IdMap<ConnId, Conn>,
+    pub(super) conns: IdMap<ConnId, Conn>,
     /// Connections that may have something to send or whose reading may have to change.
-    dirty: Vec<ConnId>,
-    /// Connections that the core's budget keeps from being read.
-    starved: BTreeSet<ConnId>,
-    /// The connection that may assemble a large request beyond the core's budget.
-    privileged: Option<ConnId>,
+    pub(super) dirty: Vec<ConnId>,
+    /// Connections with requests to serve.
+    pub(super) ready: Ready,
+    pub(super) pressure: Pressure,
     /// When to look at a connection for idleness: never later than it is due.
-    checks: BTreeSet<(Ticks, ConnId)>,
-    /// When to look for connections in the way of starved ones; never while none is starved.
-    pressure_at: Ticks,
-    now: Ticks,
-    /// What all connections hold.
-    held: usize,
+    pub(super) checks: BTreeSet<(Ticks, ConnId)>,
+    pub(super) now: Ticks,
+    pub(super) budget: Budget,
     draining: bool,
     /// Where replies are put together that leave with one send.
     scratch: BytesMut,
@@ -42,27 +41,42 @@ pub struct Net {
     frames: Vec<Bytes>,
 }
 
-struct Conn {
-    peer: SocketAddr,
-    listener: u32,
-    frames: Frames,
-    replies: Replies,
-    reading: Reading,
+pub(super) struct Conn {
+    pub(super) peer: SocketAddr,
+    pub(super) listener: u32,
+    pub(super) frames: Frames,
+    /// Whole requests that are not being served yet.
+    pub(super) queue: Queue,
+    pub(super) replies: Replies,
+    pub(super) reading: Reading,
     /// Bytes of the send in flight.
-    sending: usize,
-    send_in_flight: bool,
-    /// What this connection has in [`Net::held`].
-    held: usize,
+    pub(super) sending: usize,
+    pub(super) send_in_flight: bool,
+    /// What this connection has in the budget.
+    pub(super) held: usize,
     dirty: bool,
     /// Ends after the slot before this one has been sent.
     close_before: Option<u64>,
     /// Closed by us; its end is not reported yet.
-    closing: bool,
-    active: Ticks,
+    pub(super) closing: bool,
+    peer_state: Peer,
+    pub(super) active: Ticks,
+    pub(super) mark: Mark,
+}
+
+/// What is known of the client.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Peer {
+    /// It may send more.
+    Open,
+    /// It sends no more than what is still to be read.
+    Ending,
+    /// It sends no more: what it has asked for is answered, then the connection closes.
+    Ended,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Reading {
+pub(super) enum Reading {
     /// Small requests, as they come.
     Small,
     /// Into the buffer of a large request.
@@ -73,7 +87,7 @@ enum Reading {
 
 impl Conn {
     /// Has it looked at by the next [`Net::flush`].
-    fn touch(&mut self, id: ConnId, dirty: &mut Vec<ConnId>) {
+    pub(super) fn touch(&mut self, id: ConnId, dirty: &mut Vec<ConnId>) {
         if !self.dirty {
             self.dirty = true;
             dirty.push(id);
@@ -81,10 +95,30 @@ impl Conn {
     }
 
     /// Brings what all connections hold up to date.
-    fn account(&mut self, all: &mut usize) {
-        let held = self.replies.held() + self.sending + self.frames.held();
-        *all = *all - self.held + held;
+    pub(super) fn account(&mut self, budget: &mut Budget) {
+        let held = self.busy() + self.queue.bytes() + self.frames.held();
+        budget.held = budget.held - self.held + held;
         self.held = held;
+    }
+
+    /// Bytes of requests under way and of replies that have not left.
+    pub(super) fn busy(&self) -> usize {
+        self.replies.held() + self.sending
+    }
+
+    /// Whether requests of it may be served.
+    pub(super) fn is_served(&self) -> bool {
+        !self.closing && self.close_before.is_none()
+    }
+
+    /// Whether bytes are on their way in one of both directions.
+    pub(super) fn is_in_transfer(&self) -> bool {
+        self.send_in_flight || self.frames.held() > 0
+    }
+
+    /// Whether all that was asked for has been answered, and all answers have left.
+    fn is_done(&self) -> bool {
+        self.queue.is_empty() && self.replies.len() == 0 && !self.send_in_flight
     }
 }
 
@@ -93,16 +127,15 @@ impl Net {
     pub fn new(config: NetConfig) -> Net {
         Net {
             acceptor: (config.shard.0 == 0).then(|| Acceptor::new(config.shards)),
+            budget: Budget::new(config.core_bytes_max),
             config,
             listeners: BTreeMap::new(),
             conns: IdMap::default(),
             dirty: Vec::new(),
-            starved: BTreeSet::new(),
-            privileged: None,
+            ready: Ready::default(),
+            pressure: Pressure::default(),
             checks: BTreeSet::new(),
-            pressure_at: Ticks::NEVER,
             now: Ticks::default(),
-            held: 0,
             draining: false,
             scratch: BytesMut::with_capacity(NET_SCRATCH_BYTES),
             parts: Vec::new(),
@@ -138,9 +171,9 @@ impl Net {
         self.conns.is_empty()
     }
 
-    /// Bytes of requests in flight and unread replies.
+    /// Bytes of requests in flight and unread replies, and what is reserved for replies under construction.
     pub fn held_bytes(&self) -> usize {
-        self.held
+        self.budget.used()
     }
 
     /// Takes what happened to a socket.
@@ -155,10 +188,10 @@ impl Net {
         match event {
             SocketEvent::Accepted(listener, socket) => self.accepted(now, listener, socket, io, out),
             SocketEvent::Received(id, bytes) => {
-                self.arrived(now, id, io, out, |conn, frames| conn.frames.feed(bytes, frames));
+                self.arrived(now, id, |conn, frames| conn.frames.feed(bytes, frames));
             }
             SocketEvent::Filled(id, buffer) => {
-                self.arrived(now, id, io, out, |conn, frames| {
+                self.arrived(now, id, |conn, frames| {
                     conn.reading = Reading::Paused;
                     conn.frames.filled(buffer, frames)
                 });
@@ -168,9 +201,12 @@ impl Net {
                     conn.send_in_flight = false;
                     conn.sending = 0;
                     conn.active = now;
+                    conn.account(&mut self.budget);
                     conn.touch(id, &mut self.dirty);
                 }
             }
+            SocketEvent::Ending(id) => self.peer_ends(id, Peer::Ending, out),
+            SocketEvent::Ended(id) => self.peer_ends(id, Peer::Ended, out),
             SocketEvent::Closed(id, how) => self.ended(id, &how, out),
         }
     }
@@ -226,6 +262,7 @@ impl Net {
                     peer,
                     listener,
                     frames: Frames::new(self.config.frame_bytes_max),
+                    queue: Queue::default(),
                     replies: Replies::default(),
                     reading: Reading::Small,
                     sending: 0,
@@ -234,7 +271,9 @@ impl Net {
                     dirty: false,
                     close_before: self.draining.then_some(0),
                     closing: false,
+                    peer_state: Peer::Open,
                     active: now,
+                    mark: Mark::default(),
                 };
                 self.conns.entry(id).insert_entry(conn).get_mut().touch(id, &mut self.dirty);
                 self.check_idle_later(id);
@@ -253,33 +292,52 @@ impl Net {
         &mut self,
         now: Ticks,
         id: ConnId,
-        io: &mut dyn Sockets,
-        out: &mut VecDeque<NetEvent>,
         take: impl FnOnce(&mut Conn, &mut Vec<Bytes>) -> Result<(), FrameError>,
     ) {
-        let Some(conn) = self.conns.get_mut(&id).filter(|c| !c.closing && c.close_before.is_none()) else {
+        let Some(conn) = self.conns.get_mut(&id).filter(|c| c.is_served() && c.peer_state != Peer::Ended)
+        else {
             return;
         };
         conn.active = now;
         let taken = take(conn, &mut self.frames);
-        for frame in self.frames.drain(..) {
-            let slot = Slot { conn: id, seq: conn.replies.open(frame.len()) };
-            out.push_back(NetEvent::Frame { slot, frame, peer: conn.peer, listener: conn.listener });
+        if !self.frames.is_empty() {
+            conn.queue.extend(self.frames.drain(..));
+            self.ready.push(id, conn);
         }
         if let Err(e) = taken {
+            // What came before is served.
             tracing::info!(peer = %conn.peer, "connection closed: {e}");
-            self.close(id, io);
-        } else {
-            // Steered at the end of the turn: more of this connection may lie among this turn's events, and must
-            // not come after a buffer was lent for it.
-            conn.account(&mut self.held);
-            conn.touch(id, &mut self.dirty);
+            conn.peer_state = Peer::Ended;
+        }
+        // Steered at the end of the turn: more of this connection may lie among this turn's events, and must not come
+        // after a buffer was lent for it.
+        conn.account(&mut self.budget);
+        conn.touch(id, &mut self.dirty);
+    }
+
+    /// The client sends no more. What it still waits for is answered; what only waits for something to happen, now.
+    fn peer_ends(&mut self, id: ConnId, state: Peer, out: &mut VecDeque<NetEvent>) {
+        let Some(conn) = self.conns.get_mut(&id).filter(|c| !c.closing && c.peer_state != Peer::Ended) else {
+            return;
+        };
+        conn.peer_state = state;
+        conn.touch(id, &mut self.dirty);
+        let waiting: Vec<u64> = conn.replies.waiting().collect();
+        if !waiting.is_empty() {
+            out.push_back(NetEvent::Ended { waiting });
         }
     }
 
-    /// Replies to write into.
-    pub fn spare(&mut self) -> &mut Spare {
-        &mut self.spare
+    /// Replies to write into, and the memory for them.
+    pub fn for_replies(&mut self) -> (&mut Spare, &mut Budget) {
+        (&mut self.spare, &mut self.budget)
+    }
+
+    /// Whether this slot's client still takes an answer, and whether it may send more: if not, nothing is to be waited
+    /// for.
+    pub fn listens(&self, slot: Slot) -> (bool, bool) {
+        let conn = self.conns.get(&slot.conn).filter(|c| !c.closing);
+        conn.map_or((false, false), |conn| (true, conn.peer_state == Peer::Open))
     }
 
     /// Names who is to be told, by [`NetEvent::Gone`], if the connection ends before this slot is answered.
@@ -302,8 +360,9 @@ impl Net {
 
     fn answer(&mut self, slot: Slot, reply: Option<(&[u8], Reply)>) {
         let Some(conn) = self.conns.get_mut(&slot.conn).filter(|c| !c.closing) else { return };
-        let answered = conn.replies.answer(slot.seq, reply);
+        let answered = conn.replies.answer(slot.seq, reply, conn.send_in_flight);
         debug_assert!(answered, "a slot is answered once: {slot:?}");
+        conn.account(&mut self.budget);
         conn.touch(slot.conn, &mut self.dirty);
     }
 
@@ -311,7 +370,8 @@ impl Net {
     /// given; then the connection closes. It is not read any more.
     pub fn close_after(&mut self, slot: Slot) {
         if let Some(conn) = self.conns.get_mut(&slot.conn).filter(|c| !c.closing) {
-            conn.replies.answer(slot.seq, None); // unless it has been answered
+            conn.replies.answer(slot.seq, None, false); // unless it has been answered
+            conn.queue.clear();
             let end = slot.seq + 1;
             conn.close_before = Some(conn.close_before.map_or(end, |before| before.min(end)));
             conn.touch(slot.conn, &mut self.dirty);
@@ -334,6 +394,7 @@ impl Net {
         }
         for (id, conn) in &mut self.conns {
             let end = conn.replies.first_seq() + conn.replies.len() as u64;
+            conn.queue.clear();
             conn.close_before = Some(conn.close_before.map_or(end, |before| before.min(end)));
             conn.touch(*id, &mut self.dirty);
         }
@@ -363,77 +424,19 @@ impl Net {
                 }
             }
             let ends = conn.close_before.is_some_and(|before| conn.replies.first_seq() >= before);
-            if ends && !conn.send_in_flight {
+            conn.account(&mut self.budget);
+            if (ends && !conn.send_in_flight) || (conn.peer_state == Peer::Ended && conn.is_done()) {
                 self.close(id, io);
             } else {
-                conn.account(&mut self.held);
+                self.ready.look_at(id, conn);
                 self.steer(id, io);
             }
         }
         debug_assert!(self.dirty.is_empty(), "nothing is touched while it is looked at");
         self.dirty = dirty;
+        self.ready.unblock(&self.budget);
         self.feed_starved(io);
-    }
-
-    /// When [`Net::expire`] wants to be called.
-    pub fn deadline(&self) -> Ticks {
-        self.checks.first().map_or(Ticks::NEVER, |(at, _)| *at).min(self.pressure_at)
-    }
-
-    /// Closes connections that were idle for too long, and, while the budget is used up, those without progress.
-    pub fn expire(&mut self, now: Ticks, io: &mut dyn Sockets) {
-        self.now = now;
-        while let Some(&(at, id)) = self.checks.first()
-            && at <= now
-        {
-            self.checks.pop_first();
-            let Some(conn) = self.conns.get(&id) else { continue };
-            let idle = now >= conn.active.plus_ms(self.config.idle_ms);
-            if idle && conn.replies.open_count() == 0 {
-                tracing::debug!(peer = %conn.peer, "connection closed: idle");
-                self.close(id, io);
-            } else {
-                self.check_idle_later(id);
-            }
-        }
-        if self.pressure_at <= now {
-            self.pressure_at = now.plus_ms(self.config.pressure_ms);
-            let in_the_way = |id: ConnId, conn: &Conn| {
-                (conn.send_in_flight || self.privileged == Some(id))
-                    && now >= conn.active.plus_ms(self.config.pressure_ms)
-            };
-            let mut found: Vec<ConnId> =
-                self.conns.iter().filter(|(id, c)| in_the_way(**id, c)).map(|(id, _)| *id).collect();
-            found.sort_unstable();
-            for id in found {
-                tracing::info!(conn = id.0, "connection closed: no progress while memory is short");
-                self.close(id, io);
-            }
-        }
-    }
-
-    /// Plans the next look at a connection: when it would be idle if nothing happened until then.
-    fn check_idle_later(&mut self, id: ConnId) {
-        let Some(conn) = self.conns.get(&id) else { return };
-        if self.config.idle_ms >= 0 {
-            let due = conn.active.plus_ms(self.config.idle_ms);
-            // Overdue only while it waits for our replies.
-            let at = if due > self.now { due } else { self.now.plus_ms(self.config.idle_ms.max(1)) };
-            self.checks.insert((at, id));
-        }
-    }
-
-    fn set_starved(&mut self, id: ConnId, starved: bool) {
-        if starved {
-            self.starved.insert(id);
-        } else {
-            self.starved.remove(&id);
-        }
-        if self.starved.is_empty() {
-            self.pressure_at = Ticks::NEVER;
-        } else if self.pressure_at == Ticks::NEVER {
-            self.pressure_at = self.now.plus_ms(self.config.pressure_ms);
-        }
+        self.watch_pressure();
     }
 
     fn ended(&mut self, id: ConnId, how: &std::io::Result<()>, out: &mut VecDeque<NetEvent>) {
@@ -441,7 +444,8 @@ impl Net {
         if let Err(e) = how {
             tracing::debug!(peer = %conn.peer, error = %e, "connection lost");
         }
-        self.held -= conn.held;
+        self.budget.held -= conn.held;
+        self.ready.forget(&conn);
         self.set_starved(id, false);
         self.lose_privilege(id);
         self.report_gone(id, conn.peer, conn.replies.waiting().collect(), out);
@@ -459,14 +463,8 @@ impl Net {
         out.push_back(NetEvent::Gone { conn, peer, waiting });
     }
 
-    fn lose_privilege(&mut self, id: ConnId) {
-        if self.privileged == Some(id) {
-            self.privileged = None;
-        }
-    }
-
     /// Makes a connection be read the way its state and the budgets want.
-    fn steer(&mut self, id: ConnId, io: &mut dyn Sockets) {
+    pub(super) fn steer(&mut self, id: ConnId, io: &mut dyn Sockets) {
         let Some(conn) = self.conns.get(&id).filter(|c| !c.closing) else { return };
         let large = conn.frames.is_large();
         if !large {
@@ -484,6 +482,9 @@ impl Net {
             }
             (Reading::Small, _, false) => {
                 io.pause(id);
+                if conn.peer_state == Peer::Open {
+                    io.watch(id);
+                }
                 conn.reading = Reading::Paused;
             }
             (Reading::Small | Reading::Paused, true, true) => {
@@ -491,11 +492,11 @@ impl Net {
                     io.pause(id);
                 }
                 conn.reading = Reading::Paused;
-                if let Some(buffer) = conn.frames.lend() {
+                if let Some(buffer) = conn.frames.lend(self.budget.is_half_used()) {
                     io.recv_into(id, buffer);
                     conn.reading = Reading::Large;
                 }
-                conn.account(&mut self.held);
+                conn.account(&mut self.budget);
             }
         }
     }
@@ -504,40 +505,30 @@ impl Net {
     fn allowance(&mut self, id: ConnId) -> (bool, bool) {
         let Some(conn) = self.conns.get(&id) else { return (false, false) };
         let config = &self.config;
-        if conn.close_before.is_some() || conn.replies.open_count() >= config.requests_in_flight_max {
+        let requests = conn.replies.open_count() + conn.queue.len();
+        if conn.peer_state == Peer::Ended
+            || conn.close_before.is_some()
+            || requests >= config.requests_in_flight_max
+        {
             return (false, false);
         }
-        let busy = conn.replies.held() + conn.sending;
+        let busy = conn.busy() + conn.queue.bytes();
         if busy >= config.connection_bytes_max {
             return (false, false);
         }
         if !conn.frames.is_large() {
             // Whoever has nothing in flight may ask one thing, or a few clients could silence all others.
-            let allowed = self.held < config.core_bytes_max || busy == 0;
+            let allowed = !self.budget.is_short() || busy == 0;
             return (allowed, !allowed);
         }
         // A large request goes on alone on its connection, or it could fill the connection's budget twice.
-        let growth = conn.frames.growth();
+        let growth = conn.frames.growth(self.budget.is_half_used());
         if conn.held + growth > config.connection_bytes_max && busy > 0 {
             return (false, false);
         }
-        if self.held + growth <= config.core_bytes_max || self.privileged == Some(id) {
-            return (true, false);
-        }
-        if self.privileged.is_none() {
-            self.privileged = Some(id);
+        if self.budget.used() + growth <= config.core_bytes_max || self.is_privileged(id) {
             return (true, false);
         }
         (false, true)
-    }
-
-    /// Lets connections read on that waited for the core's budget, as far as it reaches.
-    fn feed_starved(&mut self, io: &mut dyn Sockets) {
-        if self.starved.is_empty() || (self.held >= self.config.core_bytes_max && self.privileged.is_some()) {
-            return;
-        }
-        for id in self.starved.iter().copied().collect::<Vec<_>>() {
-            self.steer(id, io);
-        }
     }
 }

@@ -110,24 +110,31 @@ impl Frames {
         self.partial.as_ref().is_some_and(|p| p.lent > 0 || p.len - p.buffer.len() >= FRAME_LARGE_BYTES_MIN)
     }
 
-    /// What [`Frames::lend`] would allocate next: up to three times what has come, no more than is left.
-    pub(super) fn growth(&self) -> usize {
+    /// What [`Frames::lend`] would allocate next: up to three times what has come, a quarter if memory is to be saved; no
+    /// more than is left.
+    pub(super) fn growth(&self, saving: bool) -> usize {
         self.partial.as_ref().map_or(0, |p| {
-            let wanted = (3 * p.buffer.len()).clamp(FRAME_FIRST_BYTES, FRAME_GROWTH_BYTES_MAX);
+            let wanted = if saving { p.buffer.len() / 4 } else { 3 * p.buffer.len() };
+            let wanted = wanted.clamp(FRAME_FIRST_BYTES, FRAME_GROWTH_BYTES_MAX);
             let missing = p.len - p.buffer.len();
             if missing < wanted + FRAME_LARGE_BYTES_MIN { missing } else { wanted } // no small rest
         })
     }
 
     /// Gives the buffer of the request under way out, with room for [`Frames::growth`] more bytes.
-    pub(super) fn lend(&mut self) -> Option<Vec<u8>> {
-        let growth = self.growth();
+    pub(super) fn lend(&mut self, saving: bool) -> Option<Vec<u8>> {
+        let growth = self.growth(saving);
         let partial = self.partial.as_mut().filter(|p| p.lent == 0)?;
         let mut buffer = std::mem::take(&mut partial.buffer);
         buffer.reserve_exact(growth);
         debug_assert!(buffer.capacity() <= partial.len, "room beyond the request");
         partial.lent = buffer.capacity();
         Some(buffer)
+    }
+
+    /// Bytes of the request under way that have not come.
+    pub(super) fn missing(&self) -> usize {
+        self.partial.as_ref().map_or(0, |p| p.len - p.buffer.len())
     }
 
     /// Takes the buffer back with what has come.
@@ -214,8 +221,8 @@ mod tests {
         assert!(frames.held() <= FRAME_FIRST_BYTES && frames.is_large());
         let mut got = 1;
         while out.is_empty() {
-            let mut buffer = frames.lend().unwrap();
-            assert!(frames.lend().is_none(), "lent once");
+            let mut buffer = frames.lend(false).unwrap();
+            assert!(frames.lend(false).is_none(), "lent once");
             let most = (4 * got).max(got + FRAME_FIRST_BYTES) + FRAME_LARGE_BYTES_MIN;
             assert!(buffer.capacity() <= most, "at {got}");
             buffer.resize(buffer.capacity(), b'y');
@@ -236,7 +243,7 @@ mod tests {
                 for chunk in stream[..first].chunks(piece) {
                     frames.feed(Bytes::copy_from_slice(chunk), &mut Vec::new()).unwrap();
                 }
-                assert!(frames.lend().unwrap().capacity() <= 500_000, "after {first} bytes by {piece}");
+                assert!(frames.lend(false).unwrap().capacity() <= 500_000, "after {first} bytes by {piece}");
             }
         }
     }
@@ -248,7 +255,7 @@ mod tests {
         let mut frames = Frames::new(1 << 20);
         let mut out = Vec::new();
         frames.feed(Bytes::copy_from_slice(&stream[..10_000]), &mut out).unwrap();
-        let mut buffer = frames.lend().unwrap();
+        let mut buffer = frames.lend(false).unwrap();
         buffer.extend_from_slice(&stream[10_000..10_007]);
         frames.filled(buffer, &mut out).unwrap();
         assert!(frames.is_large());

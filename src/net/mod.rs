@@ -1,16 +1,20 @@
 //! Connections of one core: frames in, replies out in the order of their requests, within a memory budget.
 //!
 //! [`Net`] is a state machine over [`SocketEvent`](crate::io::SocketEvent)s and [`Sockets`](crate::io::Sockets); it
-//! reads no clock and does no I/O of its own. Each whole request becomes a [`NetEvent::Frame`] with a [`Slot`]; the
-//! slot is answered later, in any order, and [`Net::flush`], once per turn, sends what is due: one vectored send per
-//! connection.
+//! reads no clock and does no I/O of its own. Whole requests wait on their connection until [`Net::next_small`] or
+//! [`Net::next_large`] gives them out, one of each connection in turn, with a [`Slot`]; the slot is answered later, in any
+//! order, and [`Net::flush`], once per turn, sends what is due: one vectored send per connection.
 //!
-//! A connection stops being read while its requests in flight and unread replies fill its budget, or the core's;
-//! it is read on when they have drained. TLS would stand between the received bytes and `frames`.
+//! A connection stops being read, and its requests being served, while its requests in flight and unread replies fill its
+//! budget, or the core's ([`Budget`]); both go on when they have drained. TLS would stand between the received bytes and
+//! `frames`.
 
 mod acceptor;
+mod budget;
 mod connections;
+mod dispatch;
 mod frames;
+mod pressure;
 mod replies;
 #[cfg(test)]
 mod tests;
@@ -27,6 +31,7 @@ use crate::base::limits::{
 };
 use crate::io::{ConnId, Socket};
 
+pub use budget::{Budget, Weight};
 pub use connections::Net;
 pub use frames::FrameError;
 pub use replies::{Reply, Spare};
@@ -60,12 +65,12 @@ pub struct NetConfig {
     /// Requests in flight and unread replies of one connection, in bytes, before it stops being read. One request may
     /// always be read, however large.
     pub connection_bytes_max: usize,
-    /// The same for all connections of the core. Beyond it only connections without anything in flight are read, and
-    /// one large request at a time.
+    /// The same for all connections of the core. Beyond it only connections without anything in flight are read and served,
+    /// one large request and one large reply at a time.
     pub core_bytes_max: usize,
     /// Requests of one connection that are not answered yet.
     pub requests_in_flight_max: usize,
-    /// While the core's budget is used up, a connection that makes no progress for so long is closed.
+    /// While somebody waits for the core's budget, a connection that makes no progress for so long is closed.
     pub pressure_ms: i64,
 }
 
@@ -87,18 +92,26 @@ impl Default for NetConfig {
     }
 }
 
+/// A whole request. Its slot must be answered exactly once.
+pub struct Arrived {
+    /// Where the answer goes.
+    pub slot: Slot,
+    /// The request without its length prefix: API key, version, and so on.
+    pub frame: Bytes,
+    /// The client's address.
+    pub peer: SocketAddr,
+    /// The listener it came through: the number given to [`Net::listen`].
+    pub listener: u32,
+    /// What it was weighed as.
+    pub weight: Weight,
+}
+
 /// What the connections want from the rooms above.
 pub enum NetEvent {
-    /// A whole request, without its length prefix. Its slot must be answered exactly once.
-    Frame {
-        /// Where the answer goes.
-        slot: Slot,
-        /// The request: API key, version, and so on.
-        frame: Bytes,
-        /// The client's address.
-        peer: SocketAddr,
-        /// The listener it came through: the number given to [`Net::listen`].
-        listener: u32,
+    /// A client sends no more, but takes replies. What only waits for something to happen is to be answered now.
+    Ended {
+        /// Who was named by [`Net::waits`] for its open slots, in their order.
+        waiting: Vec<u64>,
     },
     /// A connection has ended; its open slots need no answer any more. Core 0 wants to know of those of other cores
     /// ([`Net::released`]).

@@ -7,13 +7,16 @@ use crate::api::fetch_session::FetchSessions;
 use crate::api::parked::{Asked, ParkedTable};
 use crate::api::pool::Pools;
 use crate::api::producer_ids::ProducerIdBlock;
-use crate::base::limits::{JOURNAL_ENTRY_BYTES_MAX, SHUTDOWN_DRAIN_MS, STEPS_IN_TURN, TURN_SMALL_BYTES};
+use crate::base::limits::{
+    JOURNAL_ENTRY_BYTES_MAX, MEMORY_TIDY_MS, MEMORY_TIDY_TIMES, SHUTDOWN_DRAIN_MS, STEPS_IN_TURN,
+    TURN_LARGE_BYTES, TURN_SMALL_BYTES,
+};
 use crate::base::prng::Prng;
 use crate::base::{ShardId, Ticks};
 use crate::config::NetworkConfig;
 use crate::io::{Disk, Event, Sockets, World};
 use crate::meta::image::ResourceType;
-use crate::net::{Net, NetConfig, NetEvent, Slot};
+use crate::net::{Arrived, Net, NetConfig, NetEvent};
 use crate::shard::{Mail, Shard};
 use crate::wire::api::ApiKey;
 use crate::wire::frame::{self, FrameError};
@@ -93,7 +96,7 @@ pub struct Core {
     events: Vec<Event<Mail>>,
     /// Requests that are worked on in more than one turn.
     heavy: Heavy,
-    /// What `net` found: requests above all. What is left of it when a turn ends is for the next one.
+    /// What `net` found beside requests.
     net_events: VecDeque<NetEvent>,
     phase: Phase,
     /// Core 0 was told that this core has the metadata in which this broker serves.
@@ -105,6 +108,13 @@ pub struct Core {
     drained: usize,
     drain_deadline: Ticks,
     clean: bool,
+    tidy: Tidy,
+}
+
+/// When a core looks for memory to give back: while it works and for some seconds after.
+struct Tidy {
+    at: Ticks,
+    times_left: u32,
 }
 
 /// What a request counts for in a turn: large appends and fetches are the disk's and the network's, other large requests
@@ -141,6 +151,7 @@ impl Core {
             drained: 0,
             drain_deadline: Ticks::NEVER,
             clean: true,
+            tidy: Tidy { at: Ticks::NEVER, times_left: 0 },
         }
     }
 
@@ -177,10 +188,12 @@ impl Core {
             .deadline()
             .min(self.parked.deadline())
             .min(self.shard.deadline())
-            .min(self.drain_deadline);
-        let until = if self.net_events.is_empty() && self.heavy.rests() { until } else { world.now() };
+            .min(self.drain_deadline)
+            .min(self.tidy.at);
+        let until = if self.net.has_ready() || !self.heavy.rests() { world.now() } else { until };
         let mut events = std::mem::take(&mut self.events);
         world.turn(until, &mut events);
+        self.tidy.turn(world, !events.is_empty());
         for event in events.drain(..) {
             self.on_event(world, event);
         }
@@ -251,20 +264,13 @@ impl Core {
         }
     }
 
-    /// Frames that have arrived become requests. The rest waits for the next turn after so many bytes of such as are
-    /// answered at the end of this one, so that a client that sends several at once has answers to go on with.
     fn handle_net(&mut self, world: &mut dyn World<Mail>) {
-        let mut bytes = 0;
-        while bytes < TURN_SMALL_BYTES
-            && let Some(event) = self.net_events.pop_front()
-        {
+        while let Some(event) = self.net_events.pop_front() {
             match event {
-                NetEvent::Frame { slot, .. } if self.heavy.holds(slot.conn) => {
-                    self.heavy.hold(slot.conn, event)
-                }
-                NetEvent::Frame { slot, frame, peer, listener } => {
-                    bytes += turn_bytes(&frame);
-                    self.frame(world, slot, &frame, peer, listener);
+                NetEvent::Ended { waiting } => {
+                    for id in waiting {
+                        self.resume(world, id, |waiting, cx| waiting.hurry(cx, id));
+                    }
                 }
                 NetEvent::Gone { conn, peer, waiting } => {
                     self.heavy.gone(conn);
@@ -278,16 +284,34 @@ impl Core {
                 }
             }
         }
+        self.handle_requests(world);
     }
 
-    fn frame(
-        &mut self,
-        world: &mut dyn World<Mail>,
-        slot: Slot,
-        frame: &bytes::Bytes,
-        peer: std::net::SocketAddr,
-        listener: u32,
-    ) {
+    /// Serves what has arrived. The rest waits for the next turn after so many bytes of small requests, as these are
+    /// answered at the end of this one, so that a client that sends several at once has answers to go on with; and after so
+    /// many bytes of large replies, so that small requests need not wait for long.
+    fn handle_requests(&mut self, world: &mut dyn World<Mail>) {
+        let mut small = 0;
+        while small < TURN_SMALL_BYTES {
+            let (image, _) = self.shard.metadata();
+            let Some(arrived) = self.net.next_small(&|frame| api::weight::of(image, frame)) else { break };
+            small += turn_bytes(&arrived.frame);
+            self.request(world, &arrived);
+        }
+        let mut large = 0;
+        while large < TURN_LARGE_BYTES {
+            let (image, _) = self.shard.metadata();
+            let Some(arrived) = self.net.next_large(&|frame| api::weight::of(image, frame)) else { break };
+            large += arrived.weight.bytes;
+            self.request(world, &arrived);
+        }
+        while let Some(id) = self.net.for_replies().1.next_waiting() {
+            self.resume(world, id, |waiting, cx| waiting.granted(cx, id));
+        }
+    }
+
+    fn request(&mut self, world: &mut dyn World<Mail>, arrived: &Arrived) {
+        let Arrived { slot, ref frame, peer, listener, .. } = *arrived;
         let (header, body_at) = match frame::read_request(frame) {
             Ok((header, rest)) => (header, frame.len() - rest.remaining()),
             Err(error) => {
@@ -305,7 +329,7 @@ impl Core {
             api_key: header.api_key,
             api_version: header.api_version,
             correlation_id: header.correlation_id,
-            client_id: header.client_id,
+            client_id: header.client_id.as_deref(),
             body: frame.slice(body_at..),
             peer,
             listener,
@@ -332,10 +356,15 @@ impl Core {
         let id = parked.id;
         if parked.waiting.is_heavy() {
             self.heavy.begin(asked.slot.conn, id);
+            self.net.hold(asked.slot.conn, true);
         }
         self.parked.insert(asked, parked);
         self.net.waits(asked.slot, id);
-        if self.phase != Phase::Serving {
+        let (listens, sends) = self.net.listens(asked.slot);
+        if !listens {
+            self.heavy.gone(asked.slot.conn);
+            self.gone(world, vec![id]);
+        } else if !sends || self.phase != Phase::Serving {
             self.resume(world, id, |waiting, cx| waiting.hurry(cx, id));
         }
     }
@@ -360,6 +389,7 @@ impl Core {
 
     fn with_cx<R>(&mut self, world: &mut dyn World<Mail>, call: impl FnOnce(&mut Cx<'_>) -> R) -> R {
         let (image, effective) = self.shard.metadata();
+        let (spare, budget) = self.net.for_replies();
         let mut cx = Cx {
             now: world.now(),
             wall_ms: world.wall_ms(),
@@ -374,7 +404,8 @@ impl Core {
             producer_ids: &mut self.producer_ids,
             outbox: &mut self.outbox,
             parked: &mut self.parked,
-            spare: self.net.spare(),
+            spare,
+            budget,
             pools: &mut self.pools,
             computing: &mut self.heavy.wanted,
         };
@@ -397,7 +428,7 @@ impl Core {
         match self.with_cx(world, |cx| call(&mut *waiting, cx)) {
             Step::Wait => {
                 if !self.heavy.is_empty() && !waiting.is_heavy() {
-                    self.heavy.ended(id, &mut self.net_events);
+                    self.heavy_ended(id);
                 }
                 self.parked.put_back(id, waiting);
             }
@@ -407,9 +438,16 @@ impl Core {
             }
             Step::Finish(outcome) => {
                 waiting.recycle(&mut self.pools);
-                self.heavy.ended(id, &mut self.net_events);
+                self.heavy_ended(id);
                 self.finish(world, id, outcome);
             }
+        }
+    }
+
+    /// A request is heavy no more, if it was: what its connection has sent meanwhile is served.
+    fn heavy_ended(&mut self, id: u64) {
+        if let Some(conn) = self.heavy.ended(id) {
+            self.net.hold(conn, false);
         }
     }
 
@@ -566,5 +604,21 @@ impl Core {
         }
         self.ready_told = true;
         Turned::Ready
+    }
+}
+
+impl Tidy {
+    fn turn(&mut self, world: &mut dyn World<Mail>, works: bool) {
+        let now = world.now();
+        if works {
+            self.times_left = MEMORY_TIDY_TIMES;
+        }
+        if self.at > now {
+            self.at = if self.at == Ticks::NEVER && works { now.plus_ms(MEMORY_TIDY_MS) } else { self.at };
+            return;
+        }
+        self.times_left = self.times_left.saturating_sub(1);
+        self.at = if self.times_left > 0 { now.plus_ms(MEMORY_TIDY_MS) } else { Ticks::NEVER };
+        world.tidy_memory();
     }
 }

@@ -1,14 +1,12 @@
 //! Requests that cost more than a turn should give them. Work that needs no state of the core goes to a helper thread;
 //! what does need it is done in steps, a few in a turn. A connection has one such request at a time: what it sends
-//! meanwhile waits as it came, so that its requests keep their order, and nobody's turn comes twice.
+//! meanwhile waits (`Net::hold`), so that its requests keep their order.
 
 use std::any::Any;
 use std::collections::{HashMap, VecDeque};
 
 use crate::api::cx::Work;
-use crate::base::IdMap;
 use crate::io::{ConnId, Disk, DiskOutcome, FileJob, FileJobOutcome, Token};
-use crate::net::NetEvent;
 use crate::shard::Done;
 use crate::wire::errors::ErrorCode;
 
@@ -25,8 +23,6 @@ pub(super) struct Heavy {
     last_token: u32,
     /// Requests that go on in a later turn.
     yielded: VecDeque<u64>,
-    /// Connections with such a request, and what else has come on them.
-    conns: IdMap<ConnId, VecDeque<NetEvent>>,
     /// The connection of each such request.
     requests: HashMap<u64, ConnId>,
 }
@@ -42,37 +38,19 @@ impl Heavy {
         self.requests.is_empty()
     }
 
-    /// Whether what a connection sends has to wait.
-    #[inline]
-    pub(super) fn holds(&self, conn: ConnId) -> bool {
-        !self.conns.is_empty() && self.conns.contains_key(&conn)
-    }
-
-    /// Lets a frame wait for its connection's heavy request.
-    pub(super) fn hold(&mut self, conn: ConnId, frame: NetEvent) {
-        if let Some(held) = self.conns.get_mut(&conn) {
-            held.push_back(frame);
-        }
-    }
-
     /// A request of this connection begins.
     pub(super) fn begin(&mut self, conn: ConnId, request: u64) {
-        self.conns.entry(conn).or_default();
         self.requests.insert(request, conn);
     }
 
-    /// A request is heavy no more, if it was: what its connection has sent meanwhile comes before what others have sent
-    /// since.
-    pub(super) fn ended(&mut self, request: u64, events: &mut VecDeque<NetEvent>) {
-        let Some(conn) = self.requests.remove(&request) else { return };
-        for frame in self.conns.remove(&conn).into_iter().flatten().rev() {
-            events.push_front(frame);
-        }
+    /// A request is heavy no more, if it was: its connection.
+    pub(super) fn ended(&mut self, request: u64) -> Option<ConnId> {
+        self.requests.remove(&request)
     }
 
-    /// A connection has ended: what it sent last is nobody's.
+    /// A connection has ended.
     pub(super) fn gone(&mut self, conn: ConnId) {
-        if self.conns.remove(&conn).is_some() {
+        if !self.requests.is_empty() {
             self.requests.retain(|_, of| *of != conn);
         }
     }

@@ -3,6 +3,8 @@
 //! A frame on a connection is an int32 length, the header, and the message. What is called a frame here is without
 //! the length, as connections hand it on.
 
+use std::borrow::Cow;
+
 use thiserror::Error;
 
 use super::api::{Api, ApiKey};
@@ -10,7 +12,7 @@ use super::codec::{DecodeError, EncodeError, Message, Reader, Writer};
 use super::messages::{self, ResponseHeader};
 
 /// The header of a request whose API is known.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RequestHeader<'a> {
     /// The API.
     pub api_key: ApiKey,
@@ -18,8 +20,8 @@ pub struct RequestHeader<'a> {
     pub api_version: i16,
     /// The number that the response repeats.
     pub correlation_id: i32,
-    /// The client's name for itself.
-    pub client_id: Option<&'a str>,
+    /// The client's name for itself. It may be any bytes: what is not UTF-8 is replaced, as in Kafka.
+    pub client_id: Option<Cow<'a, str>>,
 }
 
 /// Why a request cannot be told; Kafka closes the connection on each.
@@ -83,9 +85,12 @@ pub fn read_request(frame: &[u8]) -> Result<(RequestHeader<'_>, Reader<'_>), Fra
     if !api.versions().contains(&api_version) && (api_key != ApiKey::ApiVersions || api_version < 0) {
         return Err(FrameError::UnsupportedVersion { api, api_version });
     }
-    let mut r = Reader::new(frame);
-    let header = messages::RequestHeader::read(&mut r, api.request_header_version(api_version))?;
-    let (correlation_id, client_id) = (header.correlation_id, header.client_id);
+    let mut r = peek;
+    let correlation_id = r.i32().map_err(named)?;
+    let client_id = r.lossy_string().map_err(named)?;
+    if api.request_header_version(api_version) >= 2 {
+        r.skip_tags().map_err(named)?;
+    }
     Ok((RequestHeader { api_key, api_version, correlation_id, client_id }, r))
 }
 
@@ -178,7 +183,7 @@ mod tests {
                 api_key: ApiKey::Fetch,
                 api_version: version,
                 correlation_id: 9,
-                client_id: Some("me"),
+                client_id: Some("me".into()),
             };
             assert_eq!(header, expected);
             assert_eq!(FetchRequest::read(&mut r, version), Ok(fetch.clone()));
@@ -191,7 +196,10 @@ mod tests {
         // Key 18, version 100, correlation id 7, client id "c", no tags; then what only that version knows.
         let frame = b"\0\x12\0\x64\0\0\0\x07\0\x01c\0what only that version knows";
         let (header, _) = read_request(frame).unwrap();
-        assert_eq!((header.api_version, header.correlation_id, header.client_id), (100, 7, Some("c")));
+        assert_eq!(
+            (header.api_version, header.correlation_id, header.client_id.as_deref()),
+            (100, 7, Some("c"))
+        );
         assert!(!header.version_exists());
         assert_eq!(header.response_version(), 0);
         let answer = ApiVersionsResponse { error_code: 35, ..ApiVersionsResponse::default() };

@@ -469,6 +469,10 @@ impl Place<'_> {
             Type::Int(kind) => format!("w.{kind}({name});\n"),
             Type::Float64 => format!("w.f64({name});\n"),
             Type::Uuid => format!("w.uuid({name});\n"),
+            // It may repeat what a client sent, with words around it.
+            Type::String if prefix == "nullable_" && name.ends_with("error_message") => {
+                format!("w.error_text({f}, {name});\n")
+            }
             Type::String => format!("w.{prefix}string({f}, {name}{allowed});\n"),
             Type::Bytes | Type::Records => format!("w.{prefix}bytes({f}, {name}{allowed});\n"),
             Type::Array(element) if **element == Type::String => {

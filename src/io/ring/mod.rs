@@ -167,6 +167,11 @@ impl<M: Send + 'static> Disk for Ring<M> {
     fn buffer_bytes(&self) -> usize {
         memory::in_use()
     }
+
+    fn tidy_memory(&mut self) {
+        memory::collect();
+        memory::trim_heap();
+    }
 }
 
 impl<M: Send + 'static> Sockets for Ring<M> {
@@ -188,6 +193,14 @@ impl<M: Send + 'static> Sockets for Ring<M> {
 
     fn resume(&mut self, conn: ConnId) {
         self.reactor.resume(conn);
+    }
+
+    fn watch(&mut self, conn: ConnId) {
+        self.reactor.watch(conn);
+    }
+
+    fn transferred(&self, conn: ConnId) -> u64 {
+        self.reactor.transferred(conn)
     }
 
     fn recv_into(&mut self, conn: ConnId, buffer: Vec<u8>) {
@@ -228,6 +241,7 @@ impl<M: Send + 'static> World<M> for Ring<M> {
             self.reactor.submit_and_wait(until);
             self.remote.shared.wake_up(self.shard);
         }
+        memory::collect();
         self.reactor.reap();
         self.wall = clock::wall();
         self.collect(events);

@@ -42,6 +42,8 @@ pub(super) enum Op {
     EndRecv(usize, ConnId),
     /// Receiving into the frame's own buffer.
     RecvInto(usize, Vec<u8>),
+    /// Waiting for the peer's end while nothing is received.
+    Watch(usize),
     /// Sending.
     Send(usize, Box<Sending>),
     /// Sent without a copy; the kernel still reads these bytes.
@@ -269,6 +271,7 @@ impl Reactor {
             Some(Op::Recv(conn)) => self.recv_ended(conn, result, flags),
             Some(Op::EndRecv(conn, id)) => self.end_recv_ended(conn, id, result),
             Some(Op::RecvInto(conn, buffer)) => self.recv_into_ended(conn, buffer, result),
+            Some(Op::Watch(conn)) => self.watch_ended(conn, result),
             Some(Op::Send(conn, sending)) => self.send_ended(conn, sending, result),
             Some(Op::Notice(notice)) => self.noticed(notice, result),
             Some(Op::Read(reading)) => self.read_ended(reading, result),

@@ -50,6 +50,10 @@ pub(super) struct Conn {
     reading: bool,
     /// The buffer to read into as soon as no other receive is in flight.
     into: Option<Vec<u8>>,
+    /// The peer's end is waited for.
+    watched: bool,
+    /// The peer sends no more.
+    ended: bool,
     sending: bool,
     /// Sending without a copy has not turned out to be in vain.
     zero_copy: bool,
@@ -131,6 +135,25 @@ fn bind(address: SocketAddr) -> io::Result<TcpListener> {
             other => return other,
         }
     }
+}
+
+/// The first fields of Linux's `tcp_info`, up to the two counters that are wanted.
+#[repr(C)]
+struct TcpInfo {
+    before: [u8; 120],
+    bytes_acked: u64,
+    bytes_received: u64,
+}
+
+/// Bytes that the peer has acknowledged and that have come from it.
+fn tcp_progress(socket: &TcpStream) -> Option<u64> {
+    let mut info = TcpInfo { before: [0; 120], bytes_acked: 0, bytes_received: 0 };
+    let mut len = size_of::<TcpInfo>() as libc::socklen_t;
+    let (level, name) = (libc::IPPROTO_TCP, libc::TCP_INFO);
+    // SAFETY: the kernel writes at most `len` bytes to `info`, which are plain numbers.
+    let result =
+        unsafe { libc::getsockopt(socket.as_raw_fd(), level, name, (&raw mut info).cast(), &raw mut len) };
+    (result == 0).then(|| info.bytes_acked.wrapping_add(info.bytes_received))
 }
 
 impl Reactor {
@@ -231,6 +254,8 @@ impl Reactor {
             cancelling: false,
             reading: true,
             into: None,
+            watched: false,
+            ended: false,
             sending: false,
             zero_copy: true,
             closed: false,
@@ -249,7 +274,7 @@ impl Reactor {
     /// Starts the receive that is wanted, unless one is in flight.
     fn receive(&mut self, index: usize) {
         let conn = &mut self.conns[index];
-        if conn.closed || conn.recv.is_some() {
+        if conn.closed || conn.ended || conn.recv.is_some() {
             return;
         }
         let fd = types::Fd(conn.socket.as_raw_fd());
@@ -335,7 +360,7 @@ impl Reactor {
         conn.recv = None;
         conn.cancelling = false;
         match result {
-            0 => self.ended(index, Ok(())),
+            0 => self.peer_ended(index),
             // Ended by us, or out of buffers, which are back by now: go on as wanted.
             1.. => {}
             code if [libc::ECANCELED, libc::ENOBUFS, libc::EINTR, libc::EAGAIN].contains(&-code) => {}
@@ -349,7 +374,7 @@ impl Reactor {
         conn.recv = None;
         match outcome(result) {
             None => conn.into = Some(buffer),
-            Some(Ok(0)) => self.ended(index, Ok(())),
+            Some(Ok(0)) => self.peer_ended(index),
             Some(Ok(n)) => {
                 let len = buffer.len() + n;
                 // SAFETY: the kernel has written `n` bytes behind the old length, within the capacity it was given.
@@ -362,6 +387,41 @@ impl Reactor {
             Some(Err(e)) => self.ended(index, Err(e)),
         }
         self.operation_ended(index);
+    }
+
+    /// The peer sends no more.
+    fn peer_ended(&mut self, index: usize) {
+        let conn = &mut self.conns[index];
+        if !conn.closed && !std::mem::replace(&mut conn.ended, true) {
+            self.out.push(Done::Socket(SocketEvent::Ended(conn.id)));
+        }
+    }
+
+    pub(super) fn watch(&mut self, id: ConnId) {
+        let Some((index, conn)) = self.conn(id) else { return };
+        if !std::mem::replace(&mut conn.watched, true) {
+            conn.ops += 1;
+            let fd = types::Fd(conn.socket.as_raw_fd());
+            self.start(Op::Watch(index), |_| opcode::PollAdd::new(fd, libc::POLLRDHUP as u32).build());
+        }
+    }
+
+    pub(super) fn watch_ended(&mut self, index: usize, result: i32) {
+        self.conns[index].watched = false;
+        let broken = i32::from(libc::POLLERR | libc::POLLHUP);
+        if result > 0 && result & broken != 0 {
+            self.ended(index, Err(io::ErrorKind::ConnectionReset.into()));
+        } else if result > 0 && !self.conns[index].closed {
+            let id = self.conns[index].id;
+            self.out.push(Done::Socket(SocketEvent::Ending(id)));
+        }
+        self.operation_ended(index);
+    }
+
+    pub(super) fn transferred(&self, id: ConnId) -> u64 {
+        let index = (id.0 % CONNECTIONS_PER_CORE_MAX as u64) as usize;
+        let Some(conn) = self.conns.get(index).filter(|conn| conn.id == id) else { return 0 };
+        tcp_progress(&conn.socket).unwrap_or_default()
     }
 
     pub(super) fn send(&mut self, id: ConnId, parts: &mut Vec<Bytes>) {

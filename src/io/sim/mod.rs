@@ -483,6 +483,12 @@ impl<M> Sockets for SimWorld<M> {
     fn resume(&mut self, conn: ConnId) {
         self.net_read(conn, true);
     }
+    fn watch(&mut self, conn: ConnId) {
+        self.net_watch(conn);
+    }
+    fn transferred(&self, conn: ConnId) -> u64 {
+        self.net_transferred(conn)
+    }
     fn recv_into(&mut self, conn: ConnId, buffer: Vec<u8>) {
         self.net_recv_into(conn, buffer);
     }

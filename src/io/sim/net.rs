@@ -97,6 +97,12 @@ struct Pipe {
     up_end: bool,
     reset: bool,
     reading: bool,
+    /// The server wants to know of the end while it does not read.
+    watched: bool,
+    /// The server knows that the client sends no more.
+    end_told: bool,
+    /// Bytes that the server has read and the client has received.
+    transferred: u64,
     into: Option<Vec<u8>>,
     /// The server knows of the end.
     closed: bool,
@@ -117,10 +123,9 @@ impl Pipe {
     /// The next bytes for the server, up to `max`.
     fn take(&mut self, max: usize) -> Option<Bytes> {
         let first = self.arrived.front_mut()?;
-        if first.len() > max {
-            return Some(first.split_to(max));
-        }
-        self.arrived.pop_front()
+        let taken = if first.len() > max { first.split_to(max) } else { self.arrived.pop_front()? };
+        self.transferred += taken.len() as u64;
+        Some(taken)
     }
 }
 
@@ -198,19 +203,23 @@ impl<M> Inner<M> {
             Arrival::UpEnd(id) => {
                 let Some(pipe) = self.net.pipes.get_mut(&id) else { return };
                 pipe.up_end = true;
+                if pipe.watched {
+                    self.tell_ending(id);
+                }
                 self.pump_up(id);
             }
             Arrival::Reset(id) => {
                 let Some(pipe) = self.net.pipes.get_mut(&id) else { return };
                 pipe.reset = true;
                 pipe.arrived.clear();
-                if pipe.reading || pipe.into.is_some() || pipe.sending {
+                if pipe.reading || pipe.watched || pipe.into.is_some() || pipe.sending {
                     self.ended(id, Err(io::ErrorKind::ConnectionReset.into()));
                 }
             }
             Arrival::Down(id, bytes) => {
                 let Some(pipe) = self.net.pipes.get_mut(&id) else { return };
                 pipe.on_the_way -= bytes.len().min(pipe.on_the_way);
+                pipe.transferred += bytes.len() as u64;
                 if !pipe.left {
                     pipe.unread.push_back(bytes);
                 }
@@ -260,7 +269,7 @@ impl<M> Inner<M> {
                 if pipe.reset {
                     self.ended(id, Err(io::ErrorKind::ConnectionReset.into()));
                 } else if pipe.up_end {
-                    self.ended(id, Ok(()));
+                    self.tell_end(id);
                 }
                 return;
             }
@@ -314,6 +323,24 @@ impl<M> Inner<M> {
         }
     }
 
+    /// The server, which does not read, learns that there is an end to it.
+    fn tell_ending(&mut self, id: u64) {
+        let Some(pipe) = self.net.pipes.get_mut(&id).filter(|p| !p.closed && p.watched) else { return };
+        pipe.watched = false;
+        if let Some(owner) = pipe.owner {
+            self.deliver(owner, Event::Socket(SocketEvent::Ending(ConnId(id))));
+        }
+    }
+
+    /// The server learns that the client sends no more.
+    fn tell_end(&mut self, id: u64) {
+        let Some(pipe) = self.net.pipes.get_mut(&id).filter(|p| !p.closed && !p.end_told) else { return };
+        pipe.end_told = true;
+        if let Some(owner) = pipe.owner {
+            self.deliver(owner, Event::Socket(SocketEvent::Ended(ConnId(id))));
+        }
+    }
+
     /// The server learns of the end, or ends the connection itself.
     fn ended(&mut self, id: u64, how: io::Result<()>) {
         let Some(pipe) = self.net.pipes.get_mut(&id).filter(|p| !p.closed) else { return };
@@ -344,6 +371,9 @@ impl<M> Sim<M> {
             up_end: false,
             reset: false,
             reading: true,
+            watched: false,
+            end_told: false,
+            transferred: 0,
             into: None,
             closed: false,
             out: VecDeque::new(),
@@ -380,6 +410,14 @@ impl<M> Sim<M> {
         }
         inner.pump_down(client.0);
         Some(got)
+    }
+
+    /// The client sends no more, and still receives.
+    pub fn client_shutdown(&self, client: SimClient) {
+        let mut inner = self.inner.borrow_mut();
+        if inner.net.pipes.get(&client.0).is_some_and(|p| !p.left && !p.closed) {
+            inner.up(client.0, Arrival::UpEnd(client.0));
+        }
     }
 
     /// The client closes: what it has sent still arrives.
@@ -473,6 +511,23 @@ impl<M> SimWorld<M> {
         });
     }
 
+    pub(super) fn net_watch(&mut self, conn: ConnId) {
+        self.with_pipe(conn, |inner, id| {
+            let Some(pipe) = inner.net.pipes.get_mut(&id) else { return };
+            pipe.watched = true;
+            let (reset, end) = (pipe.reset, pipe.up_end);
+            if reset {
+                inner.ended(id, Err(io::ErrorKind::ConnectionReset.into()));
+            } else if end {
+                inner.tell_ending(id);
+            }
+        });
+    }
+
+    pub(super) fn net_transferred(&self, conn: ConnId) -> u64 {
+        self.sim.inner.borrow().net.pipes.get(&conn.0).map_or(0, |pipe| pipe.transferred)
+    }
+
     pub(super) fn net_recv_into(&mut self, conn: ConnId, buffer: Vec<u8>) {
         assert!(buffer.capacity() > buffer.len(), "no room to receive into");
         self.with_pipe(conn, |inner, id| {
@@ -508,6 +563,8 @@ pub(super) fn trace_words(event: &SocketEvent) -> [u64; 3] {
         SocketEvent::Received(conn, bytes) => [11, conn.0, u64::from(crc32c::crc32c(bytes))],
         SocketEvent::Filled(conn, bytes) => [12, conn.0, u64::from(crc32c::crc32c(bytes))],
         SocketEvent::Sent(conn) => [13, conn.0, 0],
+        SocketEvent::Ending(conn) => [16, conn.0, 0],
+        SocketEvent::Ended(conn) => [15, conn.0, 0],
         SocketEvent::Closed(conn, how) => [14, conn.0, u64::from(how.is_ok())],
     }
 }

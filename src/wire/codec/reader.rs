@@ -1,5 +1,7 @@
 //! The reader: a cursor over borrowed bytes that never reads behind them and never allocates beyond its budget.
 
+use std::borrow::Cow;
+
 use super::{DecodeError, DecodeErrorKind, Element};
 use crate::base::Uuid;
 use crate::base::limits::DECODED_ARRAYS_BYTES_MAX;
@@ -192,12 +194,21 @@ impl<'a> Reader<'a> {
 
     /// A string or null.
     pub fn nullable_string(&mut self, flex: bool) -> Result<Option<&'a str>> {
+        let Some(bytes) = self.string_bytes(flex)? else { return Ok(None) };
+        std::str::from_utf8(bytes).map(Some).map_err(|_| self.error(DecodeErrorKind::Utf8))
+    }
+
+    /// A string that is not compact, or null, with replacement characters for what is not UTF-8.
+    pub fn lossy_string(&mut self) -> Result<Option<Cow<'a, str>>> {
+        Ok(self.string_bytes(false)?.map(String::from_utf8_lossy))
+    }
+
+    fn string_bytes(&mut self, flex: bool) -> Result<Option<&'a [u8]>> {
         let Some(length) = self.length(flex, true, "a string")? else { return Ok(None) };
         if length > STRING_BYTES_MAX {
             return Err(self.error(DecodeErrorKind::Length { what: "a string", length: length as i64 }));
         }
-        let bytes = self.take(length, "a string")?;
-        std::str::from_utf8(bytes).map(Some).map_err(|_| self.error(DecodeErrorKind::Utf8))
+        self.take(length, "a string").map(Some)
     }
 
     /// A string, or null if the version allows it.

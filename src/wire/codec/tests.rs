@@ -1,5 +1,5 @@
 use super::*;
-use crate::base::limits::MESSAGE_BYTES_MAX;
+use crate::base::limits::{ERROR_TEXT_BYTES_MAX, MESSAGE_BYTES_MAX};
 use crate::wire::messages::api_versions_request::ApiVersionsRequest;
 use crate::wire::messages::describe_groups_response::{
     DescribeGroupsResponse, DescribedGroup, DescribedGroupMember,
@@ -39,6 +39,36 @@ fn varints_are_kafkas() {
     assert_eq!(kind(&[0xff, 0xff, 0xff, 0xff, 0xff, 0]), DecodeErrorKind::Varint);
     assert!(matches!(kind(&[0xff, 0xff]), DecodeErrorKind::Short { .. }));
     assert!(matches!(kind(&[]), DecodeErrorKind::Short { .. }));
+}
+
+/// An error's text that repeats a name of 32 KB made the whole reply unwritable, and the connection was closed.
+#[test]
+fn error_texts_are_cut_between_characters() {
+    for flex in [false, true] {
+        for (text, expected) in [
+            (Some("x".repeat(100_000)), Some(ERROR_TEXT_BYTES_MAX)),
+            (Some(format!("x{}", "\u{20ac}".repeat(30_000))), Some(ERROR_TEXT_BYTES_MAX - 1)),
+            (Some("short".to_owned()), Some(5)),
+            (None, None),
+        ] {
+            let mut w = Writer::new();
+            w.error_text(flex, text.as_deref());
+            let bytes = w.finish().unwrap();
+            let read = Reader::new(&bytes).nullable_string(flex).unwrap();
+            assert_eq!(read.map(str::len), expected);
+        }
+    }
+}
+
+/// A client's name that is not UTF-8 closed its connection; Kafka reads it with replacement characters.
+#[test]
+fn lossy_strings_replace_what_is_no_utf8() {
+    let read =
+        |bytes: &[u8]| Reader::new(bytes).lossy_string().map(|name| name.map(|name| name.into_owned()));
+    assert_eq!(read(b"\0\x03\xffa\xc0"), Ok(Some("\u{fffd}a\u{fffd}".to_owned())));
+    assert_eq!(read(b"\0\x01a"), Ok(Some("a".to_owned())));
+    assert_eq!(read(b"\xff\xff"), Ok(None));
+    assert!(read(b"\0\x02a").is_err() && read(b"\xff\xfe").is_err());
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use super::{Element, EncodeError, EncodeErrorKind};
 use crate::base::Uuid;
-use crate::base::limits::MESSAGE_BYTES_MAX;
+use crate::base::limits::{ERROR_TEXT_BYTES_MAX, MESSAGE_BYTES_MAX};
 
 /// Appends values to a buffer. Writing cannot fail at once: the first error is kept, and what was written after it
 /// is of no use. [`Writer::check`] and [`Writer::finish`] give it.
@@ -213,6 +213,12 @@ impl Writer {
             Some(value) => self.string(flex, value),
             None => self.null(flex, true),
         }
+    }
+
+    /// A text about an error, or null: the end is cut off where it is too long, as it may repeat what a client sent.
+    pub fn error_text(&mut self, flex: bool, text: Option<&str>) {
+        let cut = |text: &str| text.floor_char_boundary(ERROR_TEXT_BYTES_MAX);
+        self.nullable_string(flex, text.map(|text| &text[..cut(text)]));
     }
 
     /// A string, or null if the version allows it.

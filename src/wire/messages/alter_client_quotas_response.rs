@@ -74,7 +74,7 @@ impl<'a> Element<'a> for EntryData<'a> {
     fn put(&self, w: &mut Writer, v: i16) {
         let f = v >= 1;
         w.i16(self.error_code);
-        w.nullable_string(f, self.error_message);
+        w.error_text(f, self.error_message);
         w.array(f, &self.entity, v);
         if f {
             w.tags();

@@ -81,7 +81,7 @@ impl<'a> Element<'a> for AlterConfigsResourceResponse<'a> {
     fn put(&self, w: &mut Writer, v: i16) {
         let f = v >= 2;
         w.i16(self.error_code);
-        w.nullable_string(f, self.error_message);
+        w.error_text(f, self.error_message);
         w.i8(self.resource_type);
         w.string(f, self.resource_name);
         if f {

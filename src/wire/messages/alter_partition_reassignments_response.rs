@@ -52,7 +52,7 @@ impl<'a> Element<'a> for AlterPartitionReassignmentsResponse<'a> {
             w.bool(self.allow_replication_factor_change);
         }
         w.i16(self.error_code);
-        w.nullable_string(true, self.error_message);
+        w.error_text(true, self.error_message);
         w.array(true, &self.responses, v);
         w.tags();
     }
@@ -120,7 +120,7 @@ impl<'a> Element<'a> for ReassignablePartitionResponse<'a> {
     fn put(&self, w: &mut Writer, _v: i16) {
         w.i32(self.partition_index);
         w.i16(self.error_code);
-        w.nullable_string(true, self.error_message);
+        w.error_text(true, self.error_message);
         w.tags();
     }
 }

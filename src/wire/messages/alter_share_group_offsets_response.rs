@@ -35,7 +35,7 @@ impl<'a> Element<'a> for AlterShareGroupOffsetsResponse<'a> {
     fn put(&self, w: &mut Writer, v: i16) {
         w.i32(self.throttle_time_ms);
         w.i16(self.error_code);
-        w.nullable_string(true, self.error_message);
+        w.error_text(true, self.error_message);
         w.array(true, &self.responses, v);
         w.tags();
     }
@@ -100,7 +100,7 @@ impl<'a> Element<'a> for AlterShareGroupOffsetsResponsePartition<'a> {
     fn put(&self, w: &mut Writer, _v: i16) {
         w.i32(self.partition_index);
         w.i16(self.error_code);
-        w.nullable_string(true, self.error_message);
+        w.error_text(true, self.error_message);
         w.tags();
     }
 }

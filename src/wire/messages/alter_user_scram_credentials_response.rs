@@ -65,7 +65,7 @@ impl<'a> Element<'a> for AlterUserScramCredentialsResult<'a> {
     fn put(&self, w: &mut Writer, _v: i16) {
         w.string(true, self.user);
         w.i16(self.error_code);
-        w.nullable_string(true, self.error_message);
+        w.error_text(true, self.error_message);
         w.tags();
     }
 }

@@ -72,7 +72,7 @@ impl<'a> Element<'a> for AclCreationResult<'a> {
     fn put(&self, w: &mut Writer, v: i16) {
         let f = v >= 2;
         w.i16(self.error_code);
-        w.nullable_string(f, self.error_message);
+        w.error_text(f, self.error_message);
         if f {
             w.tags();
         }

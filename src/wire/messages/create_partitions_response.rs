@@ -69,7 +69,7 @@ impl<'a> Element<'a> for CreatePartitionsTopicResult<'a> {
         let f = v >= 2;
         w.string(f, self.name);
         w.i16(self.error_code);
-        w.nullable_string(f, self.error_message);
+        w.error_text(f, self.error_message);
         if f {
             w.tags();
         }

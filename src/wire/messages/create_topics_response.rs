@@ -113,7 +113,7 @@ impl<'a> Element<'a> for CreatableTopicResult<'a> {
             w.uuid(self.topic_id);
         }
         w.i16(self.error_code);
-        w.nullable_string(f, self.error_message);
+        w.error_text(f, self.error_message);
         if v >= 5 {
             w.i32(self.num_partitions);
         }

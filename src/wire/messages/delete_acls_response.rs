@@ -78,7 +78,7 @@ impl<'a> Element<'a> for DeleteAclsFilterResult<'a> {
     fn put(&self, w: &mut Writer, v: i16) {
         let f = v >= 2;
         w.i16(self.error_code);
-        w.nullable_string(f, self.error_message);
+        w.error_text(f, self.error_message);
         w.array(f, &self.matching_acls, v);
         if f {
             w.tags();
@@ -150,7 +150,7 @@ impl<'a> Element<'a> for DeleteAclsMatchingAcl<'a> {
     fn put(&self, w: &mut Writer, v: i16) {
         let f = v >= 2;
         w.i16(self.error_code);
-        w.nullable_string(f, self.error_message);
+        w.error_text(f, self.error_message);
         w.i8(self.resource_type);
         w.string(f, self.resource_name);
         w.i8(self.pattern_type);

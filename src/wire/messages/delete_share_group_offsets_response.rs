@@ -35,7 +35,7 @@ impl<'a> Element<'a> for DeleteShareGroupOffsetsResponse<'a> {
     fn put(&self, w: &mut Writer, v: i16) {
         w.i32(self.throttle_time_ms);
         w.i16(self.error_code);
-        w.nullable_string(true, self.error_message);
+        w.error_text(true, self.error_message);
         w.array(true, &self.responses, v);
         w.tags();
     }
@@ -79,7 +79,7 @@ impl<'a> Element<'a> for DeleteShareGroupOffsetsResponseTopic<'a> {
         w.string(true, self.topic_name);
         w.uuid(self.topic_id);
         w.i16(self.error_code);
-        w.nullable_string(true, self.error_message);
+        w.error_text(true, self.error_message);
         w.tags();
     }
 }

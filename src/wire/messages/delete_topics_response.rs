@@ -87,7 +87,7 @@ impl<'a> Element<'a> for DeletableTopicResult<'a> {
         }
         w.i16(self.error_code);
         if v >= 5 {
-            w.nullable_string(true, self.error_message);
+            w.error_text(true, self.error_message);
         }
         if f {
             w.tags();

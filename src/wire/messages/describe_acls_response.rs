@@ -44,7 +44,7 @@ impl<'a> Element<'a> for DescribeAclsResponse<'a> {
         let f = v >= 2;
         w.i32(self.throttle_time_ms);
         w.i16(self.error_code);
-        w.nullable_string(f, self.error_message);
+        w.error_text(f, self.error_message);
         w.array(f, &self.resources, v);
         if f {
             w.tags();

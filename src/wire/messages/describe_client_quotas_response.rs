@@ -44,7 +44,7 @@ impl<'a> Element<'a> for DescribeClientQuotasResponse<'a> {
         let f = v >= 1;
         w.i32(self.throttle_time_ms);
         w.i16(self.error_code);
-        w.nullable_string(f, self.error_message);
+        w.error_text(f, self.error_message);
         w.nullable_array(f, self.entries.as_deref(), v);
         if f {
             w.tags();

@@ -61,7 +61,7 @@ impl<'a> Element<'a> for DescribeClusterResponse<'a> {
     fn put(&self, w: &mut Writer, v: i16) {
         w.i32(self.throttle_time_ms);
         w.i16(self.error_code);
-        w.nullable_string(true, self.error_message);
+        w.error_text(true, self.error_message);
         if v >= 1 {
             w.i8(self.endpoint_type);
         } else {

@@ -105,7 +105,7 @@ impl<'a> Element<'a> for DescribedGroup<'a> {
         let f = v >= 5;
         w.i16(self.error_code);
         if v >= 6 {
-            w.nullable_string(true, self.error_message);
+            w.error_text(true, self.error_message);
         } else {
             w.lacks(self.error_message.is_some(), "ErrorMessage");
         }

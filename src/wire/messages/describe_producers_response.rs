@@ -91,7 +91,7 @@ impl<'a> Element<'a> for PartitionResponse<'a> {
     fn put(&self, w: &mut Writer, v: i16) {
         w.i32(self.partition_index);
         w.i16(self.error_code);
-        w.nullable_string(true, self.error_message);
+        w.error_text(true, self.error_message);
         w.array(true, &self.active_producers, v);
         w.tags();
     }

@@ -41,7 +41,7 @@ impl<'a> Element<'a> for DescribeQuorumResponse<'a> {
     fn put(&self, w: &mut Writer, v: i16) {
         w.i16(self.error_code);
         if v >= 2 {
-            w.nullable_string(true, self.error_message);
+            w.error_text(true, self.error_message);
         }
         w.array(true, &self.topics, v);
         if v >= 2 {
@@ -143,7 +143,7 @@ impl<'a> Element<'a> for PartitionData<'a> {
         w.i32(self.partition_index);
         w.i16(self.error_code);
         if v >= 2 {
-            w.nullable_string(true, self.error_message);
+            w.error_text(true, self.error_message);
         }
         w.i32(self.leader_id);
         w.i32(self.leader_epoch);

@@ -68,7 +68,7 @@ impl<'a> Element<'a> for DescribeShareGroupOffsetsResponseGroup<'a> {
         w.string(true, self.group_id);
         w.array(true, &self.topics, v);
         w.i16(self.error_code);
-        w.nullable_string(true, self.error_message);
+        w.error_text(true, self.error_message);
         w.tags();
     }
 }
@@ -155,7 +155,7 @@ impl<'a> Element<'a> for DescribeShareGroupOffsetsResponsePartition<'a> {
             w.i64(self.lag);
         }
         w.i16(self.error_code);
-        w.nullable_string(true, self.error_message);
+        w.error_text(true, self.error_message);
         w.tags();
     }
 }

@@ -40,7 +40,7 @@ impl<'a> Element<'a> for DescribeUserScramCredentialsResponse<'a> {
     fn put(&self, w: &mut Writer, v: i16) {
         w.i32(self.throttle_time_ms);
         w.i16(self.error_code);
-        w.nullable_string(true, self.error_message);
+        w.error_text(true, self.error_message);
         w.array(true, &self.results, v);
         w.tags();
     }
@@ -89,7 +89,7 @@ impl<'a> Element<'a> for DescribeUserScramCredentialsResult<'a> {
     fn put(&self, w: &mut Writer, v: i16) {
         w.string(true, self.user);
         w.i16(self.error_code);
-        w.nullable_string(true, self.error_message);
+        w.error_text(true, self.error_message);
         w.array(true, &self.credential_infos, v);
         w.tags();
     }

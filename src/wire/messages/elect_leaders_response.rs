@@ -117,7 +117,7 @@ impl<'a> Element<'a> for PartitionResult<'a> {
         let f = v >= 2;
         w.i32(self.partition_id);
         w.i16(self.error_code);
-        w.nullable_string(f, self.error_message);
+        w.error_text(f, self.error_message);
         if f {
             w.tags();
         }

@@ -68,7 +68,7 @@ impl<'a> Element<'a> for FindCoordinatorResponse<'a> {
             w.lacks(self.error_code != 0, "ErrorCode");
         }
         if (1..=3).contains(&v) {
-            w.nullable_string(f, self.error_message);
+            w.error_text(f, self.error_message);
         }
         if v <= 3 {
             w.i32(self.node_id);
@@ -148,7 +148,7 @@ impl<'a> Element<'a> for Coordinator<'a> {
         w.string(true, self.host);
         w.i32(self.port);
         w.i16(self.error_code);
-        w.nullable_string(true, self.error_message);
+        w.error_text(true, self.error_message);
         w.tags();
     }
 }

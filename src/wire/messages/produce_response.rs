@@ -178,7 +178,7 @@ impl<'a> Element<'a> for PartitionProduceResponse<'a> {
             w.array(f, &self.record_errors, v);
         }
         if v >= 8 {
-            w.nullable_string(f, self.error_message);
+            w.error_text(f, self.error_message);
         }
         if v < 10 {
             w.lacks(self.current_leader != LeaderIdAndEpoch::default(), "CurrentLeader");
@@ -218,7 +218,7 @@ impl<'a> Element<'a> for BatchIndexAndErrorMessage<'a> {
     fn put(&self, w: &mut Writer, v: i16) {
         let f = v >= 9;
         w.i32(self.batch_index);
-        w.nullable_string(f, self.batch_index_error_message);
+        w.error_text(f, self.batch_index_error_message);
         if f {
             w.tags();
         }

@@ -95,7 +95,7 @@ impl<'a> Element<'a> for PartitionResult<'a> {
     fn put(&self, w: &mut Writer, v: i16) {
         w.i32(self.partition);
         w.i16(self.error_code);
-        w.nullable_string(true, self.error_message);
+        w.error_text(true, self.error_message);
         w.i32(self.state_epoch);
         w.i64(self.start_offset);
         w.array(true, &self.state_batches, v);

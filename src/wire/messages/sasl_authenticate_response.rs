@@ -43,7 +43,7 @@ impl<'a> Element<'a> for SaslAuthenticateResponse<'a> {
     fn put(&self, w: &mut Writer, v: i16) {
         let f = v >= 2;
         w.i16(self.error_code);
-        w.nullable_string(f, self.error_message);
+        w.error_text(f, self.error_message);
         w.bytes(f, self.auth_bytes);
         if v >= 1 {
             w.i64(self.session_lifetime_ms);

@@ -41,7 +41,7 @@ impl<'a> Element<'a> for ShareAcknowledgeResponse<'a> {
     fn put(&self, w: &mut Writer, v: i16) {
         w.i32(self.throttle_time_ms);
         w.i16(self.error_code);
-        w.nullable_string(true, self.error_message);
+        w.error_text(true, self.error_message);
         if v >= 2 {
             w.i32(self.acquisition_lock_timeout_ms);
         }
@@ -113,7 +113,7 @@ impl<'a> Element<'a> for PartitionData<'a> {
     fn put(&self, w: &mut Writer, v: i16) {
         w.i32(self.partition_index);
         w.i16(self.error_code);
-        w.nullable_string(true, self.error_message);
+        w.error_text(true, self.error_message);
         self.current_leader.put(w, v);
         w.tags();
     }

@@ -41,7 +41,7 @@ impl<'a> Element<'a> for ShareFetchResponse<'a> {
     fn put(&self, w: &mut Writer, v: i16) {
         w.i32(self.throttle_time_ms);
         w.i16(self.error_code);
-        w.nullable_string(true, self.error_message);
+        w.error_text(true, self.error_message);
         w.i32(self.acquisition_lock_timeout_ms);
         w.array(true, &self.responses, v);
         w.array(true, &self.node_endpoints, v);
@@ -123,9 +123,9 @@ impl<'a> Element<'a> for PartitionData<'a> {
     fn put(&self, w: &mut Writer, v: i16) {
         w.i32(self.partition_index);
         w.i16(self.error_code);
-        w.nullable_string(true, self.error_message);
+        w.error_text(true, self.error_message);
         w.i16(self.acknowledge_error_code);
-        w.nullable_string(true, self.acknowledge_error_message);
+        w.error_text(true, self.acknowledge_error_message);
         self.current_leader.put(w, v);
         w.bytes(true, self.records);
         w.array(true, &self.acquired_records, v);

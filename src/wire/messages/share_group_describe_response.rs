@@ -97,7 +97,7 @@ impl<'a> Element<'a> for DescribedGroup<'a> {
 
     fn put(&self, w: &mut Writer, v: i16) {
         w.i16(self.error_code);
-        w.nullable_string(true, self.error_message);
+        w.error_text(true, self.error_message);
         w.string(true, self.group_id);
         w.string(true, self.group_state);
         w.i32(self.group_epoch);

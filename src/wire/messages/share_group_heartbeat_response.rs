@@ -44,7 +44,7 @@ impl<'a> Element<'a> for ShareGroupHeartbeatResponse<'a> {
     fn put(&self, w: &mut Writer, v: i16) {
         w.i32(self.throttle_time_ms);
         w.i16(self.error_code);
-        w.nullable_string(true, self.error_message);
+        w.error_text(true, self.error_message);
         w.nullable_string(true, self.member_id);
         w.i32(self.member_epoch);
         w.i32(self.heartbeat_interval_ms);

@@ -37,7 +37,7 @@ impl<'a> Element<'a> for UnregisterBrokerResponse<'a> {
     fn put(&self, w: &mut Writer, _v: i16) {
         w.i32(self.throttle_time_ms);
         w.i16(self.error_code);
-        w.nullable_string(true, self.error_message);
+        w.error_text(true, self.error_message);
         w.tags();
     }
 }

@@ -40,7 +40,7 @@ impl<'a> Element<'a> for UpdateFeaturesResponse<'a> {
     fn put(&self, w: &mut Writer, v: i16) {
         w.i32(self.throttle_time_ms);
         w.i16(self.error_code);
-        w.nullable_string(true, self.error_message);
+        w.error_text(true, self.error_message);
         if v <= 1 {
             w.array(true, &self.results, v);
         }
@@ -85,7 +85,7 @@ impl<'a> Element<'a> for UpdatableFeatureResult<'a> {
     fn put(&self, w: &mut Writer, _v: i16) {
         w.string(true, self.feature);
         w.i16(self.error_code);
-        w.nullable_string(true, self.error_message);
+        w.error_text(true, self.error_message);
         w.tags();
     }
 }

@@ -82,7 +82,7 @@ impl<'a> Element<'a> for PartitionResult<'a> {
     fn put(&self, w: &mut Writer, _v: i16) {
         w.i32(self.partition);
         w.i16(self.error_code);
-        w.nullable_string(true, self.error_message);
+        w.error_text(true, self.error_message);
         w.tags();
     }
 }

@@ -1,0 +1,135 @@
+//! The memory of one core for requests and replies.
+
+use std::collections::VecDeque;
+
+use crate::base::limits::{NET_GRANT_BYTES_MIN, NET_GRANT_SHARE, NET_RESERVE_SHARE};
+
+/// What the connections of one core hold, and what the requests under way may still come to hold.
+///
+/// The last part of it is a reserve: only small requests of connections without anything else in flight use it, so that
+/// heartbeats are answered whatever the others do.
+#[derive(Debug, Default)]
+pub struct Budget {
+    max: usize,
+    /// By connections: partial requests, requests that wait or are under way, replies that have not left.
+    pub(super) held: usize,
+    /// By requests under way, for their replies.
+    reserved: usize,
+    /// Parked requests that wait for room, the oldest first.
+    waiting: VecDeque<u64>,
+}
+
+impl Budget {
+    pub(super) fn new(max: usize) -> Budget {
+        Budget { max, ..Budget::default() }
+    }
+
+    /// All that is counted.
+    pub fn used(&self) -> usize {
+        self.held + self.reserved
+    }
+
+    /// Bytes granted to requests under way.
+    pub fn reserved(&self) -> usize {
+        self.reserved
+    }
+
+    /// Whether anything is left, the reserve included.
+    pub(super) fn is_short(&self) -> bool {
+        self.used() >= self.max
+    }
+
+    /// Whether more than half is in use: then a connection has one large request at a time in memory, its reply included.
+    pub(super) fn is_half_used(&self) -> bool {
+        self.used() >= self.max / 2
+    }
+
+    /// Bytes that are left for large requests.
+    pub fn room(&self) -> usize {
+        (self.max - self.max / NET_RESERVE_SHARE).saturating_sub(self.used())
+    }
+
+    /// Reserves memory for a reply under construction: what is wanted, at most a fair share of what is left. None if too
+    /// little is left; but one request at a time always goes on. To be given back by [`Budget::release`].
+    pub fn grant(&mut self, wanted: usize) -> Option<usize> {
+        let granted = wanted.min((self.room() / NET_GRANT_SHARE).max(NET_GRANT_BYTES_MIN));
+        let fits = granted <= self.room() || self.reserved == 0;
+        self.reserved += if fits { granted } else { 0 };
+        fits.then_some(granted)
+    }
+
+    /// Ends a reservation: its request was answered, has nothing to answer with yet, or is gone.
+    pub fn release(&mut self, granted: usize) {
+        self.reserved -= granted;
+    }
+
+    /// A parked request wants to be told when there is room.
+    pub fn wait(&mut self, id: u64) {
+        self.waiting.push_back(id);
+    }
+
+    /// Whether one waits.
+    pub fn has_waiting(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
+    /// The next that is to try again.
+    pub fn next_waiting(&mut self) -> Option<u64> {
+        let room = self.room() >= NET_GRANT_BYTES_MIN || self.reserved == 0;
+        if room { self.waiting.pop_front() } else { None }
+    }
+}
+
+/// What a request may cost beyond its own bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Weight {
+    /// One such request of a connection is under way at a time: its reply may be large.
+    pub alone: bool,
+    /// An estimate of its reply; zero for what is small, or reserves what it needs itself.
+    pub bytes: usize,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::prng::Prng;
+
+    #[test]
+    fn grants_are_fair_and_one_always_goes_on() {
+        let mut budget = Budget::new(64 << 20);
+        let mut granted = Vec::new();
+        while let Some(bytes) = budget.grant(1 << 30) {
+            granted.push(bytes);
+        }
+        assert!(granted.is_sorted_by(|a, b| a >= b) && granted.len() > 16, "{granted:?}");
+        assert!(budget.used() <= (64 << 20) - (64 << 20) / NET_RESERVE_SHARE);
+        budget.held = 200 << 20;
+        budget.wait(7);
+        assert_eq!(budget.next_waiting(), None);
+        granted.into_iter().for_each(|bytes| budget.release(bytes));
+        assert_eq!((budget.reserved(), budget.room()), (0, 0));
+        assert_eq!(budget.next_waiting(), Some(7));
+        assert_eq!(budget.grant(1 << 30), Some(NET_GRANT_BYTES_MIN));
+        assert_eq!(budget.grant(1), None, "one at a time");
+    }
+
+    #[test]
+    fn what_is_granted_comes_back_in_any_order() {
+        let mut random = Prng::new(3);
+        let mut budget = Budget::new(32 << 20);
+        let mut granted = Vec::new();
+        for _ in 0..10_000 {
+            if random.below(2) == 0
+                && let Some(bytes) = budget.grant(random.below(8 << 20) as usize)
+            {
+                granted.push(bytes);
+            } else if !granted.is_empty() {
+                budget.release(granted.swap_remove(random.below(granted.len() as u64) as usize));
+            }
+            assert_eq!(budget.reserved(), granted.iter().sum::<usize>());
+            assert!(budget.used() <= 32 << 20);
+        }
+        granted.into_iter().for_each(|bytes| budget.release(bytes));
+        assert_eq!(budget.used(), 0);
+    }
+}
