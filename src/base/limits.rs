@@ -329,8 +329,12 @@ pub const CONFIGS_REPLY_BYTES_MAX: usize = 32 << 20;
 pub const METADATA_PARTITIONS_SMALL_MAX: usize = 1000;
 /// Coordinators that a request may look for to be answered on its core.
 pub const COORDINATORS_SMALL_MAX: usize = 64;
-/// Groups that a request asks for in one turn.
+/// About so many groups a request asks for in its first turn, ...
+pub const GROUPS_IN_TURN_FIRST: usize = 16;
+/// ... and so many at most; fewer where they answer with more than these bytes.
 pub const GROUPS_IN_TURN: usize = 128;
+/// See [`GROUPS_IN_TURN`].
+pub const GROUPS_TURN_BYTES: usize = 64 << 10;
 /// Bytes of a large reply that are written in one turn.
 pub const REPLY_TURN_BYTES: usize = 1 << 20;
 /// A reply that describes groups takes so much; groups beyond are answered with an error.

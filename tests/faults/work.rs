@@ -87,9 +87,11 @@ fn batches_that_decompress_a_thousandfold_hold_up_nobody_else() {
     let broker = Broker::start("work-bombs", &[]);
     let mut first = Client::connect(&broker);
     assert_eq!(first.create_topic("bombs", 2).expect("create"), raw::code::NONE);
-    let batch = bomb(48 << 20);
+    // One that needs no decompression does not overtake those before it.
+    let (batch, small) = (bomb(48 << 20), bomb(10));
     let frames: Vec<u8> = (0..BOMBS)
-        .flat_map(|i| raw::frame(0, 3, i as i32, &Client::produce_body("bombs", 0, 1, &batch)))
+        .map(|i| if i % 4 == 3 { &small } else { &batch })
+        .flat_map(|batch| raw::frame(0, 3, 7, &Client::produce_body("bombs", 0, 1, batch)))
         .collect();
     // Of several connections some are on each core.
     let mut attackers: Vec<TcpStream> = (0..4).map(|_| send(&broker, &frames)).collect();
@@ -272,4 +274,53 @@ fn a_resource_that_is_named_often_is_described_once() {
     let answer = receive(&mut stream).expect("an answer");
     assert!(answer.len() < 1 << 20, "{} bytes", answer.len());
     assert_eq!(answer[5 + 4], 2, "one result");
+}
+
+/// Groups are asked a few at a time: however many a request names, the answer is the one of asking for each.
+#[test]
+fn what_is_asked_in_steps_is_answered_in_order() {
+    const GROUPS: usize = 300;
+    let broker = Broker::start("work-steps", &[]);
+    let mut client = Client::connect(&broker);
+    assert_eq!(client.create_topic("t", 1).expect("create"), raw::code::NONE);
+    poll::until("a coordinator", Duration::from_secs(30), || {
+        (client.find_coordinator("g").ok()? == raw::code::NONE).then_some(())
+    });
+    let name = |i: usize| format!("group-{i}");
+    for i in 0..GROUPS {
+        poll::until("an offset", Duration::from_secs(30), || {
+            (client.commit(&name(i), "t", 0, i as i64).ok()? == raw::code::NONE).then_some(())
+        });
+    }
+    // Every group twice, and between them one that is not there.
+    let asked: Vec<usize> =
+        (0..3 * GROUPS).map(|i| if i % 3 == 2 { GROUPS + i } else { i % GROUPS }).collect();
+    let mut body = Vec::new();
+    uvarint(asked.len() as u64 + 1, &mut body);
+    let mut expected = [7i32.to_be_bytes().to_vec(), vec![0, 0, 0, 0, 0]].concat();
+    uvarint(asked.len() as u64 + 1, &mut expected);
+    for i in &asked {
+        let text = name(*i);
+        for out in [&mut body, &mut expected] {
+            uvarint(text.len() as u64 + 1, out);
+            out.extend(text.bytes());
+        }
+        body.extend([0, 0]);
+        if *i < GROUPS {
+            expected.extend(b"\x02\x02t\x02");
+            expected.extend([0; 4]);
+            expected.extend((*i as i64).to_be_bytes());
+            // No leader epoch, no text, no error, tags of the partition and of the topic.
+            expected.extend([0xff, 0xff, 0xff, 0xff, 1, 0, 0, 0, 0]);
+        } else {
+            expected.push(1);
+        }
+        expected.extend([0, 0, 0]);
+    }
+    body.extend([0, 0]);
+    expected.push(0);
+    let mut stream = send(&broker, &flexible(9, 8, 7, &body));
+    let answer = receive(&mut stream).expect("an answer");
+    let differs = answer.iter().zip(&expected).position(|(a, b)| a != b);
+    assert!(answer == expected, "{} and {} bytes, different at {differs:?}", answer.len(), expected.len());
 }

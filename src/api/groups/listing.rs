@@ -5,7 +5,9 @@
 use std::collections::VecDeque;
 
 use crate::base::Ticks;
-use crate::base::limits::{GROUPS_IN_TURN, GROUPS_REPLY_BYTES_MAX, REPLY_TURN_BYTES};
+use crate::base::limits::{
+    GROUPS_IN_TURN, GROUPS_IN_TURN_FIRST, GROUPS_REPLY_BYTES_MAX, GROUPS_TURN_BYTES, REPLY_TURN_BYTES,
+};
 use crate::coord::group::{ClientInfo, GroupError, GroupReply, GroupRequest};
 use crate::shard::{Done, GroupJob, Job};
 use crate::wire::codec::Writer;
@@ -37,6 +39,10 @@ pub struct Listing {
     from: Asker,
     wanted: Wanted,
     all_asked: bool,
+    /// How many groups are asked at once: fewer, where they have much to say.
+    at_once: usize,
+    /// Where the reply stood when the last ones were asked.
+    began: usize,
     /// Of this turn's groups, in order: until a reply has come, the refusal that stands in for it.
     replies: VecDeque<GroupReply>,
     outstanding: usize,
@@ -57,7 +63,18 @@ impl Listing {
     ) -> Listing {
         let mut reply = ReplyWriter::default();
         head(&mut reply.writer);
-        Listing { from, wanted, all_asked: false, replies: VecDeque::new(), outstanding: 0, put, tail, reply }
+        Listing {
+            from,
+            wanted,
+            all_asked: false,
+            at_once: GROUPS_IN_TURN_FIRST,
+            began: 0,
+            replies: VecDeque::new(),
+            outstanding: 0,
+            put,
+            tail,
+            reply,
+        }
     }
 
     /// Answers, or parks until the groups have answered.
@@ -78,14 +95,26 @@ impl Listing {
 
     /// Asks for the next groups.
     fn ask(&mut self, cx: &mut Cx<'_>, id: u64) {
-        for _ in 0..GROUPS_IN_TURN {
+        let position = self.reply.writer.position();
+        let much = position - self.began > GROUPS_TURN_BYTES;
+        self.at_once = if much { self.at_once / 2 } else { self.at_once * 2 }.clamp(1, GROUPS_IN_TURN);
+        self.began = position;
+        for _ in 0..self.at_once {
             let Some(request) = self.wanted.next() else {
                 self.all_asked = true;
                 return;
             };
             let key = request.group_id().and_then(|group_id| offsets_partition(cx.image, group_id));
-            let error =
-                if key.is_some() { GroupError::CoordinatorNotAvailable } else { GroupError::NotCoordinator };
+            // What there is no room for is not asked for either; what is to be done is done.
+            let full = position > GROUPS_REPLY_BYTES_MAX && !matches!(request, GroupRequest::Delete { .. });
+            let key = key.filter(|_| !full);
+            let error = if full {
+                GroupError::UnknownServerError
+            } else if key.is_some() {
+                GroupError::CoordinatorNotAvailable
+            } else {
+                GroupError::NotCoordinator
+            };
             let part = self.replies.len() as u32;
             self.replies.push_back(GroupReply::refused(&request, self.from.version, error));
             let Some(key) = key else { continue };
