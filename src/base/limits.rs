@@ -42,6 +42,19 @@ pub const LOG_ALLOCATE_BYTES_MIN: u64 = 64 << 10;
 /// Then this many times what it has is added when it is nearly full.
 pub const LOG_ALLOCATE_GROWTH: u64 = 3;
 
+/// A step of a partition that failed before anything was written (opening, reserving, sealing) is tried again after so long,
+/// milliseconds, ...
+pub const SHORTAGE_RETRY_MS_MIN: i64 = 100;
+/// ... after twice as long each time, and after this long at most.
+pub const SHORTAGE_RETRY_MS_MAX: i64 = 2000;
+/// Whoever waits for an append that cannot be written is told so after this long.
+pub const SHORTAGE_PATIENCE_MS: i64 = 1000;
+/// A shortage that comes back within so long is not warned of again, milliseconds: retention may keep a full disk at the edge.
+pub const SHORTAGE_QUIET_MS: i64 = 30_000;
+/// Partitions of a core that try again in one turn.
+pub const SHORTAGE_RETRIES_AT_ONCE: usize = 64;
+const _: () = assert!(SHORTAGE_RETRY_MS_MIN < SHORTAGE_RETRY_MS_MAX && SHORTAGE_RETRY_MS_MAX < 5000);
+
 /// Reserved at once in a segment that grows fast.
 pub const LOG_ALLOCATE_BYTES_MAX: u64 = 64 << 20;
 
@@ -183,6 +196,13 @@ const _: () = assert!(RECEIVE_KEPT_BYTES_MIN <= RECEIVE_BUFFER_BYTES);
 /// Accepting fails while descriptors or memory are short; it is tried again after so long, milliseconds, as at once
 /// would spin.
 pub const ACCEPT_RETRY_MS: i64 = 100;
+
+/// Of the descriptors that a process may have (`nofile`), connections leave one part in so many for files, ...
+pub const DESCRIPTORS_FOR_FILES_PART: u64 = 4;
+/// ... and this many at most. A connection that would take one of those is closed as soon as it is accepted.
+pub const DESCRIPTORS_FOR_FILES_MAX: u64 = 65_536;
+/// Connections are accepted again when one is, and none was refused for so long, milliseconds.
+pub const ACCEPT_AGAIN_MS: i64 = 1000;
 
 /// Connections of one core.
 pub const CONNECTIONS_PER_CORE_MAX: usize = 1 << 20;

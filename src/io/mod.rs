@@ -13,6 +13,7 @@ mod conformance;
 pub mod descriptors;
 pub mod file;
 mod jobs;
+pub mod lack;
 mod memory;
 pub mod os_files;
 mod remedy;
@@ -24,6 +25,7 @@ pub mod world;
 
 pub use buf::AlignedBuf;
 pub use file::{DirEntry, File, Files, OpenMode, side_by_side};
+pub use lack::{Lack, errno_of};
 pub use os_files::OsFiles;
 pub use remedy::remedy;
 pub use ring::{Remote, Ring, RingError};

@@ -121,7 +121,7 @@ fn named(e: &io::Error, what: &str, path: &Path) -> io::Error {
         Some(libc::ENFILE) => "; the whole machine is out of file descriptors: raise the sysctl fs.file-max",
         _ => "",
     };
-    io::Error::new(e.kind(), format!("{what} {}: {e}{remedy}", path.display()))
+    super::lack::explained(e, format!("{what} {}: {e}{remedy}", path.display()))
 }
 
 fn os_file(file: &File) -> io::Result<&OsFile> {
@@ -333,7 +333,7 @@ impl Files for OsFiles {
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         fs::rename(from, to).map_err(|e| {
-            io::Error::new(e.kind(), format!("rename {} to {}: {e}", from.display(), to.display()))
+            super::lack::explained(&e, format!("rename {} to {}: {e}", from.display(), to.display()))
         })
     }
 

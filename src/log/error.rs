@@ -1,10 +1,12 @@
 //! What can go wrong in this room, one variant per cause.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use thiserror::Error;
 
 use crate::base::{Offset, ProducerId};
+use crate::io::{Lack, errno_of};
 
 /// Why an operation on a partition failed.
 ///
@@ -48,6 +50,28 @@ pub enum LogError {
     /// The partition is being closed, deleted or truncated.
     #[error("the partition is closed")]
     Closed,
+}
+
+impl LogError {
+    /// An error of the system, with what was tried.
+    pub fn storage(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> LogError {
+        let path = path.display().to_string();
+        move |error| LogError::Storage { action, path, error: Arc::new(error) }
+    }
+
+    /// Whether opening a partition may work later without a restart: the system refused, and not because it could not read.
+    pub fn may_pass(&self) -> bool {
+        let LogError::Storage { error, .. } = self else { return false };
+        errno_of(error).is_some_and(|errno| errno != libc::EIO)
+    }
+
+    /// What the disk lacked, if that was the cause.
+    pub fn lack(&self) -> Option<Lack> {
+        match self {
+            LogError::Storage { error, .. } => Lack::of(error),
+            _ => None,
+        }
+    }
 }
 
 /// Why an append was refused. Nothing was changed.

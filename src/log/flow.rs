@@ -13,12 +13,13 @@ use super::names::{self, FileKind, file_name};
 use super::partition::{Partition, State};
 use super::reader::{Read, Waiter};
 use super::segment::{Sealed, Segment, Sink, index_time, storage};
+use super::shortage::Step;
 use super::snapshot;
 use super::types::{Env, LogEffect};
 use super::writer::{InFlight, Unit};
-use crate::base::limits::{LOG_ALLOCATE_BYTES_MAX, LOG_ALLOCATE_BYTES_MIN};
+use crate::base::limits::{BLOCK_BYTES, LOG_ALLOCATE_BYTES_MAX, LOG_ALLOCATE_BYTES_MIN};
 use crate::base::{Offset, TopicId, WallMs};
-use crate::io::{DiskOutcome, File, FileJob, FileJobOutcome, Files, OpenMode, Token};
+use crate::io::{DiskOutcome, File, FileJob, FileJobOutcome, Files, Lack, OpenMode, Token};
 
 /// A disk operation that was submitted and has not ended.
 pub(super) enum Op {
@@ -26,8 +27,8 @@ pub(super) enum Op {
     Write,
     /// A flush of the active segment up to an offset.
     Sync(Offset),
-    /// Space for a segment (base offset), to this many bytes.
-    Allocate(Offset, u64),
+    /// Space for a segment (base offset).
+    Allocate(Offset),
     /// The file of a new segment.
     Open(Offset),
     /// The end of a rolled segment.
@@ -36,8 +37,8 @@ pub(super) enum Op {
     Load(Offset, Vec<Waiter>),
     /// A read for one or more waiters.
     Read(Read),
-    /// A small file; its failure is worth a warning.
-    Note(&'static str),
+    /// The files of a segment that is gone.
+    Remove(Offset),
     /// The job of `truncate_to`.
     Truncate,
     /// The job of `delete`.
@@ -70,7 +71,7 @@ impl Partition {
         effects: &mut Vec<LogEffect>,
     ) {
         match op {
-            Op::Allocate(base, bytes) => self.on_allocated(env, base, bytes, result, effects),
+            Op::Allocate(base) => self.on_allocated(env, base, result, effects),
             Op::Open(base) => self.on_opened(env, base, result, effects),
             Op::Seal(base) => self.on_sealed(env, base, result, effects),
             Op::Load(base, waiters) => self.on_loaded(env, base, waiters, result, effects),
@@ -79,12 +80,13 @@ impl Partition {
                 let result = result.map(|_| ()).map_err(storage("removing", &self.dir));
                 effects.push(LogEffect::Deleted { result });
             }
-            Op::Note(what) => {
-                if let Err(error) = result {
-                    let text = format!("{}: {what} failed: {error}", self.dir.display());
-                    effects.push(LogEffect::Warning(text));
+            Op::Remove(base) => match result {
+                Ok(_) => self.taken(Step::Remove(base), effects),
+                Err(error) => {
+                    let error = storage("removing", &self.path(base, FileKind::Log))(error);
+                    self.put_off(env, Step::Remove(base), error, effects);
                 }
-            }
+            },
             Op::Write | Op::Sync(_) | Op::Read(_) => unreachable!("not a job"),
         }
     }
@@ -120,52 +122,87 @@ impl Partition {
         }
     }
 
+    /// Has more space reserved if less than is likely to be wanted would be left behind `end`.
     fn allocate_ahead(&mut self, env: &mut Env, segment: Offset, end: u64) {
         let segment_bytes = self.config.segment_bytes;
+        if self.is_put_off(env, Step::Reserve(segment)) {
+            return;
+        }
         let Some(sink) = self.sinks.iter_mut().find(|sink| sink.base == segment) else { return };
         let (Some(wanted), Some(file)) = (sink.wanted_allocation(end, segment_bytes), sink.file.clone())
         else {
             return;
         };
         sink.allocating = Some(wanted);
-        let token = self.token(Op::Allocate(segment, wanted));
-        env.disk.background(FileJob::Allocate(file, wanted), token);
+        let (from, token) = (sink.allocated, self.token(Op::Allocate(segment)));
+        let work = move |files: &dyn Files| Ok(Box::new(reserve(files, &file, from, wanted, end)) as Value);
+        env.disk.background(FileJob::Run(Box::new(work)), token);
+    }
+
+    /// Space could not be reserved: it is tried again, if it is still wanted.
+    pub(super) fn reserve_again(&mut self, env: &mut Env, base: Offset, effects: &mut Vec<LogEffect>) {
+        let Some(sink) = self.sinks.iter().find(|sink| sink.base == base) else { return };
+        if sink.file.is_none() {
+            return self.ensure_open(env, base);
+        }
+        let unit = self.writer.front().filter(|unit| unit.segment == base).map_or(0, Unit::padded_end);
+        let size = self.segments.get(base).map_or(0, |segment| segment.size);
+        let end = unit.max(size.next_multiple_of(BLOCK_BYTES as u64));
+        let wanted = sink.wanted_allocation(end, self.config.segment_bytes).is_some();
+        if wanted {
+            self.allocate_ahead(env, base, end);
+        } else if sink.allocating.is_none() {
+            self.taken(Step::Reserve(base), effects);
+        }
     }
 
     fn on_allocated(
         &mut self,
         env: &mut Env,
         base: Offset,
-        bytes: u64,
         result: io::Result<FileJobOutcome>,
+        effects: &mut Vec<LogEffect>,
+    ) {
+        let result = result.and_then(ran::<io::Result<u64>>);
+        self.reserved(env, base, result, effects);
+        self.write_next(env);
+    }
+
+    fn reserved(
+        &mut self,
+        env: &mut Env,
+        base: Offset,
+        result: io::Result<u64>,
         effects: &mut Vec<LogEffect>,
     ) {
         let path = self.path(base, FileKind::Log);
         let Some(sink) = self.sinks.iter_mut().find(|sink| sink.base == base) else { return };
         sink.allocating = None;
         match result {
-            Ok(_) => sink.allocated = sink.allocated.max(bytes),
+            Ok(bytes) => {
+                sink.allocated = sink.allocated.max(bytes);
+                self.taken(Step::Reserve(base), effects);
+            }
             Err(error) => {
-                let allocated = sink.allocated;
-                let waits =
-                    self.writer.front().is_some_and(|u| u.segment == base && u.padded_end() > allocated);
                 let error = storage("reserving space in", &path)(error);
-                if waits {
-                    return self.fence(error, effects);
-                }
-                // There is still room: tried again when more is needed.
-                effects.push(LogEffect::Warning(error.to_string()));
+                self.put_off(env, Step::Reserve(base), error, effects);
             }
         }
-        self.write_next(env);
     }
 
     fn on_written(&mut self, env: &mut Env, result: io::Result<()>, effects: &mut Vec<LogEffect>) {
-        let Some(unit) = self.writer.written() else { return };
-        if let Err(error) = result {
-            let path = self.path(unit.segment, FileKind::Log);
-            return self.fence(storage("writing", &path)(error), effects);
+        let Some(segment) = self.writer.in_flight.as_ref().map(|unit| unit.segment) else { return };
+        let lacks = result.as_ref().is_err_and(|error| Lack::of(error).is_some());
+        if let Some(error) = result.err() {
+            let error = storage("writing", &self.path(segment, FileKind::Log))(error);
+            if lacks && matches!(self.state, State::Open) {
+                return self.put_off(env, Step::Write, error, effects);
+            }
+            self.writer.written();
+            return self.fence(error, effects);
         }
+        self.taken(Step::Write, effects);
+        let Some(unit) = self.writer.written() else { return };
         if !matches!(self.state, State::Open) {
             return;
         }
@@ -278,6 +315,7 @@ impl Partition {
         }
         if matches!(self.state, State::Open | State::Truncating) {
             self.state = State::Fenced(error.clone());
+            self.nothing_put_off(effects);
             effects.push(LogEffect::Failed { error });
         }
     }
@@ -337,18 +375,25 @@ impl Partition {
     pub(super) fn ensure_open(&mut self, env: &mut Env, base: Offset) {
         let needed = self.writer.front().filter(|unit| unit.segment == base).map_or(0, Unit::padded_end);
         let segment_bytes = self.config.segment_bytes;
+        if self.is_put_off(env, Step::Open(base)) {
+            return;
+        }
         let Some(sink) = self.sinks.iter_mut().find(|sink| sink.base == base) else { return };
         if sink.file.is_some() || sink.opening {
             return;
         }
         sink.opening = true;
-        if let Some(wanted) = sink.wanted_allocation(needed, segment_bytes).filter(|_| needed > 0) {
-            sink.allocated = wanted;
-        }
-        let allocate = sink.allocated;
-        let path = self.path(base, FileKind::Log);
+        let wanted = sink.wanted_allocation(needed, segment_bytes).filter(|_| needed > 0);
+        let wanted = wanted.unwrap_or(sink.allocated);
+        let (path, again) = (self.path(base, FileKind::Log), self.opens_again(base));
         let token = self.token(Op::Open(base));
-        env.disk.background(FileJob::Open { path, mode: OpenMode::DirectCreate, allocate }, token);
+        let work = move |files: &dyn Files| -> io::Result<Value> {
+            let file = open_segment(files, &path, again)?;
+            let len = files.len(&file)?;
+            let reserved = reserve(files, &file, 0, wanted, needed);
+            Ok(Box::new((file, len, reserved)))
+        };
+        env.disk.background(FileJob::Run(Box::new(work)), token);
     }
 
     fn on_opened(
@@ -359,29 +404,30 @@ impl Partition {
         effects: &mut Vec<LogEffect>,
     ) {
         let path = self.path(base, FileKind::Log);
-        match result {
-            Ok(FileJobOutcome::Opened(file)) => {
-                if let Some(sink) = self.sinks.iter_mut().find(|sink| sink.base == base) {
-                    sink.file = Some(file);
-                    sink.opening = false;
-                }
+        let Some(sink) = self.sinks.iter_mut().find(|sink| sink.base == base) else { return };
+        sink.opening = false;
+        match result.map(ran::<(File, u64, io::Result<u64>)>) {
+            Ok((file, len, reserved)) => {
+                (sink.file, sink.allocated) = (Some(file), len);
+                self.taken(Step::Open(base), effects);
+                self.reserved(env, base, reserved, effects);
                 self.write_next(env);
                 self.seal_written(env);
                 self.sync_if_wanted(env);
             }
-            Ok(_) => unreachable!("opening gives a file"),
-            Err(error) => self.fence(storage("opening", &path)(error), effects),
+            Err(error) => self.put_off(env, Step::Open(base), storage("opening", &path)(error), effects),
         }
     }
 
     /// Submits the end of rolled segments that are written: flush, cut to size, indexes, snapshot.
-    fn seal_written(&mut self, env: &mut Env) {
+    pub(super) fn seal_written(&mut self, env: &mut Env) {
         if !matches!(self.state, State::Open) {
             return;
         }
         for i in 0..self.sinks.len() {
+            let base = self.sinks[i].base;
+            let put_off = self.is_put_off(env, Step::Seal(base));
             let sink = &mut self.sinks[i];
-            let base = sink.base;
             let Some(sealed) = sink.sealed.as_ref().filter(|sealed| self.written_end >= sealed.end) else {
                 continue;
             };
@@ -389,7 +435,7 @@ impl Partition {
                 self.ensure_open(env, base);
                 continue;
             };
-            if sink.sealing {
+            if sink.sealing || put_off {
                 continue;
             }
             sink.sealing = true;
@@ -420,18 +466,34 @@ impl Partition {
         result: io::Result<FileJobOutcome>,
         effects: &mut Vec<LogEffect>,
     ) {
-        if let Err(error) = result {
-            let path = self.path(base, FileKind::Log);
-            return self.fence(storage("sealing", &path)(error), effects);
-        }
+        let path = self.path(base, FileKind::Log);
         let Some(at) = self.sinks.iter().position(|sink| sink.base == base) else { return };
+        match result.map(ran::<io::Result<()>>) {
+            Ok(Ok(())) => {}
+            Ok(Err(not_flushed)) => return self.fence(storage("flushing", &path)(not_flushed), effects),
+            Err(error) => {
+                self.sinks[at].sealing = false;
+                let error = storage("sealing", &path)(error);
+                self.put_off(env, Step::Seal(base), error, effects);
+                return self.drop_segments(env);
+            }
+        }
         let Some(sink) = self.sinks.remove(at) else { return };
-        if let (Some(sealed), Some(file)) = (sink.sealed, sink.file) {
+        self.taken(Step::Seal(base), effects);
+        if let (Some(_), Some(file)) = (sink.sealed, sink.file) {
             let open = OpenSegment { file, offsets: sink.offsets, times: sink.times };
             env.cache.insert_segment(self.slot, base, Arc::new(open));
-            self.flushed(env, sealed.end, effects);
+            self.flushed_to_first_sink(env, effects);
         }
+        self.drop_segments(env);
         self.sync_if_wanted(env);
+    }
+
+    /// Everything below the first segment that is not sealed is flushed.
+    fn flushed_to_first_sink(&mut self, env: &mut Env, effects: &mut Vec<LogEffect>) {
+        if let Some(first) = self.sinks.front().map(|sink| sink.base) {
+            self.flushed(env, first, effects);
+        }
     }
 
     /// `leader-epoch-checkpoint` is to be written if it changed. Whoever owns the partitions has it done for many at
@@ -471,8 +533,11 @@ impl Partition {
     }
 
     /// Whether no write, flush or background job is in flight or queued: [`Partition::close_clean`] may be called.
+    ///
+    /// What was put off does not count: it may take for ever.
     pub fn is_idle(&self) -> bool {
-        self.ops.is_empty() && (self.writer.is_empty() || !matches!(self.state, State::Open))
+        let waits = self.writer.is_empty() || self.put_off_by().is_some();
+        self.ops.is_empty() && (waits || !matches!(self.state, State::Open))
     }
 
     /// Writes everything down so that the next start believes it, and flushes it. Blocks; for the end of the process,
@@ -492,7 +557,12 @@ impl Partition {
     /// flush, [`Partition::close_end`], and another flush.
     pub fn close_begin(&mut self, files: &dyn Files) -> Result<bool, LogError> {
         self.check_open()?;
-        assert!(self.is_idle(), "closing with operations in flight");
+        if let Some(error) = self.put_off_by() {
+            return Err(error.clone());
+        }
+        if !self.is_idle() {
+            return Err(LogError::Closed);
+        }
         self.state = State::Closed;
         let no_producers = !self.has_snapshots && self.producers.iter().len() == 0;
         let (active, Some(sink)) = (self.segments.active(), self.sinks.back_mut()) else {
@@ -545,6 +615,51 @@ impl Partition {
     }
 }
 
+/// What a background job gives.
+type Value = Box<dyn Any + Send>;
+
+/// The value of a job that runs.
+fn ran<T: 'static>(outcome: FileJobOutcome) -> T {
+    let FileJobOutcome::Ran(value) = outcome else { unreachable!("a job that runs gives a value") };
+    *value.downcast().unwrap_or_else(|_| unreachable!("of the kind that it was made for"))
+}
+
+/// Opens the file of a segment, or makes it and flushes its name; so it does as well if that may have failed before.
+fn open_segment(files: &dyn Files, path: &Path, again: bool) -> io::Result<File> {
+    let flush = again || !files.exists(path);
+    let file = files.open(path, OpenMode::DirectCreate)?;
+    if let Some(dir) = path.parent().filter(|_| flush) {
+        files.sync_dir(dir)?;
+    }
+    Ok(file)
+}
+
+/// Reserves space up to `wanted` bytes of a file of which `from` are reserved, or as much as there is, at least up to
+/// `least`. Gives how much it has then. If there is no more than before, what a half-done attempt has taken is given back.
+fn reserve(files: &dyn Files, file: &File, from: u64, wanted: u64, least: u64) -> io::Result<u64> {
+    let len = files.len(file)?;
+    let from = from.max(len);
+    let mut upto = wanted.max(least);
+    while upto > from {
+        let Err(error) = files.allocate(file, upto) else { return Ok(upto) };
+        let less = smaller(from, upto, least).filter(|_| Lack::of(&error) == Some(Lack::Space));
+        let Some(less) = less else {
+            let _ = files.set_len(file, len);
+            return Err(error);
+        };
+        upto = less;
+    }
+    Ok(from)
+}
+
+/// What to ask for if there is no room for `upto` bytes; None if that is no more than there is, or than is needed.
+fn smaller(from: u64, upto: u64, least: u64) -> Option<u64> {
+    let more = (upto - from) / 4;
+    let less = if more < LOG_ALLOCATE_BYTES_MIN { least } else { from + more };
+    let less = less.max(least).next_multiple_of(BLOCK_BYTES as u64);
+    (less > from && less < upto).then_some(less)
+}
+
 /// Everything a segment needs when nothing more comes to it.
 pub(super) struct SealWork {
     pub(super) dir: PathBuf,
@@ -563,15 +678,16 @@ pub(super) struct SealWork {
 }
 
 impl SealWork {
-    /// Writes and flushes.
-    pub(super) fn run(self, files: &dyn Files) -> io::Result<Box<dyn Any + Send>> {
+    /// Writes and flushes. If the log itself cannot be flushed, that is in what it gives: everything else may be done
+    /// again.
+    pub(super) fn run(self, files: &dyn Files) -> io::Result<Value> {
         let written = self.write(files)?;
-        if let Some(file) = &self.file {
-            files.sync(file)?;
+        if let Some(Err(not_flushed)) = self.file.as_ref().map(|file| files.sync(file)) {
+            return Ok(Box::new(Err::<(), io::Error>(not_flushed)));
         }
         written.iter().try_for_each(|path| sync_file(files, path))?;
         files.sync_dir(&self.dir)?;
-        Ok(Box::new(()))
+        Ok(Box::new(Ok::<(), io::Error>(())))
     }
 
     fn cut(&self, files: &dyn Files) -> io::Result<()> {

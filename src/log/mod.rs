@@ -15,6 +15,7 @@ pub mod journal;
 
 mod flow;
 mod segment;
+mod shortage;
 
 mod ahead;
 mod cache;

@@ -18,6 +18,7 @@ use super::partition::{Journaled, Partition, State};
 use super::producers::Producers;
 use super::recover::{self, Carried, Decision, ScanContext, Scanned};
 use super::segment::{Segment, Segments, Sink, storage};
+use super::shortage::Shortage;
 use super::types::{AbortedTransaction, CreateOptions, OpenOptions, RecoveryReport};
 use super::writer::Writer;
 use super::{snapshot, txn_index};
@@ -129,6 +130,7 @@ impl Partition {
             truncate_target: None,
             write_target: 0,
             journaled: Journaled::none(),
+            shortage: Shortage::default(),
         }
     }
 }

@@ -15,6 +15,7 @@ use super::journal::Level;
 use super::lookup::Search;
 use super::producers::{Checked, Marker, PlannedBatch, Producers};
 use super::segment::{Segment, Segments, Sink, index_batch};
+use super::shortage::Shortage;
 use super::types::{
     AbortedTransaction, AppendInfo, AppendOrigin, Appended, Env, EpochEnd, ProducerDescription,
 };
@@ -90,6 +91,8 @@ pub struct Partition {
     /// Everything below is to be written to its segment as soon as the disk takes it; what is above waits for more.
     pub(super) write_target: Offset,
     pub(super) journaled: Journaled,
+    /// What failed before anything was written, and is tried again.
+    pub(super) shortage: Shortage,
 }
 
 /// What the journal has of a partition.
@@ -146,6 +149,7 @@ impl Partition {
         info: AppendInfo,
     ) -> Result<Appended, AppendError> {
         self.check_open()?;
+        self.check_room()?;
         let waiting = self.writer.pending_bytes();
         if waiting > LOG_PENDING_BYTES_MAX && info.origin == AppendOrigin::Client {
             return Err(AppendError::Backlog(waiting));

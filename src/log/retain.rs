@@ -6,7 +6,6 @@ use super::flow::Op;
 use super::names::{FileKind, file_name};
 use super::partition::{Partition, State};
 use super::retire::retire;
-use super::segment::Segment;
 use super::types::{Env, LogEffect};
 use crate::base::{Offset, WallMs};
 use crate::io::FileJob;
@@ -21,7 +20,7 @@ impl Partition {
         high_watermark: Offset,
         effects: &mut Vec<LogEffect>,
     ) {
-        if !matches!(self.state, State::Open) {
+        if self.check_trimmable().is_err() {
             return;
         }
         self.producers.forget_ended(high_watermark);
@@ -89,7 +88,7 @@ impl Partition {
         high_watermark: Offset,
         effects: &mut Vec<LogEffect>,
     ) -> Result<Offset, LogError> {
-        self.check_open()?;
+        self.check_trimmable()?;
         let end = high_watermark.min(self.durable_end);
         if before < 0 || before > end {
             return Err(LogError::OffsetOutOfRange { offset: before, start: self.log_start, end });
@@ -98,6 +97,23 @@ impl Partition {
             self.move_log_start(env, before, effects);
         }
         Ok(self.log_start)
+    }
+
+    /// Gives up the whole segments below `before` (which is checked as in [`Partition::delete_records`]): no checkpoint has
+    /// to say so first, as a start begins with the first segment that there is. Whether there were any.
+    pub fn delete_segments(
+        &mut self,
+        env: &mut Env,
+        before: Offset,
+        high_watermark: Offset,
+        effects: &mut Vec<LogEffect>,
+    ) -> bool {
+        let base = self.segments.floor(before.min(high_watermark)).map_or(0, |segment| segment.base);
+        let any = base > self.log_start && self.check_trimmable().is_ok();
+        if any {
+            self.move_log_start(env, base, effects);
+        }
+        any
     }
 
     fn move_log_start(&mut self, env: &mut Env, start: Offset, effects: &mut Vec<LogEffect>) {
@@ -111,25 +127,40 @@ impl Partition {
     }
 
     /// Deletes the segments that end at or below the log start, never the active one.
-    fn drop_segments(&mut self, env: &mut Env) {
+    pub(super) fn drop_segments(&mut self, env: &mut Env) {
+        if self.check_trimmable().is_err() {
+            return;
+        }
         while let Some(base) = self.segments.iter().next().map(|segment| segment.base) {
             let next = self.next_base(base);
-            // What is still being written or sealed goes later.
-            let busy = self.sinks.iter().any(|sink| sink.base == base);
-            if next > self.log_start || busy {
+            // What is still being written or sealed goes later, unless that waits for space.
+            if next > self.log_start || self.is_busy(base) {
                 break;
             }
-            let Some(segment) = self.segments.pop_first() else { break };
-            self.remove_files(env, &segment);
+            if self.segments.pop_first().is_none() {
+                break;
+            }
+            self.sinks.retain(|sink| sink.base != base);
+            self.remove_files(env, base);
             env.cache.remove_range(self.slot, base, next);
         }
     }
 
+    fn is_busy(&self, base: Offset) -> bool {
+        self.sinks.iter().find(|sink| sink.base == base).is_some_and(|sink| {
+            let written = sink.sealed.as_ref().is_some_and(|sealed| self.written_end >= sealed.end);
+            !written || sink.sealing || sink.opening || sink.allocating.is_some()
+        })
+    }
+
     /// Removes a segment's files in the background, the log first: an index without a log is removed at start-up.
-    fn remove_files(&mut self, env: &mut Env, segment: &Segment) {
-        let paths = FileKind::ALL.map(|kind| self.dir.join(file_name(segment.base, kind)));
+    pub(super) fn remove_files(&mut self, env: &mut Env, base: Offset) {
+        if self.ops.iter().any(|(_, op)| matches!(op, Op::Remove(other) if *other == base)) {
+            return;
+        }
+        let paths = FileKind::ALL.map(|kind| self.dir.join(file_name(base, kind)));
         let dir = self.dir.clone();
-        let token = self.token(Op::Note("removing a segment"));
+        let token = self.token(Op::Remove(base));
         let work = move |files: &dyn crate::io::Files| {
             paths.iter().try_for_each(|path| files.remove_file(path))?;
             // Otherwise a power failure may bring some of them back.

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::Arc;
 
 use super::config::LogConfig;
 use super::error::LogError;
@@ -222,8 +221,7 @@ pub(super) fn index_time(segment: &Segment, sink: &mut Sink) {
 
 /// A storage error with what was tried.
 pub(super) fn storage(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> LogError {
-    let path = path.display().to_string();
-    move |error| LogError::Storage { action, path, error: Arc::new(error) }
+    LogError::storage(action, path)
 }
 
 #[cfg(test)]

@@ -79,6 +79,7 @@ impl Partition {
             }
         };
         let Ok(loaded) = loaded else { unreachable!("truncating gives a loaded log") };
+        self.nothing_put_off(effects);
         match loaded {
             Err(error) => {
                 self.fence(error.clone(), effects);

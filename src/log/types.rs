@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::cache::Cache;
 use super::error::LogError;
 use super::journal::Journal;
-use crate::base::{LeaderEpoch, Offset, ProducerId, TopicId, WallMs};
+use crate::base::{LeaderEpoch, Offset, ProducerId, Ticks, TopicId, WallMs};
 use crate::io::Disk;
 use crate::wire::record::TimestampType;
 
@@ -211,6 +211,17 @@ pub enum LogEffect {
         /// The flushed end.
         upto: Offset,
     },
+    /// Something failed before anything was written; it is tried again.
+    PutOff {
+        /// Why.
+        error: LogError,
+        /// When to call [`Partition::retry`](super::Partition::retry).
+        retry_at: Ticks,
+        /// It has lasted: who waits for what is queued is to be told.
+        give_up: bool,
+    },
+    /// Everything that was put off is done.
+    Resumed,
     /// The partition takes no more appends; nothing beyond the durable end will become durable. Once.
     Failed {
         /// Why.

@@ -176,6 +176,11 @@ impl SnapshotPolicy {
         self.bytes >= self.bytes_max.max(1) || (late && self.bytes > 0)
     }
 
+    /// The one that was taken last could not be written: another one is due.
+    pub fn not_taken(&mut self) {
+        self.bytes = self.bytes.max(self.bytes_max.max(1));
+    }
+
     /// A snapshot was written.
     pub fn taken(&mut self, now_ms: WallMs) {
         self.bytes = 0;

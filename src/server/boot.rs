@@ -18,6 +18,7 @@ use crate::net::{Net, NetConfig};
 use crate::raft::{Identity, SnapshotPolicy, VoterEndpoint};
 use crate::shard::checkpoints::{CheckpointBook, Checkpoints};
 use crate::shard::controller::{ControllerHost, metadata_dir};
+use crate::shard::shortages::Shortages;
 use crate::shard::strays;
 use crate::shard::{LogDirs, Mail, PartitionKey, Shard, ShardParts};
 
@@ -51,6 +52,7 @@ pub struct Boot {
     journal_dirs: Vec<JournalDir>,
     incarnation_id: Uuid,
     book: Arc<CheckpointBook>,
+    shortages: Arc<Shortages>,
     image: Arc<Image>,
     shards: usize,
     now_ms: WallMs,
@@ -122,6 +124,7 @@ impl Boot {
             journal_dirs,
             incarnation_id,
             book,
+            shortages: Arc::default(),
             image,
             shards,
             now_ms,
@@ -157,6 +160,7 @@ impl Boot {
             cache_bytes: self.config.core_cache_bytes.max(0) as usize,
             journal: self.journal(files, id),
             book: self.book.clone(),
+            shortages: self.shortages.clone(),
             seed: self.core_seed(id),
             unfinished: if id.0 == 0 { self.unfinished.clone() } else { Vec::new() },
         });

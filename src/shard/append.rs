@@ -155,6 +155,14 @@ impl Shard {
         self.retry_deferred = true;
     }
 
+    /// What was appended stays in the queue, but nobody waits for it any more.
+    pub(super) fn disown_waiters(&mut self, disk: &mut dyn Disk, slot: u32, code: ErrorCode) {
+        let waiters = self.partitions.get(slot).map(super::Hosted::disown).unwrap_or_default();
+        for waiter in waiters {
+            self.resolve(disk, slot, waiter, Some(code));
+        }
+    }
+
     fn resolve(&mut self, disk: &mut dyn Disk, slot: u32, waiter: Waiter, error: Option<ErrorCode>) {
         match waiter {
             Waiter::Nobody | Waiter::Controller => {}
@@ -177,7 +185,7 @@ impl Shard {
 }
 
 fn is_backlogged(log: &Partition) -> bool {
-    log.pending_bytes() > PARTITION_PENDING_BYTES_MAX
+    log.pending_bytes() > PARTITION_PENDING_BYTES_MAX && log.put_off_by().is_none()
 }
 
 /// Kafka's code for a refused append.

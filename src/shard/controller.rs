@@ -36,6 +36,10 @@ pub(super) const SNAPSHOT_TAG: u32 = u32::MAX;
 /// Kafka's name for the file with this node's vote.
 pub const QUORUM_STATE_FILE: &str = "quorum-state";
 
+/// What a request is told while the metadata log takes no records.
+const NO_ROOM: &str =
+    "The metadata log takes no records: its disk has failed, or lacks space; see the broker's log.";
+
 /// A reply that waits until everything it reveals is durable.
 struct Pending {
     end_offset: Offset,
@@ -63,6 +67,8 @@ pub struct ControllerHost {
     random: Prng,
     pub(super) snapshot_in_flight: bool,
     failed: Option<String>,
+    /// Why it has taken none for a while, and is tried again.
+    lacking: Option<String>,
 }
 
 impl ControllerHost {
@@ -88,6 +94,7 @@ impl ControllerHost {
             random: Prng::new(seed),
             snapshot_in_flight: false,
             failed: None,
+            lacking: None,
         }
     }
 
@@ -106,6 +113,10 @@ impl ControllerHost {
         }
         if records.is_empty() {
             return Ok(());
+        }
+        // Before the quorum knows of them.
+        if self.log.check_room().is_err() {
+            return Err(ErrorCode::KAFKA_STORAGE_ERROR);
         }
         let base = self.end_offset();
         let bug = |error: &dyn std::fmt::Display| {
@@ -142,7 +153,7 @@ impl ControllerHost {
         let Decision { records, reply } = decided?;
         match self.propose(env, records) {
             Ok(()) => Ok(reply),
-            Err(code) => Err(ApiError::new(code.code(), "The metadata log takes no records.")),
+            Err(code) => Err(ApiError::new(code.code(), NO_ROOM)),
         }
     }
 
@@ -239,6 +250,11 @@ impl Shard {
         let mut context = Context { config: &config, random: &mut random, new_topic_id: &mut new_topic_id };
         let env = &mut Env { disk, cache: &mut self.cache, journal: None };
         match job.api_key {
+            // Where there is no space to be reserved ahead, what is left is for what frees some.
+            ApiKey::CreateTopics if host.log.put_off_by().is_some() => {
+                let error = ApiError::new(ErrorCode::KAFKA_STORAGE_ERROR.code(), NO_ROOM);
+                body(&create_topics_refused(&read(job)?, &error), version)
+            }
             ApiKey::CreateTopics => {
                 let request: CreateTopicsRequest<'_> = read(job)?;
                 let decided = host.controller.create_topics(&mut context, &request);
@@ -321,20 +337,44 @@ impl Shard {
                     tracing::error!(%error, "the metadata log failed: no topic or configuration can be changed until a restart");
                     self.fail_controller(with_remedy(&error));
                 }
+                LogEffect::PutOff { error, retry_at, give_up } => {
+                    self.put_off(disk, SLOT, &error, retry_at, give_up);
+                }
+                LogEffect::Resumed => {
+                    self.resumed(disk, SLOT);
+                    if let Some(host) = self.controller.as_mut() {
+                        host.lacking = None;
+                    }
+                }
                 LogEffect::Warning(text) => tracing::warn!("{text}"),
                 _ => {}
             }
         }
     }
 
-    /// Why the metadata log takes no more records, if it does not.
+    /// Why the metadata log takes no records, if it does not, or has not for a while.
     pub fn controller_failure(&self) -> Option<&str> {
-        self.controller.as_ref()?.failed.as_deref()
+        let host = self.controller.as_ref()?;
+        host.failed.as_deref().or(host.lacking.as_deref())
     }
 
     fn fail_controller(&mut self, why: String) {
+        if let Some(host) = self.controller.as_mut() {
+            host.failed = Some(why);
+        }
+        self.refuse_pending();
+    }
+
+    /// Whoever waits for a change is told that it cannot be written yet.
+    pub(super) fn controller_gives_up(&mut self, error: &LogError) {
+        if let Some(host) = self.controller.as_mut() {
+            host.lacking = Some(with_remedy(error));
+        }
+        self.refuse_pending();
+    }
+
+    fn refuse_pending(&mut self) {
         let Some(host) = self.controller.as_mut() else { return };
-        host.failed = Some(why);
         let pending = std::mem::take(&mut host.pending);
         for p in pending {
             self.answer(p.reply_to, Done::Body(Err(ErrorCode::KAFKA_STORAGE_ERROR)));

@@ -32,7 +32,7 @@ impl Shard {
                 for (slot, result) in partitions::open_all(files, vec![spec]) {
                     match result {
                         Ok(opened) => self.install(slot, opened),
-                        Err(error) => self.broken(slot, &error.to_string()),
+                        Err(error) => self.opening.failed_first.push((slot, error)),
                     }
                 }
             }
@@ -47,13 +47,33 @@ impl Shard {
             return None;
         }
         let name = TopicPartition::new(&*topic.name, partition);
+        let slot = self.partitions.insert(key, name);
+        self.note_leadership(key);
+        self.spec_of(slot, topic, key, now_ms, is_new)
+    }
+
+    /// For a place whose partition could not be opened before; None if it is gone.
+    pub(super) fn spec_again(&mut self, slot: u32, now_ms: i64, is_new: bool) -> Option<OpenSpec> {
+        let key = self.partitions.get(slot).filter(|hosted| !hosted.doomed)?.key;
+        let image = self.image.clone();
+        let topic = image.topics().get_by_id(key.topic_id)?;
+        self.partitions.get(slot)?.state = State::Opening;
+        self.spec_of(slot, topic, key, now_ms, is_new)
+    }
+
+    fn spec_of(
+        &mut self,
+        slot: u32,
+        topic: &Arc<Topic>,
+        key: PartitionKey,
+        now_ms: i64,
+        is_new: bool,
+    ) -> Option<OpenSpec> {
+        let name = self.partitions.get(slot)?.name.clone();
         let config = self.log_config(topic.id, &topic.name);
         let checkpoint = self.book.initial(key);
         let coordinator =
-            (*topic.name == *OFFSETS_TOPIC).then(|| Box::new(self.groups.new_coordinator(partition)));
-        let new_dir = key.owner(self.dirs.paths.len()).0 as usize;
-        let slot = self.partitions.insert(key, name.clone());
-        self.note_leadership(key);
+            (*topic.name == *OFFSETS_TOPIC).then(|| Box::new(self.groups.new_coordinator(key.partition)));
         if let Some((dir, journal)) = self.book.offline(key) {
             let journal = self.dirs.paths[dir].join(journal);
             self.broken(slot, &format!("acknowledged records that are missing in it are in {}; restore its directory from a copy, or remove that file to go on without them, and start again", journal.display()));
@@ -64,7 +84,7 @@ impl Shard {
             key,
             name,
             dirs: self.dirs.paths.clone(),
-            new_dir,
+            new_dir: key.owner(self.dirs.paths.len()).0 as usize,
             is_new,
             config,
             clean_shutdown: self.book.is_clean(key),

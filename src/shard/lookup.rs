@@ -4,7 +4,7 @@ use std::any::Any;
 use std::io;
 
 use crate::base::Offset;
-use crate::io::{Disk, DiskOutcome, FileJob, Files, Token};
+use crate::io::{Disk, DiskOutcome, FileJob, Files, Lack, Token};
 use crate::log::{LogError, Lookup, OffsetAndTimestamp};
 use crate::wire::errors::ErrorCode;
 
@@ -43,6 +43,8 @@ pub(super) const CHECKPOINT_TOKEN: Token = Token(u32::MAX as u64 - 1);
 pub(super) struct Deletion {
     reply_to: ReplyTo,
     parts: Vec<(PartitionKey, Result<Offset, ErrorCode>)>,
+    /// There was no space for the checkpoint, and segments were given up before it is written again.
+    made_room: bool,
 }
 
 impl Shard {
@@ -136,7 +138,12 @@ impl Shard {
         parts: &[(PartitionKey, Offset)],
     ) {
         let parts: Vec<_> = parts.iter().map(|(key, before)| (*key, self.deletable(*key, *before))).collect();
-        self.deletions.push_back(Deletion { reply_to, parts });
+        self.write_for(disk, Deletion { reply_to, parts, made_room: false });
+    }
+
+    /// Has the checkpoint written that a deletion waits for.
+    fn write_for(&mut self, disk: &mut dyn Disk, deletion: Deletion) {
+        self.deletions.push_back(deletion);
         let (book, dirs) = (self.book.clone(), self.dirs.paths.clone());
         let write = move |files: &dyn Files| -> io::Result<Box<dyn Any + Send>> {
             book.write(files, &dirs)?;
@@ -166,6 +173,11 @@ impl Shard {
     pub(super) fn checkpoint_written(&mut self, disk: &mut dyn Disk, outcome: DiskOutcome) {
         let Some(deletion) = self.deletions.pop_front() else { return };
         let failed = if let DiskOutcome::Job(Err(error)) = outcome {
+            if Lack::of(&error) == Some(Lack::Space) && !deletion.made_room && self.make_room(disk, &deletion)
+            {
+                // In the same lane as the removal: behind it.
+                return self.write_for(disk, Deletion { made_room: true, ..deletion });
+            }
             tracing::error!(%error, "the checkpoint of log starts could not be written: no records are deleted");
             true
         } else {
@@ -187,6 +199,19 @@ impl Shard {
         };
         let results = deletion.parts.into_iter().map(delete).collect();
         self.answer(deletion.reply_to, Done::DeleteRecords(results));
+    }
+
+    /// Gives up the whole segments that a deletion covers; whether there were any.
+    fn make_room(&mut self, disk: &mut dyn Disk, deletion: &Deletion) -> bool {
+        let mut any = false;
+        for (key, before) in &deletion.parts {
+            let (Ok(before), Some((slot, hosted))) = (before, self.partitions.find(*key)) else { continue };
+            let end = hosted.high_watermark;
+            let gone = self
+                .with_log(disk, slot, |log, env, effects| log.delete_segments(env, *before, end, effects));
+            any |= gone == Some(true);
+        }
+        any
     }
 
     pub(super) fn producers(&mut self, reply_to: ReplyTo, keys: &[PartitionKey]) {

@@ -13,6 +13,7 @@ pub mod mail;
 mod opening;
 pub mod partitions;
 mod read;
+pub mod shortages;
 pub mod strays;
 mod trim;
 mod upkeep;
@@ -43,6 +44,7 @@ pub use mail::{
 };
 use opening::Opening;
 use partitions::{EPOCHS_TAG, Hosted, Leadership, OPENED_SOON_TAG, OPENED_TAG, Partitions, State, split};
+use shortages::Shortages;
 use upkeep::Upkeep;
 
 /// A log directory of the broker.
@@ -95,6 +97,7 @@ pub struct Shard {
     groups: Groups,
     controller: Option<Box<ControllerHost>>,
     book: Arc<CheckpointBook>,
+    shortages: Arc<Shortages>,
     /// Jobs from a future image, or for partitions that are being opened.
     deferred: Vec<(ReplyTo, Offset, Job)>,
     retry_deferred: bool,
@@ -125,6 +128,8 @@ pub struct ShardParts {
     pub journal: Journal,
     /// The checkpoints of all cores.
     pub book: Arc<CheckpointBook>,
+    /// What waits in the process for what the disk lacks.
+    pub shortages: Arc<Shortages>,
     /// From a random source: what the ids of group members are made from.
     pub seed: u64,
     /// Directories of deletions that the last run did not finish.
@@ -160,6 +165,7 @@ impl Shard {
             last_number: 0,
             controller: None,
             book: parts.book,
+            shortages: parts.shortages,
             deferred: Vec::new(),
             retry_deferred: false,
             next_maintenance: Ticks(0),
@@ -181,6 +187,7 @@ impl Shard {
         for dir in std::mem::take(&mut self.unfinished) {
             partitions::remove_later(disk, dir);
         }
+        self.note_failed_first(disk);
         self.groups_loaded(disk);
         self.open_more(disk);
         self.settle(disk);
@@ -372,6 +379,10 @@ impl Shard {
                 self.note_written(disk, slot);
                 self.durable(disk, slot, log_end_offset);
             }
+            LogEffect::PutOff { error, retry_at, give_up } => {
+                self.put_off(disk, slot, &error, retry_at, give_up);
+            }
+            LogEffect::Resumed => self.resumed(disk, slot),
             LogEffect::Failed { error } => self.log_failed(disk, slot, &error),
             LogEffect::ReadDone { ticket, result } => self.read_done(ticket, result),
             LogEffect::LookupDone { ticket, result } => self.lookup_done(ticket, result),
@@ -387,6 +398,7 @@ impl Shard {
                 self.cache_forget(slot);
                 self.partitions.remove(slot);
                 self.upkeep.forget(slot);
+                self.resumed(disk, slot);
                 self.close_tickets(slot);
             }
             LogEffect::Warning(text) => tracing::warn!("{text}"),

@@ -4,17 +4,22 @@
 use std::any::Any;
 use std::collections::BTreeMap;
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 
-use crate::base::limits::{PARTITION_JOBS_MAX, PARTITIONS_MADE_AT_ONCE, PARTITIONS_OPENED_AT_ONCE};
+use crate::base::limits::{
+    PARTITION_JOBS_MAX, PARTITIONS_MADE_AT_ONCE, PARTITIONS_OPENED_AT_ONCE, SHORTAGE_RETRY_MS_MAX,
+};
 use crate::io::{Disk, DiskOutcome, FileJob, FileJobOutcome, Files};
+use crate::log::LogError;
 
 use super::Shard;
 use super::checkpoints::CheckpointBook;
-use super::partitions::{OPENED_SOON_TAG, OPENED_TAG, OpenSpec, Opened, open_all, token};
+use super::partitions::{OPENED_SOON_TAG, OPENED_TAG, OpenSpec, Opened, State, open_all, token};
+use super::shortages::Subject;
 
 /// What came of opening the partitions of a job, by place.
-type Results = Vec<(u32, io::Result<Opened>)>;
+type Results = Vec<(u32, Result<Opened, LogError>)>;
 
 /// What waits to be opened, and what is being opened.
 #[derive(Default)]
@@ -23,8 +28,12 @@ pub(super) struct Opening {
     queue: BTreeMap<u32, OpenSpec>,
     /// Somebody waits for these.
     urgent: Vec<OpenSpec>,
-    /// The places in each job.
-    jobs: BTreeMap<u32, Vec<u32>>,
+    /// The places in each job, and whether each is new.
+    jobs: BTreeMap<u32, Vec<(u32, bool)>>,
+    /// Places that could not be opened and are tried again, and whether each is new.
+    again: BTreeMap<u32, bool>,
+    /// What could not be opened before there was a clock.
+    pub(super) failed_first: Vec<(u32, LogError)>,
     last_job: u32,
     /// Jobs of the queue that are under way.
     under_way: usize,
@@ -59,7 +68,7 @@ impl Opening {
         urgent: bool,
     ) {
         self.last_job += 1;
-        self.jobs.insert(self.last_job, specs.iter().map(|spec| spec.slot).collect());
+        self.jobs.insert(self.last_job, specs.iter().map(|spec| (spec.slot, spec.is_new)).collect());
         let book = book.clone();
         let job = move |files: &dyn Files| -> io::Result<Box<dyn Any + Send>> {
             if let Some(first) = specs.first().filter(|first| first.is_new) {
@@ -106,23 +115,33 @@ impl Shard {
         self.opening.under_way -= usize::from(!urgent);
         let results = match outcome {
             DiskOutcome::Job(Ok(FileJobOutcome::Ran(value))) => {
-                value.downcast::<Results>().map_err(|_| "the background job gave something else".to_owned())
+                value.downcast::<Results>().map_err(|_| LogError::Closed)
             }
-            DiskOutcome::Job(Err(error)) => Err(error.to_string()),
-            _ => Err("the background job gave nothing".to_owned()),
+            DiskOutcome::Job(Err(error)) => {
+                Err(LogError::storage("making partitions in", &self.dirs.paths[0])(error))
+            }
+            _ => Err(LogError::Closed),
         };
         match results {
             Ok(results) => {
                 for (slot, result) in *results {
                     match result {
-                        Ok(opened) => self.install(slot, opened),
-                        Err(error) => self.broken(slot, &error.to_string()),
+                        Ok(opened) => {
+                            self.waits_no_more(disk, Subject::Partition(slot));
+                            self.install(slot, opened);
+                        }
+                        Err(error) => {
+                            let is_new = slots.contains(&(slot, true));
+                            self.not_opened(disk, slot, is_new, &error);
+                        }
                     }
                 }
             }
-            Err(error) => slots.iter().for_each(|slot| self.broken(*slot, &error)),
+            Err(error) => {
+                slots.iter().for_each(|(slot, is_new)| self.not_opened(disk, *slot, *is_new, &error));
+            }
         }
-        for slot in slots {
+        for (slot, _) in slots {
             if self.partitions.get(slot).is_some_and(|hosted| hosted.doomed) {
                 self.remove_coordinator(disk, slot);
                 self.delete_slot(disk, slot);
@@ -131,6 +150,40 @@ impl Shard {
         self.groups_loaded(disk);
         self.retry_deferred = true;
         self.open_more(disk);
+    }
+
+    /// What could not be opened before the loop began.
+    pub(super) fn note_failed_first(&mut self, disk: &dyn Disk) {
+        for (slot, error) in std::mem::take(&mut self.opening.failed_first) {
+            self.not_opened(disk, slot, false, &error);
+        }
+    }
+
+    /// A partition could not be opened: it is tried again, or stays offline.
+    pub(super) fn not_opened(&mut self, disk: &dyn Disk, slot: u32, is_new: bool, error: &LogError) {
+        if !error.may_pass() {
+            self.waits_no_more(disk, Subject::Partition(slot));
+            return self.broken(slot, &error.to_string());
+        }
+        let LogError::Storage { path, .. } = error else { return };
+        self.waits(disk, Subject::Partition(slot), error.lack(), error, Path::new(path));
+        if let Some(hosted) = self.partitions.get(slot) {
+            hosted.state = State::Broken(error.to_string());
+            self.opening.again.insert(slot, is_new);
+            self.upkeep.retries.set(slot, disk.now().plus_ms(SHORTAGE_RETRY_MS_MAX));
+        }
+    }
+
+    /// Opens a partition that could not be opened; whether it is one of those.
+    pub(super) fn reopen(&mut self, disk: &mut dyn Disk, slot: u32) -> bool {
+        let Some(is_new) = self.opening.again.remove(&slot) else { return false };
+        if !self.opening.halted
+            && let Some(spec) = self.spec_again(slot, disk.wall_ms(), is_new)
+        {
+            self.opening.urgent.push(spec);
+            self.open_more(disk);
+        }
+        true
     }
 
     /// Whether a partition is not open yet; it then becomes one of the next.

@@ -9,7 +9,9 @@ use crate::base::{IdMap, LeaderEpoch, Offset, TopicId, TopicPartition, WallMs};
 use crate::coord::AppendId;
 use crate::coord::group::GroupCoordinator;
 use crate::io::{Disk, FileJob, Files, Token};
-use crate::log::{CreateOptions, LogConfig, OpenOptions, Partition, RecoveryReport, flush_created, retire};
+use crate::log::{
+    CreateOptions, LogConfig, LogError, OpenOptions, Partition, RecoveryReport, flush_created, retire,
+};
 use crate::wire::record::Scratch;
 
 use super::mail::{PartitionKey, ReplyTo};
@@ -114,6 +116,12 @@ impl Hosted {
         }
         self.high_watermark = self.high_watermark.max(durable_end);
         bytes
+    }
+
+    /// Takes all who wait; what they appended may still become durable.
+    pub fn disown(&mut self) -> Vec<Waiter> {
+        let waiters = self.pending.iter_mut().map(|p| std::mem::replace(&mut p.waiter, Waiter::Nobody));
+        waiters.filter(|w| *w != Waiter::Nobody).collect()
     }
 
     /// Takes all who wait: their appends will never be durable.
@@ -283,9 +291,9 @@ pub struct Opened {
 }
 
 /// Opens the logs of partitions, or makes them and flushes what was made. Blocks.
-pub fn open_all(files: &dyn Files, specs: Vec<OpenSpec>) -> Vec<(u32, io::Result<Opened>)> {
+pub fn open_all(files: &dyn Files, specs: Vec<OpenSpec>) -> Vec<(u32, Result<Opened, LogError>)> {
     let open = |spec: OpenSpec| (spec.slot, open_unflushed(files, spec));
-    let mut all: Vec<(u32, io::Result<Opened>)> = specs.into_iter().map(open).collect();
+    let mut all: Vec<(u32, Result<Opened, LogError>)> = specs.into_iter().map(open).collect();
     let made = all.iter().filter_map(|(_, result)| result.as_ref().ok()).filter(|opened| opened.is_new);
     let dirs: Vec<PathBuf> = made.map(|opened| opened.log.dir().to_path_buf()).collect();
     if !dirs.is_empty()
@@ -293,7 +301,7 @@ pub fn open_all(files: &dyn Files, specs: Vec<OpenSpec>) -> Vec<(u32, io::Result
     {
         for (_, result) in &mut all {
             if result.as_ref().is_ok_and(|opened| opened.is_new) {
-                *result = Err(other(&error));
+                *result = Err(error.clone());
             }
         }
     }
@@ -301,16 +309,18 @@ pub fn open_all(files: &dyn Files, specs: Vec<OpenSpec>) -> Vec<(u32, io::Result
 }
 
 /// Opens a partition's log, or makes a new one without flushing it.
-fn open_unflushed(files: &dyn Files, mut spec: OpenSpec) -> io::Result<Opened> {
+fn open_unflushed(files: &dyn Files, mut spec: OpenSpec) -> Result<Opened, LogError> {
     let dir_name = spec.name.to_string();
     if spec.is_new {
         for dir in spec.dirs.iter() {
-            make_way(files, &dir.join(&dir_name), spec.key.topic_id)?;
+            let path = dir.join(&dir_name);
+            make_way(files, &path, spec.key.topic_id).map_err(LogError::storage("making way for", &path))?;
         }
     }
     let found = retire::find(files, &spec.dirs, &dir_name, spec.key.topic_id);
     for (_, dir) in spec.dirs.iter().enumerate().filter(|(index, _)| Some(*index) != found) {
-        set_aside(files, &dir.join(&dir_name), spec.key.topic_id)?;
+        let path = dir.join(&dir_name);
+        set_aside(files, &path, spec.key.topic_id).map_err(LogError::storage("setting aside", &path))?;
     }
     let path = spec.dirs[found.unwrap_or(spec.new_dir)].join(&dir_name);
     let seed = u64::from(spec.slot) ^ spec.now_ms as u64;
@@ -324,8 +334,8 @@ fn open_unflushed(files: &dyn Files, mut spec: OpenSpec) -> io::Result<Opened> {
             now_ms: spec.now_ms,
             seed,
         };
-        let (mut log, report) = Partition::open(files, &path, spec.config, &options).map_err(other)?;
-        log.set_topic_id(files, spec.key.topic_id).map_err(other)?;
+        let (mut log, report) = Partition::open(files, &path, spec.config, &options)?;
+        log.set_topic_id(files, spec.key.topic_id)?;
         if let Some(coordinator) = &mut spec.coordinator {
             replay(files, &log, coordinator)?;
         }
@@ -339,7 +349,7 @@ fn open_unflushed(files: &dyn Files, mut spec: OpenSpec) -> io::Result<Opened> {
         now_ms: spec.now_ms,
         seed,
     };
-    let log = Partition::create_unflushed(files, &path, spec.config, &options).map_err(other)?;
+    let log = Partition::create_unflushed(files, &path, spec.config, &options)?;
     let report = RecoveryReport::default();
     Ok(Opened { log: Box::new(log), is_new: true, report, coordinator: spec.coordinator })
 }
@@ -366,16 +376,11 @@ fn make_way(files: &dyn Files, path: &Path, topic_id: TopicId) -> io::Result<()>
     }
 }
 
-fn replay(files: &dyn Files, log: &Partition, coordinator: &mut GroupCoordinator) -> io::Result<()> {
+fn replay(files: &dyn Files, log: &Partition, coordinator: &mut GroupCoordinator) -> Result<(), LogError> {
     let mut scratch = Scratch::default();
     crate::log::replay(files, log, log.log_start_offset(), &mut |batch| {
         super::groups::replay_batch(coordinator, batch, &mut scratch);
     })
-    .map_err(other)
-}
-
-fn other(e: impl std::fmt::Display) -> io::Error {
-    io::Error::other(e.to_string())
 }
 
 /// Has a directory removed in the background. Nobody waits for it: at the next start it is tried again.

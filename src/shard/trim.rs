@@ -4,8 +4,8 @@ use std::any::Any;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::base::WallMs;
-use crate::base::limits::METADATA_ROLL_BYTES_MIN;
+use crate::base::limits::{METADATA_ROLL_BYTES_MIN, SHORTAGE_RETRY_MS_MAX};
+use crate::base::{Ticks, WallMs};
 use crate::io::{Disk, DiskOutcome, FileJob, FileJobOutcome, Files, OpenMode};
 use crate::log::Env;
 use crate::raft::{KeptSnapshot, SnapshotId, VoterSet, superfluous_snapshots, write_snapshot};
@@ -14,10 +14,15 @@ use crate::wire::record::{BatchHeader, HEADER_BYTES};
 use super::Shard;
 use super::controller::{SLOT, SNAPSHOT_TAG};
 use super::partitions::{remove_files_later, token};
+use super::shortages::Subject;
 
 impl Shard {
     /// Writes a snapshot if the settings want one now.
     pub(super) fn snapshot_if_due(&mut self, disk: &mut dyn Disk) {
+        if disk.now() < self.upkeep.snapshot_at {
+            return;
+        }
+        self.upkeep.snapshot_at = Ticks(0);
         let Some(host) = self.controller.as_mut() else { return };
         let now_ms = disk.wall_ms();
         if host.snapshot_in_flight || !host.policy.is_due(now_ms) || host.loader.in_transaction() {
@@ -50,20 +55,29 @@ impl Shard {
         disk.background_slow(FileJob::Run(Box::new(job)), token(SLOT, SNAPSHOT_TAG));
     }
 
+    /// It is written again later.
+    fn snapshot_failed(&mut self, disk: &dyn Disk, error: &io::Error) {
+        let lacking = self.note_small(disk, Subject::Snapshot, Err(error));
+        let Some(host) = self.controller.as_mut() else { return };
+        host.log.epochs_saved(false);
+        host.policy.not_taken();
+        if !lacking {
+            tracing::error!(%error, dir = %host.dir.display(), "the metadata snapshot could not be written; it is tried again");
+        }
+        self.upkeep.snapshot_at = disk.now().plus_ms(SHORTAGE_RETRY_MS_MAX);
+    }
+
     /// A snapshot was written: what it makes superfluous goes.
     pub(super) fn snapshot_written(&mut self, disk: &mut dyn Disk, outcome: DiskOutcome) {
         let Some(host) = self.controller.as_mut() else { return };
         host.snapshot_in_flight = false;
         let kept = match outcome {
             DiskOutcome::Job(Ok(FileJobOutcome::Ran(value))) => value.downcast::<Vec<KeptSnapshot>>().ok(),
-            DiskOutcome::Job(Err(error)) => {
-                host.log.epochs_saved(false);
-                tracing::error!(%error, dir = %host.dir.display(), "the metadata snapshot could not be written");
-                None
-            }
+            DiskOutcome::Job(Err(error)) => return self.snapshot_failed(disk, &error),
             _ => None,
         };
-        let Some(kept) = kept else { return };
+        self.waits_no_more(disk, Subject::Snapshot);
+        let (Some(kept), Some(host)) = (kept, self.controller.as_mut()) else { return };
         host.log.epochs_saved(true);
         let (now_ms, statics) = (disk.wall_ms(), self.effective.statics());
         let bytes_max = statics.number("metadata.max.retention.bytes");

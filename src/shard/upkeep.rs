@@ -6,13 +6,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::base::limits::{EPOCHS_SAVE_MS, EPOCHS_SAVED_AT_ONCE, FLUSHED_ONE_BY_ONE_MAX};
+use crate::base::limits::{
+    EPOCHS_SAVE_MS, EPOCHS_SAVED_AT_ONCE, FLUSHED_ONE_BY_ONE_MAX, SHORTAGE_RETRY_MS_MAX,
+};
 use crate::base::{Ticks, TopicId};
 use crate::io::{Disk, DiskOutcome, FileJob, Files, OpenMode};
 use crate::log::retire::replace;
 
 use super::Shard;
 use super::partitions::{EPOCHS_TAG, token};
+use super::shortages::{Retries, Subject};
 
 /// What is due when.
 pub(super) struct Upkeep {
@@ -24,6 +27,10 @@ pub(super) struct Upkeep {
     /// The places in each job that writes them.
     saving: BTreeMap<u32, Vec<u32>>,
     last_job: u32,
+    /// What is tried again.
+    pub(super) retries: Retries,
+    /// Not before this is a metadata snapshot written again that could not be.
+    pub(super) snapshot_at: Ticks,
 }
 
 impl Default for Upkeep {
@@ -34,6 +41,8 @@ impl Default for Upkeep {
             epochs_at: Ticks::NEVER,
             saving: BTreeMap::new(),
             last_job: 0,
+            retries: Retries::default(),
+            snapshot_at: Ticks(0),
         }
     }
 }
@@ -41,7 +50,9 @@ impl Default for Upkeep {
 impl Upkeep {
     /// When something is due.
     pub(super) fn deadline(&self) -> Ticks {
-        self.flushes.first().map_or(Ticks::NEVER, |(at, _)| *at).min(self.epochs_at)
+        let flushes = self.flushes.first().map_or(Ticks::NEVER, |(at, _)| *at);
+        let snapshot = if self.snapshot_at == Ticks(0) { Ticks::NEVER } else { self.snapshot_at };
+        flushes.min(self.epochs_at).min(self.retries.deadline()).min(snapshot)
     }
 
     pub(super) fn is_idle(&self) -> bool {
@@ -78,6 +89,7 @@ impl Shard {
             let now_ms = disk.wall_ms();
             self.with_log(disk, slot, |log, env, _| log.flush_if_due(env, now_ms));
         }
+        self.retry_put_off(disk);
         if self.upkeep.epochs_at <= now {
             self.upkeep.epochs_at = Ticks::NEVER;
             self.save_epochs(disk);
@@ -114,9 +126,12 @@ impl Shard {
             DiskOutcome::Job(Err(error)) => Some(error),
             _ => None,
         };
+        let lacking = self.note_small(disk, Subject::Epochs, failed.as_ref().map_or(Ok(()), Err));
         if let Some(error) = &failed {
-            tracing::warn!(%error, "leader epochs could not be written down: it is tried again");
-            self.upkeep.epochs_at = self.upkeep.epochs_at.min(disk.now().plus_ms(EPOCHS_SAVE_MS));
+            if !lacking {
+                tracing::warn!(%error, "leader epochs could not be written down: it is tried again");
+            }
+            self.upkeep.epochs_at = self.upkeep.epochs_at.min(disk.now().plus_ms(SHORTAGE_RETRY_MS_MAX));
         }
         for slot in self.upkeep.saving.remove(&job).unwrap_or_default() {
             if let Some(log) = self.partitions.get(slot).and_then(|hosted| hosted.log()) {

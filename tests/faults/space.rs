@@ -1,8 +1,17 @@
 //! Errors before anything was written: no descriptors, no space. And what a client's timeout may bound.
 
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Write;
+use std::net::TcpStream;
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+
 use crate::support::broker::Broker;
-use crate::support::raw::{Client, Reader, Writer, code};
-use crate::support::records::Batch;
+use crate::support::raw::{self, Client, Reader, code};
+use crate::support::records::{self, Batch};
+use crate::support::{TempDir, poll};
 
 /// What a client may say that it waits, milliseconds.
 const TIMEOUTS_MS: [i32; 6] = [0, 1, 5, -1, i32::MIN, i32::MAX];
@@ -19,22 +28,22 @@ fn topic_error(answer: &[u8], throttle: bool) -> i16 {
 }
 
 fn create_topic(client: &mut Client, name: &str, timeout_ms: i32) -> i16 {
-    let body = Writer::default().i32(1).string(name).i32(1).i16(1).i32(0).i32(0).i32(timeout_ms).i8(0);
+    let body = raw::Writer::default().i32(1).string(name).i32(1).i16(1).i32(0).i32(0).i32(timeout_ms).i8(0);
     topic_error(&client.call(19, 2, &body.0).expect("CreateTopics"), true)
 }
 
 fn create_partitions(client: &mut Client, name: &str, count: i32, timeout_ms: i32) -> i16 {
-    let body = Writer::default().i32(1).string(name).i32(count).i32(-1).i32(timeout_ms).i8(0);
+    let body = raw::Writer::default().i32(1).string(name).i32(count).i32(-1).i32(timeout_ms).i8(0);
     topic_error(&client.call(37, 0, &body.0).expect("CreatePartitions"), true)
 }
 
 fn delete_topic(client: &mut Client, name: &str, timeout_ms: i32) -> i16 {
-    let body = Writer::default().i32(1).string(name).i32(timeout_ms);
+    let body = raw::Writer::default().i32(1).string(name).i32(timeout_ms);
     topic_error(&client.call(20, 1, &body.0).expect("DeleteTopics"), true)
 }
 
 fn delete_records(client: &mut Client, name: &str, before: i64, timeout_ms: i32) -> (i64, i16) {
-    let body = Writer::default().i32(1).string(name).i32(1).i32(0).i64(before).i32(timeout_ms);
+    let body = raw::Writer::default().i32(1).string(name).i32(1).i32(0).i64(before).i32(timeout_ms);
     let answer = client.call(21, 0, &body.0).expect("DeleteRecords");
     let mut reader = Reader(&answer);
     let _head = (reader.i32(), reader.i32(), reader.string(), reader.i32(), reader.i32());
@@ -42,7 +51,7 @@ fn delete_records(client: &mut Client, name: &str, before: i64, timeout_ms: i32)
 }
 
 fn produce(client: &mut Client, name: &str, acks: i16, timeout_ms: i32, batch: &[u8]) -> (i16, i64) {
-    let head = Writer::default().null_string().i16(acks).i32(timeout_ms);
+    let head = raw::Writer::default().null_string().i16(acks).i32(timeout_ms);
     let body = head.i32(1).string(name).i32(1).i32(0).bytes(batch);
     let correlation = client.send(0, 3, &body.0).expect("Produce");
     client.receive_produced(correlation).expect("Produce")
@@ -80,4 +89,271 @@ fn a_timeout_does_not_bound_what_the_broker_does_itself() {
         assert_eq!(delete_topic(&mut client, &name, timeout_ms), code::NONE, "DeleteTopics, {what}");
         assert_eq!(create_topic(&mut client, &name, timeout_ms), code::NONE, "CreateTopics again, {what}");
     }
+}
+
+/// A small tmpfs in the place of a log directory; None, with the reason, if this user may not mount one.
+struct SmallVolume(TempDir);
+
+impl SmallVolume {
+    fn mount(name: &str, mebibytes: u32) -> Option<SmallVolume> {
+        let dir = TempDir::new(name);
+        let size = format!("size={mebibytes}m");
+        let mounted =
+            Command::new("mount").args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(dir.path()).status();
+        if mounted.is_ok_and(|status| status.success()) {
+            return Some(SmallVolume(dir));
+        }
+        eprintln!("skipped: a tmpfs can only be mounted by root");
+        None
+    }
+
+    fn data(&self) -> String {
+        self.0.path().join("data").display().to_string()
+    }
+
+    /// Takes all that is free, but for so many bytes.
+    fn fill(&self, but: u64) -> PathBuf {
+        let path = self.0.path().join("filler");
+        let mut file = File::create(&path).expect("create the filler");
+        let block = vec![b'x'; 64 << 10];
+        while file.write_all(&block).is_ok() {}
+        let len = file.metadata().expect("its length").len();
+        file.set_len(len.saturating_sub(but)).expect("cut the filler");
+        path
+    }
+}
+
+impl Drop for SmallVolume {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(self.0.path()).status();
+    }
+}
+
+fn warnings(broker: &Broker, with: &str) -> usize {
+    broker.log_tail().lines().filter(|line| line.contains("WARN") && line.contains(with)).count()
+}
+
+/// Every offset that was acknowledged and its value.
+type Acknowledged = BTreeMap<i64, String>;
+
+/// Produces until `enough` requests in a row were refused; with what.
+fn produce_until_refused(
+    client: &mut Client,
+    topic: &str,
+    bytes: usize,
+    acked: &mut Acknowledged,
+) -> Vec<i16> {
+    let mut refused = Vec::new();
+    for i in 0..1000 {
+        let value = format!("{i}-{}", "v".repeat(bytes));
+        match produce(client, topic, -1, 20_000, &Batch::plain(&[&value]).encode()) {
+            (code::NONE, offset) => {
+                refused.clear();
+                assert!(acked.insert(offset, value).is_none(), "offset {offset} twice");
+            }
+            (error, _) => refused.push(error),
+        }
+        if refused.len() == 3 {
+            return refused;
+        }
+    }
+    panic!("the disk is never full");
+}
+
+/// Everything acknowledged from the log start on is read.
+fn check_acknowledged(client: &mut Client, topic: &str, acked: &Acknowledged) {
+    let mut offset = client.list_offset(topic, 0, -2).expect("ListOffsets").expect("a log start");
+    let mut found = BTreeMap::new();
+    loop {
+        let (error, _, bytes) = client.fetch(topic, 0, offset).expect("Fetch");
+        assert_eq!(error, code::NONE, "Fetch from {offset}");
+        let batches = records::decode(&bytes);
+        let Some(last) = batches.last() else { break };
+        offset = last.base_offset + last.records.len() as i64;
+        for batch in &batches {
+            let value = batch.records[0].1.clone().expect("a value");
+            found.insert(batch.base_offset, String::from_utf8(value).expect("text"));
+        }
+    }
+    let start = *found.first_key_value().map_or(&offset, |(first, _)| first);
+    for (offset, value) in acked.range(start..) {
+        assert!(found.get(offset) == Some(value), "offset {offset} of {topic} was acknowledged");
+    }
+}
+
+fn until_produced(client: &mut Client, topic: &str) -> i64 {
+    poll::until("a Produce that is taken again", Duration::from_secs(15), || {
+        let answer = produce(client, topic, -1, 20_000, &Batch::plain(&["again"]).encode());
+        (answer.0 == code::NONE).then_some(answer.1)
+    })
+}
+
+/// A volume filled up; the partition was fenced until a restart, and as fenced partitions were not trimmed, retention never
+/// freed the space that it was fenced for: a full disk stayed full.
+#[test]
+fn a_full_disk_is_emptied_by_retention_and_takes_records_again() {
+    let Some(volume) = SmallVolume::mount("space-retention", 24) else { return };
+    let settings = [
+        ("log.dirs", &*volume.data()),
+        ("log.segment.bytes", "1048576"),
+        ("log.retention.bytes", "4194304"),
+        ("log.retention.ms", "-1"),
+        ("log.retention.check.interval.ms", "2000"),
+        ("log.segment.delete.delay.ms", "100"),
+        ("offsets.topic.num.partitions", "1"),
+    ];
+    let broker = Broker::start("space-retention", &settings);
+    let mut client = Client::connect(&broker);
+    assert_eq!(create_topic(&mut client, "full", 10_000), code::NONE);
+    let filler = volume.fill(6 << 20);
+    let mut acked = Acknowledged::new();
+    for _ in 0..2 {
+        produce_until_refused(&mut client, "full", 300_000, &mut acked);
+        check_acknowledged(&mut client, "full", &acked);
+        acked.insert(until_produced(&mut client, "full"), "again".into());
+        check_acknowledged(&mut client, "full", &acked);
+    }
+    assert!(warnings(&broker, "no space is left") <= 2, "{}", broker.log_tail());
+    std::fs::remove_file(filler).expect("remove the filler");
+}
+
+/// On a full volume `DeleteRecords` was refused, as the checkpoint of log starts could not be written either.
+#[test]
+fn a_full_disk_is_emptied_by_delete_records() {
+    let Some(volume) = SmallVolume::mount("space-delete", 24) else { return };
+    let settings = [
+        ("log.dirs", &*volume.data()),
+        ("log.segment.bytes", "1048576"),
+        ("log.retention.ms", "-1"),
+        ("offsets.topic.num.partitions", "1"),
+    ];
+    let mut broker = Broker::start("space-delete", &settings);
+    let mut client = Client::connect(&broker);
+    assert_eq!(create_topic(&mut client, "full", 10_000), code::NONE);
+    let mut acked = Acknowledged::new();
+    produce_until_refused(&mut client, "full", 300_000, &mut acked);
+    let filler = volume.fill(0);
+    let end = acked.last_key_value().map_or(0, |(last, _)| last + 1);
+    assert_eq!(delete_records(&mut client, "full", end - 1, 10_000), (end - 1, code::NONE));
+    acked.insert(until_produced(&mut client, "full"), "again".into());
+    check_acknowledged(&mut client, "full", &acked);
+    assert!(warnings(&broker, "no space is left") <= 1, "{}", broker.log_tail());
+    std::fs::remove_file(filler).expect("remove the filler");
+    broker.kill9();
+    broker.restart();
+    let mut client = Client::connect(&broker);
+    assert!(client.list_offset("full", 0, -2).expect("ListOffsets") >= Ok(end - 1), "the log start stays");
+    check_acknowledged(&mut client, "full", &acked);
+}
+
+/// Groups and the controller live through a full disk: commits and new topics are refused, and work again by themselves.
+#[test]
+fn groups_and_the_controller_live_through_a_full_disk() {
+    let Some(volume) = SmallVolume::mount("space-groups", 24) else { return };
+    let settings =
+        [("log.dirs", &*volume.data()), ("log.retention.ms", "-1"), ("offsets.topic.num.partitions", "1")];
+    let broker = Broker::start("space-groups", &settings);
+    let mut client = Client::connect(&broker);
+    assert_eq!(create_topic(&mut client, "full", 10_000), code::NONE);
+    poll::until("a coordinator", Duration::from_secs(20), || {
+        (client.find_coordinator("g").expect("FindCoordinator") == code::NONE).then_some(())
+    });
+    poll::until("a commit", Duration::from_secs(20), || {
+        (client.commit("g", "full", 0, 7).expect("OffsetCommit") == code::NONE).then_some(())
+    });
+    let filler = volume.fill(0);
+    let mut committed = 7;
+    let mut topics = Vec::new();
+    for i in 0..400 {
+        match client.commit("g", "full", 0, 100 + i).expect("OffsetCommit") {
+            code::NONE => committed = 100 + i,
+            code::COORDINATOR_LOAD_IN_PROGRESS | code::COORDINATOR_NOT_AVAILABLE | code::NOT_COORDINATOR => {}
+            other => panic!("a commit on a full disk: error {other}"),
+        }
+        if i % 20 == 0 {
+            let name = format!("late-{i}");
+            if create_topic(&mut client, &name, 10_000) == code::NONE {
+                topics.push(name);
+            }
+        }
+    }
+    assert!(client.committed("g", "full", 0).expect("OffsetFetch").is_ok_and(|offset| offset >= committed));
+    std::fs::remove_file(filler).expect("remove the filler");
+    poll::until("a commit with space", Duration::from_secs(15), || {
+        (client.commit("g", "full", 0, 5000).expect("OffsetCommit") == code::NONE).then_some(())
+    });
+    assert_eq!(client.committed("g", "full", 0).expect("OffsetFetch"), Ok(5000));
+    poll::until("a topic with space", Duration::from_secs(15), || {
+        let made = create_topic(&mut client, "after", 10_000);
+        [code::NONE, code::TOPIC_ALREADY_EXISTS].contains(&made).then_some(())
+    });
+    topics.push("after".into());
+    for topic in &topics {
+        until_produced(&mut client, topic);
+    }
+    assert!(warnings(&broker, "no space is left") <= 1, "{}", broker.log_tail());
+}
+
+/// Connections used up the descriptors; then segments could not be opened or rolled, and their partitions were fenced until
+/// a restart.
+#[test]
+fn connections_leave_descriptors_for_files() {
+    let broker = Broker::start("space-descriptors", &[("log.segment.bytes", "1048576")]);
+    let mut client = Client::connect(&broker);
+    let topics: Vec<String> = (0..8).map(|i| format!("t{i}")).collect();
+    for topic in &topics {
+        assert_eq!(create_topic(&mut client, topic, 10_000), code::NONE);
+    }
+    let limit =
+        Command::new("prlimit").arg(format!("--pid={}", broker.pid())).arg("--nofile=256:4096").status();
+    assert!(limit.is_ok_and(|status| status.success()), "prlimit");
+    // From the first one on, the broker knows.
+    Client::connect(&broker).api_versions().expect("ApiVersions");
+    let connections: Vec<TcpStream> =
+        (0..400).filter_map(|_| TcpStream::connect(broker.address()).ok()).collect();
+    let large = "x".repeat(400_000);
+    let batch = Batch::plain(&[&large]).encode();
+    for topic in &topics {
+        for round in 0..6 {
+            assert_eq!(produce(&mut client, topic, -1, 20_000, &batch), (code::NONE, round), "{topic}");
+        }
+    }
+    assert_eq!(create_topic(&mut client, "new", 10_000), code::NONE);
+    assert_eq!(produce(&mut client, "new", -1, 20_000, &batch), (code::NONE, 0));
+    assert_eq!(warnings(&broker, "new connections are refused"), 1, "{}", broker.log_tail());
+    drop(connections);
+    poll::until("a new connection that is served", Duration::from_secs(15), || {
+        Client::open(broker.address()).ok()?.api_versions().ok()
+    });
+    assert_eq!(warnings(&broker, "new connections are refused"), 1, "{}", broker.log_tail());
+}
+
+/// The limit was lowered below what is in use: files cannot be opened for a while. Nothing is lost, and partitions that
+/// could not be opened or rolled work again by themselves.
+#[test]
+fn partitions_outlive_a_lack_of_descriptors() {
+    let broker = Broker::start("space-nofile", &[("log.segment.bytes", "1048576")]);
+    let mut client = Client::connect(&broker);
+    for topic in ["used", "fresh"] {
+        assert_eq!(create_topic(&mut client, topic, 10_000), code::NONE);
+    }
+    let large = "x".repeat(400_000);
+    let batch = Batch::plain(&[&large]).encode();
+    assert_eq!(produce(&mut client, "used", -1, 20_000, &batch), (code::NONE, 0));
+    let limit = |nofile: &str| {
+        let pid = format!("--pid={}", broker.pid());
+        let set = Command::new("prlimit").arg(pid).arg(format!("--nofile={nofile}:4096")).status();
+        assert!(set.is_ok_and(|status| status.success()), "prlimit");
+    };
+    limit("8");
+    assert_ne!(produce(&mut client, "fresh", -1, 20_000, &batch).0, code::NONE);
+    let answers: Vec<i16> = (0..6).map(|_| produce(&mut client, "used", -1, 20_000, &batch).0).collect();
+    assert!(answers.contains(&56), "{answers:?}");
+    let made = create_topic(&mut client, "made", 10_000);
+    limit("4096");
+    let topics: &[&str] = if made == code::NONE { &["used", "fresh", "made"] } else { &["used", "fresh"] };
+    for topic in topics {
+        until_produced(&mut client, topic);
+    }
+    assert_eq!(warnings(&broker, "no file descriptors are left"), 1, "{}", broker.log_tail());
 }

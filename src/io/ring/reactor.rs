@@ -17,7 +17,7 @@ use super::disk::{Reading, Synced, Writing};
 use super::error::RingError;
 use super::fixed::Fixed;
 use super::provided::Provided;
-use super::sockets::{Conn, Listener, Notice, Sending};
+use super::sockets::{Admission, Conn, Listener, Notice, Sending};
 use crate::base::Ticks;
 use crate::base::limits::{RING_COMPLETIONS, RING_SUBMISSIONS};
 
@@ -87,6 +87,7 @@ pub(super) struct Reactor {
     pub(super) notice_bytes: usize,
     pub(super) listeners: Vec<Listener>,
     pub(super) listeners_made: u32,
+    pub(super) admission: Admission,
     scratch: Vec<cqueue::Entry>,
     pub(super) fixed: Fixed,
     wake_fd: RawFd,
@@ -121,6 +122,7 @@ impl Reactor {
             notice_bytes: 0,
             listeners: Vec::new(),
             listeners_made: 0,
+            admission: Admission::default(),
             scratch: Vec::new(),
             fixed: Fixed::default(),
             wake_fd,

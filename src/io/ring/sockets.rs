@@ -4,20 +4,24 @@
 use std::io;
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::ptr;
 use std::thread;
 use std::time::Duration;
 
 use bytes::Bytes;
 use io_uring::{cqueue, opcode, types};
 
+use super::super::descriptors::open_files;
+use super::super::lack::Lack;
 use super::super::world::{ConnId, ListenerId, Socket, SocketEvent};
 use super::disk::outcome;
 use super::provided::GROUP;
 use super::reactor::{Done, Op, Reactor};
 use crate::base::Ticks;
 use crate::base::limits::{
-    ACCEPT_RETRY_MS, CONNECTIONS_PER_CORE_MAX, LISTEN_BACKLOG, POOL_KEPT, POOL_KEPT_ITEMS,
-    SEND_NOTICE_BYTES_MAX, SEND_PARTS_MAX,
+    ACCEPT_AGAIN_MS, ACCEPT_RETRY_MS, CONNECTIONS_PER_CORE_MAX, DESCRIPTORS_FOR_FILES_MAX,
+    DESCRIPTORS_FOR_FILES_PART, LISTEN_BACKLOG, POOL_KEPT, POOL_KEPT_ITEMS, SEND_NOTICE_BYTES_MAX,
+    SEND_PARTS_MAX,
 };
 
 /// After a kill the kernel may hold the port until the old ring is torn down.
@@ -35,6 +39,70 @@ pub(super) struct Listener {
     op: Option<usize>,
     retry_at: Ticks,
     closing: bool,
+}
+
+/// Which connections there are descriptors for. The kernel gives the lowest number that is free, so a high one says that
+/// most are in use, whatever for: what is left is for files, or partitions would starve of connections.
+#[derive(Default)]
+pub(super) struct Admission {
+    /// The descriptor given last.
+    last: u64,
+    /// Since when connections are refused, and when one was refused last.
+    refused: Option<(Ticks, Ticks)>,
+    count: u64,
+}
+
+impl Admission {
+    /// Connections may have descriptors below this.
+    fn below() -> u64 {
+        open_files().map_or(u64::MAX, |max| max - descriptors_for_files(max))
+    }
+
+    /// Whether as many connections as wait may be accepted at once.
+    fn is_wide(&self) -> bool {
+        self.last.saturating_add(LISTEN_BACKLOG as u64) < Admission::below()
+    }
+
+    /// Whether a connection with this descriptor is served.
+    fn admits(&mut self, descriptor: i32, now: Ticks) -> bool {
+        self.last = descriptor as u64;
+        let admitted = self.last < Admission::below();
+        if admitted {
+            self.admitted(now);
+        } else {
+            self.refuse(now);
+        }
+        admitted
+    }
+
+    fn refuse(&mut self, now: Ticks) {
+        self.count += 1;
+        if let Some((_, last)) = &mut self.refused {
+            *last = now;
+            return;
+        }
+        self.refused = Some((now, now));
+        let limit = open_files().unwrap_or(u64::MAX);
+        tracing::warn!(
+            limit,
+            kept_for_files = descriptors_for_files(limit),
+            "new connections are refused: of the descriptors that the process may have, those that are left are kept for files; {}",
+            Lack::Descriptors.remedy()
+        );
+    }
+
+    fn admitted(&mut self, now: Ticks) {
+        let is_over = |(_, last): &mut (Ticks, Ticks)| now.ms_since(*last) >= ACCEPT_AGAIN_MS;
+        if let Some((since, _)) = self.refused.take_if(is_over) {
+            let (refused, seconds) = (std::mem::take(&mut self.count), now.ms_since(since) / 1000);
+            tracing::info!(refused, seconds, "connections are accepted again");
+        }
+    }
+}
+
+/// How many of so many descriptors connections leave for files.
+fn descriptors_for_files(max: u64) -> u64 {
+    (max / DESCRIPTORS_FOR_FILES_PART).min(DESCRIPTORS_FOR_FILES_MAX)
 }
 
 pub(super) struct Conn {
@@ -176,8 +244,16 @@ impl Reactor {
         let listener = &mut self.listeners[index];
         listener.retry_at = Ticks::NEVER;
         let (id, fd) = (listener.id, types::Fd(listener.socket.as_raw_fd()));
-        let key =
-            self.start(Op::Accept(id), |_| opcode::AcceptMulti::new(fd).flags(libc::SOCK_CLOEXEC).build());
+        // Where descriptors may run short, one at a time: the kernel would take all that are left for those that wait.
+        let many = self.admission.is_wide();
+        let key = self.start(Op::Accept(id), |_| {
+            if many {
+                opcode::AcceptMulti::new(fd).flags(libc::SOCK_CLOEXEC).build()
+            } else {
+                let one = opcode::Accept::new(fd, ptr::null_mut(), ptr::null_mut());
+                one.flags(libc::SOCK_CLOEXEC).build()
+            }
+        });
         self.listeners[index].op = Some(key);
     }
 
@@ -199,6 +275,16 @@ impl Reactor {
         if self.is_closing() || !self.listeners.iter().any(|l| l.id == id && !l.closing) {
             return;
         }
+        let was_wide = self.admission.is_wide();
+        let admitted = self.admission.admits(fd.as_raw_fd(), self.now);
+        let narrow =
+            self.listeners.iter().find(|l| l.id == id).filter(|_| was_wide && !self.admission.is_wide());
+        if let Some(key) = narrow.and_then(|listener| listener.op) {
+            self.cancel(key);
+        }
+        if !admitted {
+            return;
+        }
         let stream = TcpStream::from(fd);
         // No address: the client has gone again.
         let Ok(peer) = stream.peer_addr() else { return };
@@ -213,9 +299,13 @@ impl Reactor {
         self.listeners[index].op = None;
         if self.is_closing() || self.listeners[index].closing {
             self.listeners.remove(index);
-        } else if result < 0 && -result != libc::ECONNABORTED && -result != libc::EINTR {
+        } else if result < 0 && ![libc::ECONNABORTED, libc::EINTR, libc::ECANCELED].contains(&-result) {
             let e = io::Error::from_raw_os_error(-result);
-            tracing::warn!(error = %e, "cannot accept connections; trying again soon (see RLIMIT_NOFILE)");
+            if Lack::of(&e) == Some(Lack::Descriptors) {
+                self.admission.refuse(self.now);
+            } else {
+                tracing::warn!(error = %e, "cannot accept connections; trying again soon");
+            }
             self.listeners[index].retry_at = self.now.plus_ms(ACCEPT_RETRY_MS);
         } else {
             self.accept(index);

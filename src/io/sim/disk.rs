@@ -340,8 +340,13 @@ impl State {
         self.inodes.get_mut(&inode).ok_or_else(|| errno(libc::EBADF))
     }
 
+    /// What is removed takes no space any more.
     fn used(&self) -> u64 {
-        self.inodes.values().map(|i| i.len.max(i.reserved)).sum()
+        let files = self.names.values().filter_map(|node| match node {
+            Node::File(inode) => self.inodes.get(inode),
+            Node::Dir => None,
+        });
+        files.map(|i| i.len.max(i.reserved)).sum()
     }
 
     fn room_for(&self, inode: u64, end: u64) -> io::Result<()> {

@@ -9,6 +9,7 @@ mod journal;
 mod model;
 mod reads;
 mod recovery;
+mod shortage;
 
 use std::path::{Path, PathBuf};
 
