@@ -90,7 +90,7 @@ fn read(body: &[u8], version: i16, listener: u32) -> Result<Result<Metadata, Wri
         Some(topics) => {
             // One that is named twice is answered once. A set, for a request may name very many.
             let mut seen = HashSet::new();
-            Some(topics.iter().filter(|t| seen.insert((t.name, t.topic_id))).map(wanted).collect())
+            Some(topics.iter().filter(|t| seen.insert(asked_by(t))).map(wanted).collect())
         }
         None => None,
     };
@@ -118,6 +118,11 @@ fn refused_topic<'a>(topic: &MetadataRequestTopic<'a>) -> MetadataResponseTopic<
         topic_id: topic.topic_id,
         ..Default::default()
     }
+}
+
+/// What a topic is looked up by: its id, or else its name.
+fn asked_by<'a>(topic: &MetadataRequestTopic<'a>) -> (Option<&'a str>, TopicId) {
+    (topic.name.filter(|_| topic.topic_id.is_zero()), topic.topic_id)
 }
 
 fn wanted(topic: &MetadataRequestTopic<'_>) -> Wanted {
@@ -247,8 +252,13 @@ impl Metadata {
             name: if by_id && self.version >= 12 { None } else { Some(name.unwrap_or_default()) },
             topic_id: wanted.id,
             is_internal: name.is_some_and(|n| INTERNAL_TOPICS.contains(&n)),
+            topic_authorized_operations: if by_id || name.is_none() { i32::MIN } else { self.operations() },
             ..Default::default()
         }
+    }
+
+    fn operations(&self) -> i32 {
+        if self.topic_operations { TOPIC_OPERATIONS } else { i32::MIN }
     }
 
     fn topic<'a>(&self, view: &View, topic: &'a Arc<Topic>) -> MetadataResponseTopic<'a> {
@@ -257,7 +267,7 @@ impl Metadata {
             topic_id: topic.id,
             is_internal: topics::is_internal(&topic.name),
             partitions: topic.partitions.iter().map(|(i, p)| partition(&view.image, *i, p)).collect(),
-            topic_authorized_operations: if self.topic_operations { TOPIC_OPERATIONS } else { i32::MIN },
+            topic_authorized_operations: self.operations(),
             ..Default::default()
         }
     }

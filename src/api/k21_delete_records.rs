@@ -1,5 +1,7 @@
 //! DeleteRecords (key 21), versions 0 to 2 (KIP-107).
 
+use std::collections::BTreeMap;
+
 use crate::base::Offset;
 use crate::shard::{Done, Job, PartitionKey};
 use crate::wire::codec::{DecodeError, decode_request};
@@ -23,17 +25,22 @@ pub fn handle(cx: &mut Cx<'_>, request: &Request<'_>) -> Result<Outcome, DecodeE
     let message: DeleteRecordsRequest<'_> = decode_request(&request.body, request.api_version)?;
     let mut gathered = DeleteRecords { version: request.api_version, topics: Vec::new() };
     let mut items = Vec::new();
+    // Of a partition that is named twice the last offset holds, and it is answered once, as in Kafka.
+    let mut asked: BTreeMap<&str, BTreeMap<i32, Offset>> = BTreeMap::new();
     for topic in &message.topics {
         for p in &topic.partitions {
-            let found = topics::find_partition(cx.image, topic.name, p.partition_index);
-            let internal = topics::is_internal(topic.name);
-            items.push(match found {
+            asked.entry(topic.name).or_default().insert(p.partition_index, p.offset);
+        }
+    }
+    for (name, partitions) in asked {
+        let internal = topics::is_internal(name);
+        for (index, offset) in &partitions {
+            items.push(match topics::find_partition(cx.image, name, *index) {
                 Ok(_) if internal => Err(ErrorCode::INVALID_TOPIC_EXCEPTION),
-                found => found.map(|key| (key, (key, p.offset))),
+                found => found.map(|key| (key, (key, *offset))),
             });
         }
-        let indexes = topic.partitions.iter().map(|p| p.partition_index).collect();
-        gathered.topics.push((topic.name.to_owned(), indexes));
+        gathered.topics.push((name.to_owned(), partitions.into_keys().collect()));
     }
     Ok(scatter(cx, gathered, items, REPLICAS_IN_TIME))
 }

@@ -1,6 +1,6 @@
 //! DescribeLogDirs (key 35), versions 1 to 5: KIP-113, KIP-827 (sizes of the volumes).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::base::limits::REQUEST_TIMEOUT_MS;
 use crate::shard::{Done, Job, PartitionKey, PartitionSize};
@@ -26,7 +26,10 @@ pub fn handle(cx: &mut Cx<'_>, request: &Request<'_>) -> Result<Outcome, DecodeE
     let message: DescribeLogDirsRequest<'_> = decode_request(&request.body, request.api_version)?;
     let keys: Option<Vec<PartitionKey>> = message.topics.as_ref().map(|asked| {
         let all = asked.iter().flat_map(|t| t.partitions.iter().map(|p| (t.topic, *p)));
-        all.filter_map(|(topic, p)| topics::find_partition(cx.image, topic, p).ok()).collect()
+        // One that is named twice is told of once.
+        let found: BTreeSet<PartitionKey> =
+            all.filter_map(|(topic, p)| topics::find_partition(cx.image, topic, p).ok()).collect();
+        found.into_iter().collect()
     });
     let id = cx.open();
     ask_all(cx, id, || Job::Sizes(keys.clone()));

@@ -25,7 +25,10 @@ pub fn handle(cx: &mut Cx<'_>, request: &Request<'_>) -> Result<Outcome, DecodeE
     let mut items = Vec::new();
     for topic in &message.topics {
         for index in &topic.partition_indexes {
-            items.push(topics::find_partition(cx.image, topic.name, *index).map(|key| (key, key)));
+            items.push(match crate::meta::topic_name::validate(topic.name) {
+                Ok(()) => topics::find_partition(cx.image, topic.name, *index).map(|key| (key, key)),
+                Err(_) => Err(ErrorCode::INVALID_TOPIC_EXCEPTION),
+            });
         }
         gathered.topics.push((topic.name.to_owned(), topic.partition_indexes.clone()));
     }

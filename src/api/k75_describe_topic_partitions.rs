@@ -1,5 +1,7 @@
 //! DescribeTopicPartitions (key 75), version 0 (KIP-966): topics in pages, with their eligible leader replicas.
 
+use std::ops::Bound::{Excluded, Unbounded};
+
 use crate::base::limits::METADATA_PARTITIONS_SMALL_MAX;
 use crate::meta::image::{Image, Partition};
 use crate::wire::codec::{DecodeError, decode_request};
@@ -71,8 +73,8 @@ fn answer(view: &View, body: &[u8], version: i16) -> Result<Written, DecodeError
             topic_authorized_operations: TOPIC_OPERATIONS,
             ..Default::default()
         });
-        if topic.partitions.range(last + 1..).next().is_some() {
-            response.next_cursor = Some(Cursor { topic_name: name, partition_index: last + 1 });
+        if let Some((next, _)) = topic.partitions.range((Excluded(last), Unbounded)).next() {
+            response.next_cursor = Some(Cursor { topic_name: name, partition_index: *next });
             break;
         }
     }

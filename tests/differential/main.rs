@@ -12,6 +12,7 @@ mod support;
 mod codecs;
 mod compare;
 mod configs;
+mod edges;
 mod groups;
 mod records;
 mod script;
@@ -41,6 +42,16 @@ fn produce_fetch_and_offsets() {
 #[test]
 fn configurations() {
     run("diff-configs", &[], configs::script);
+}
+
+#[test]
+fn edges_of_every_field() {
+    let properties = [
+        ("auto.create.topics.enable", "false"),
+        ("log.retention.ms", "-1"),
+        ("offsets.topic.num.partitions", "2"),
+    ];
+    run("diff-edges", &properties, edges::script);
 }
 
 #[test]

@@ -177,6 +177,30 @@ impl Session {
         }
     }
 
+    /// A step that was made by changing one field, in each version that can say it.
+    pub fn run_edge(&mut self, step: &Step, field: &str) {
+        let (lowest, highest) = self.versions[&step.api];
+        for version in lowest..=highest {
+            let begin = Instant::now();
+            let answers = self.answers(step, version);
+            if begin.elapsed() > SLOW {
+                println!("slow: {} (API {} version {version}), {field}: {}", step.name, step.api, step.body);
+            }
+            // The version has no such value: it was not sent.
+            if answers.iter().all(|answer| !answer["failed"].is_null()) {
+                continue;
+            }
+            self.compared += 1;
+            if let Some(text) = compare::difference(&answers[0], &answers[1], &step.ignored) {
+                let text = text.replace('\n', "\n    ");
+                self.note(format!(
+                    "{} (API {} version {version}), {field}: {}\n    {text}",
+                    step.name, step.api, step.body
+                ));
+            }
+        }
+    }
+
     fn run_version(&mut self, step: &Step, version: i16) {
         self.compared += 1;
         let begin = Instant::now();

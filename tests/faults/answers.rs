@@ -133,3 +133,31 @@ fn a_zstd_window_that_consumers_refuse_is_not_stored() {
         assert_eq!(produce(log), (INVALID_RECORD, -1), "window of 2^{log}");
     }
 }
+
+/// A cursor behind the last partition that there can be made the broker count past the largest number: a debug build ended,
+/// a release build sent the client back to a negative partition, from which it would have begun again and again.
+#[test]
+fn a_cursor_behind_every_partition_ends_the_listing() {
+    let (_broker, mut client) = start("last-cursor");
+    create(&mut client, "c", 2);
+    // A compact request: the header's tags, one topic, a limit, the cursor, no tags.
+    let body = Writer(vec![0, 2, 2, b'c', 0]).i32(100).i8(1).i8(2).i8(b'c' as i8).i32(i32::MAX).i8(0).i8(0);
+    let answer = client.call(75, 0, &body.0).expect("DescribeTopicPartitions");
+    // No cursor, and no tags behind it.
+    assert_eq!(answer[answer.len() - 2..], [0xff, 0]);
+    assert_eq!(client.list_offset("c", 0, -1).expect("ListOffsets"), Ok(0), "the broker goes on");
+}
+
+/// DeleteRecords answered a partition once for each time that it was named, and so did other requests: clients that put
+/// the answers into a map saw one of them. Now the last offset holds, and there is one answer.
+#[test]
+fn delete_records_answers_a_partition_once() {
+    let (_broker, mut client) = start("delete-twice");
+    create(&mut client, "d", 1);
+    assert_eq!(produce(&mut client, &[("d", &[0])]), [code::NONE]);
+    let one = |writer: Writer, offset: i64| writer.i32(0).i64(offset);
+    let twice = one(one(Writer::default().i32(1).string("d").i32(2), 7), 1).i32(20_000);
+    let answer = client.call(21, 0, &twice.0).expect("DeleteRecords");
+    let expected = Writer::default().i32(0).i32(1).string("d").i32(1).i32(0).i64(1).i16(code::NONE);
+    assert_eq!(answer, expected.0);
+}
