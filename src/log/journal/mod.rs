@@ -543,6 +543,8 @@ fn create_staged(files: &dyn Files, path: &Path, header: FileHeader) -> io::Resu
     let file = files.open(path, OpenMode::Buffered)?;
     files.set_len(&file, 0)?;
     files.write_at(&file, 0, &header.format())?;
+    // After a power cut it tells what is lost.
+    files.sync(&file)?;
     Ok(file)
 }
 

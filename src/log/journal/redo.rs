@@ -34,6 +34,8 @@ pub(super) struct Trust {
     pub(super) cut: bool,
     /// Frames before it are missing, or its own is damaged.
     pub(super) behind_loss: bool,
+    /// It was in the last write, which was not acknowledged if it was cut off.
+    pub(super) torn: bool,
 }
 
 /// An entry that is to be redone.
@@ -275,6 +277,9 @@ impl Known {
     /// An entry with something missing before it.
     fn behind_gap(&mut self, files: &dyn Files, redo: &Redo, at: Whole) -> io::Result<Verdict> {
         let Redo { entry, trust, .. } = redo;
+        if trust.torn {
+            return Ok(Verdict::Unacknowledged);
+        }
         if trust.cut {
             return Ok(Verdict::BehindCut(at.next));
         }

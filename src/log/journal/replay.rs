@@ -102,8 +102,8 @@ pub enum Found {
     Missing(String),
 }
 
-/// Takes an entry, its batches, the damage that it lies in, and whether anything before it is damaged.
-type Visit<'a> = dyn FnMut(Entry, &[u8], Option<&Lost>, bool) -> io::Result<()> + 'a;
+/// Takes an entry, its batches, the part that it lies in, and whether anything before it is damaged.
+type Visit<'a> = dyn FnMut(Entry, &[u8], &Part, bool) -> io::Result<()> + 'a;
 
 /// A journal that was found.
 struct Source {
@@ -215,7 +215,7 @@ impl Source {
         let other_run = header.version > 1 && header.incarnation_id != since.registered;
         let foreign = since.clean || moved || other_run;
         let cut = self.level == Level::Staged && header.boot_id != files.boot_id();
-        Trust { foreign, cut, behind_loss: false }
+        Trust { foreign, cut, ..Trust::default() }
     }
 
     /// Gives every entry in the order in which they were written, and whether frames are missing before it; damaged
@@ -227,7 +227,7 @@ impl Source {
         for part in &self.layout.parts {
             let (mut at, to, lost) = match part {
                 Part::Run(run) => (run.from, run.to, None),
-                Part::Lost(lost) => (lost.from, lost.to, Some(lost)),
+                Part::Lost(lost) | Part::Torn(lost) => (lost.from, lost.to, Some(lost)),
             };
             behind_loss |= lost.is_some();
             while at < to {
@@ -238,7 +238,7 @@ impl Source {
                 }
                 for entry in frame.entries() {
                     match entry {
-                        Ok((entry, batches)) => visit(entry, batches, lost, behind_loss)?,
+                        Ok((entry, batches)) => visit(entry, batches, part, behind_loss)?,
                         Err(_) if lost.is_some() => break,
                         Err(error) => return Ok(Err(error)),
                     }
@@ -261,8 +261,8 @@ impl Journals {
         let facts = &mut self.facts;
         // What was safe from the end of the process was not from a power cut.
         let cut = source.trust(files, Since::default()).cut;
-        let read = source.each(files, &mut |entry, _, lost, _| {
-            if lost.is_none() {
+        let read = source.each(files, &mut |entry, _, part, _| {
+            if matches!(part, Part::Run(_)) {
                 let of = facts.entry((entry.topic_id, entry.partition)).or_default();
                 of.safe = of.safe.max(if cut { -1 } else { entry.safe });
                 if entry.kind == Kind::Truncate {
@@ -370,14 +370,16 @@ impl<T: Fn(TopicId, i32) -> Found + Sync> Replay<'_, T> {
         let mut group: BTreeMap<Id, Vec<Redo>> = BTreeMap::new();
         let mut bytes = 0;
         let files = self.files;
-        let read = source.each(files, &mut |entry, batches, lost, behind_loss| {
+        let read = source.each(files, &mut |entry, batches, part, behind_loss| {
             if entry.kind != Kind::Append {
                 return Ok(());
             }
-            let mut redo = Redo { entry, batches: batches.to_vec(), trust: Trust { behind_loss, ..trust } };
+            let torn = matches!(part, Part::Torn(_));
+            let trust = Trust { behind_loss, torn, ..trust };
+            let mut redo = Redo { entry, batches: batches.to_vec(), trust };
             let id = (entry.topic_id, entry.partition);
             self.void(id, &mut redo);
-            if redo.batches.is_empty() || (lost.is_some() && !self.salvages(source, &redo)) {
+            if redo.batches.is_empty() || (!matches!(part, Part::Run(_)) && !self.salvages(source, &redo)) {
                 return Ok(());
             }
             bytes += redo.batches.len();
@@ -408,12 +410,14 @@ impl<T: Fn(TopicId, i32) -> Found + Sync> Replay<'_, T> {
         let Entry { topic_id, partition, next, .. } = redo.entry;
         let known = self.known.contains_key(&(topic_id, partition));
         let is_ours = known || !matches!((self.target)(topic_id, partition), Found::Gone);
-        if is_ours && !redo.is_sound() {
-            self.lock().total.errors.push(format!(
+        if is_ours && !redo.is_sound() && !redo.trust.torn {
+            let text = format!(
                 "{}: an entry of partition {partition} of topic {topic_id} is damaged; the records up to offset {} in it are lost unless they are in their segment",
                 source.name(),
                 next - 1
-            ));
+            );
+            let total = &mut self.lock().total;
+            if redo.trust.cut { total.warnings.push(text) } else { total.errors.push(text) }
         }
         is_ours && redo.is_sound()
     }
@@ -428,42 +432,33 @@ impl<T: Fn(TopicId, i32) -> Found + Sync> Replay<'_, T> {
         let mut done = self.lock();
         if source.header.is_none() {
             let file = self.files.open(&source.path, OpenMode::Read)?;
-            let head = self.files.read_at(&file, 0, 2 * BLOCK_BYTES)?;
-            if head.iter().all(|byte| *byte == 0) {
-                // It was made, and the machine ended before anything of it was flushed.
-                if self.files.len(&file)? > 0 {
-                    done.total.warnings.push(format!("{name} has no header: a power cut took what it held"));
-                }
-                return Ok(false);
+            if self.files.len(&file)? <= 2 * BLOCK_BYTES as u64 {
+                return Ok(false); // it was only just being made
             }
             done.total.errors.push(format!(
                 "the header of the journal {name} is damaged: what it held cannot be written back, and which partitions that concerns is not known"
             ));
             return Ok(true);
         }
-        let lost = source.layout.parts.iter().filter_map(|part| match part {
-            Part::Lost(lost) => Some(lost),
-            Part::Run(_) => None,
-        });
         let mut keep = false;
-        for Lost { first, last, from, to } in lost.copied() {
-            let frames = if last < first { "frames".to_owned() } else { format!("frames {first} to {last}") };
-            let text = format!("{name}: {frames} in the bytes {from} to {to} are damaged");
-            if trust.cut {
-                done.total.warnings.push(format!("{text}: a power cut took what was not flushed"));
-            } else {
-                keep = true;
-                done.total.errors.push(format!(
-                    "{text}; entries whose own checksums are right are used. The records of a partition that has no later entry may be lost without another word"
-                ));
+        for part in &source.layout.parts {
+            match part {
+                Part::Run(_) => {}
+                Part::Torn(Lost { from, to, .. }) => done.total.warnings.push(format!(
+                    "{name}: the last write, at {from} to {to}, was cut off before it was acknowledged (or, which looks alike, is damaged): what of it is whole is used"
+                )),
+                Part::Lost(lost) => {
+                    let text = lost.tell(&name);
+                    if trust.cut {
+                        done.total.warnings.push(format!("{text}: a power cut took what was not flushed"));
+                        continue;
+                    }
+                    keep = true;
+                    done.total.errors.push(format!(
+                        "{text}; entries whose own checksums are right are used. The records of a partition that has no later entry may be lost without another word"
+                    ));
+                }
             }
-        }
-        if let Some(at) = source.layout.torn_at {
-            tracing::info!(
-                journal = name,
-                at,
-                "the last write to the journal was cut off; it was not acknowledged"
-            );
         }
         Ok(keep)
     }

@@ -34,6 +34,13 @@ pub(super) struct Lost {
 }
 
 impl Lost {
+    /// In words.
+    pub(super) fn tell(&self, journal: &str) -> String {
+        let Lost { first, last, from, to } = self;
+        let frames = if last < first { "frames".to_owned() } else { format!("frames {first} to {last}") };
+        format!("{journal}: {frames} in the bytes {from} to {to} are damaged")
+    }
+
     /// Whether a frame of this number is one of them.
     pub(super) fn may_hold(&self, sequence: u64) -> bool {
         if self.last < self.first {
@@ -51,14 +58,14 @@ pub(super) enum Part {
     Run(Run),
     /// Cannot, or only in part.
     Lost(Lost),
+    /// The last write, which was cut off before it was acknowledged; or it is damaged, which looks alike.
+    Torn(Lost),
 }
 
 /// What counts of a journal.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Layout {
     pub(super) parts: Vec<Part>,
-    /// Where the write that was cut off by the end of the process or the machine begins.
-    pub(super) torn_at: Option<u64>,
 }
 
 /// Reads all of the journal.
@@ -91,7 +98,7 @@ pub(super) fn layout(
         None => scan.claim(newer.end(), newer.until)?.map(|claim| (newer.end(), claim)),
     };
     if let Some((at, claim)) = tail.filter(|(_, claim)| claim.sequence == newer.last() + 1) {
-        layout.end(at, claim);
+        layout.end(at, claim, level);
     }
     Ok(layout)
 }
@@ -112,13 +119,13 @@ impl Layout {
         expected
     }
 
-    /// What follows the last whole frame calls itself the next one.
-    fn end(&mut self, at: u64, claim: Claim) {
-        self.torn_at = Some(at);
-        if claim.has_end {
-            let (number, to) = (claim.sequence, at + claim.len);
-            self.parts.push(Part::Lost(Lost { first: number, last: number, from: at, to }));
-        }
+    /// What follows the last whole frame calls itself the next one. At the staged level the end of a write is there only if
+    /// all of it is, unless the machine has ended too; at the flushed level its sectors come in any order.
+    fn end(&mut self, at: u64, claim: Claim, level: Level) {
+        let (number, to) = (claim.sequence, at + claim.len);
+        let frame = Lost { first: number, last: number, from: at, to };
+        let is_complete = claim.has_end && level == Level::Staged;
+        self.parts.push(if is_complete { Part::Lost(frame) } else { Part::Torn(frame) });
     }
 }
 

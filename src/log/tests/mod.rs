@@ -9,6 +9,7 @@ mod journal;
 mod model;
 mod reads;
 mod recovery;
+mod replays;
 mod shortage;
 
 use std::path::{Path, PathBuf};
