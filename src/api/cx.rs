@@ -178,6 +178,8 @@ pub type Work = Box<dyn FnOnce() -> Box<dyn Any + Send> + Send>;
 pub struct Node {
     /// Log directories as DescribeLogDirs names them.
     pub log_dirs: Vec<String>,
+    /// Listeners of the controller: name, host and port. Their numbers follow those of the broker's.
+    pub controller_listeners: Vec<(String, String, u16)>,
 }
 
 /// The outside of a handler.

@@ -627,7 +627,7 @@ mod tests {
             shards: 1,
             image: &image,
             effective: &mut Effective::new(Arc::new(config), &image),
-            node: &Node { log_dirs: Vec::new() },
+            node: &Node { log_dirs: Vec::new(), controller_listeners: Vec::new() },
             volume: |_| None,
             scratch: &mut Scratch::default(),
             sessions: &mut FetchSessions::new(0, Prng::new(1)),

@@ -10,7 +10,7 @@ use crate::wire::messages::api_versions_response::{
 };
 
 use super::cx::{Cx, Outcome, Request};
-use super::{ROUTES, find, reply};
+use super::{ROUTES, find, is_offered, reply};
 
 /// Serves an ApiVersions request.
 pub fn handle(cx: &mut Cx<'_>, request: &Request<'_>) -> Result<Outcome, DecodeError> {
@@ -25,9 +25,11 @@ pub fn handle(cx: &mut Cx<'_>, request: &Request<'_>) -> Result<Outcome, DecodeE
     }
     let supported = crate::meta::controller::supported_features();
     let features = cx.image.features();
+    let on_controller = cx.controller_listener(request.listener).is_some();
     let response = ApiVersionsResponse {
         api_keys: ROUTES
             .iter()
+            .filter(|r| is_offered(r.key, on_controller))
             .map(|r| ApiVersion {
                 api_key: r.key.code(),
                 // librdkafka looks for version 0 of Produce to tell whether it may send (KAFKA-18659): it is named and

@@ -10,16 +10,21 @@ use super::k03_metadata::CLUSTER_OPERATIONS;
 use super::{reply, topics};
 
 const BROKERS: i8 = 1;
+const CONTROLLERS: i8 = 2;
 
 /// Serves a DescribeCluster request.
 pub fn handle(cx: &mut Cx<'_>, request: &Request<'_>) -> Result<Outcome, DecodeError> {
     let version = request.api_version;
     let message: DescribeClusterRequest = decode_request(&request.body, version)?;
     let listener = cx.listener_name(request.listener);
-    if message.endpoint_type != BROKERS {
-        // The controller has no listener of its own here.
+    let controller = cx.controller_listener(request.listener);
+    if let (CONTROLLERS, Some(index)) = (message.endpoint_type, controller) {
+        return Ok(reply(&controllers(cx, index), version));
+    }
+    if message.endpoint_type != BROKERS || controller.is_some() {
         let (code, text) = match message.endpoint_type {
-            2 => (ErrorCode::MISMATCHED_ENDPOINT_TYPE, "this is a listener of a broker"),
+            CONTROLLERS => (ErrorCode::MISMATCHED_ENDPOINT_TYPE, "this is a listener of a broker"),
+            BROKERS => (ErrorCode::MISMATCHED_ENDPOINT_TYPE, "this is a listener of a controller"),
             _ => (ErrorCode::UNSUPPORTED_ENDPOINT_TYPE, "the endpoint type is not known"),
         };
         let response = DescribeClusterResponse {
@@ -48,4 +53,25 @@ pub fn handle(cx: &mut Cx<'_>, request: &Request<'_>) -> Result<Outcome, DecodeE
         ..Default::default()
     };
     Ok(reply(&response, version))
+}
+
+/// The only controller, as it is reached by this listener.
+fn controllers<'a>(cx: &'a Cx<'_>, index: usize) -> DescribeClusterResponse<'a> {
+    let me = cx.effective.statics().node_id;
+    let endpoint = cx.node.controller_listeners.get(index);
+    let node = |(_, host, port): &'a (String, String, u16)| DescribeClusterBroker {
+        broker_id: me,
+        host,
+        port: i32::from(*port),
+        rack: None,
+        is_fenced: false,
+    };
+    DescribeClusterResponse {
+        endpoint_type: CONTROLLERS,
+        cluster_id: cx.image.cluster_id(),
+        controller_id: me,
+        brokers: endpoint.map(node).into_iter().collect(),
+        cluster_authorized_operations: i32::MIN,
+        ..Default::default()
+    }
 }

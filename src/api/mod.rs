@@ -93,6 +93,24 @@ pub const ROUTES: &[Route] = &[
     route(ApiKey::DescribeTopicPartitions, 0, 0, k75_describe_topic_partitions::handle),
 ];
 
+/// What a controller's listener offers: what is a controller's in Kafka, without what its replicas ask each other.
+const OF_CONTROLLER: &[ApiKey] = &[
+    ApiKey::ApiVersions,
+    ApiKey::CreateTopics,
+    ApiKey::DeleteTopics,
+    ApiKey::DescribeConfigs,
+    ApiKey::AlterConfigs,
+    ApiKey::CreatePartitions,
+    ApiKey::IncrementalAlterConfigs,
+    ApiKey::DescribeQuorum,
+    ApiKey::DescribeCluster,
+];
+
+/// Whether an API is offered on a broker's listener, or on a controller's.
+pub fn is_offered(key: ApiKey, on_controller: bool) -> bool {
+    !on_controller || OF_CONTROLLER.contains(&key)
+}
+
 /// The route of an API, if we serve it.
 pub fn find(key: ApiKey) -> Option<&'static Route> {
     ROUTES.binary_search_by_key(&key, |r| r.key).ok().map(|i| &ROUTES[i])
@@ -147,6 +165,7 @@ mod tests {
         for route in ROUTES {
             let api = APIS.iter().find(|a| a.key == route.key).unwrap();
             assert!(api.broker, "{:?} is no broker API", route.key);
+            assert!(api.controller || !is_offered(route.key, true), "{:?} is no controller API", route.key);
             let stable = api.stable_versions();
             assert!(
                 stable.contains(route.versions.start()) && stable.contains(route.versions.end()),

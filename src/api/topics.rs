@@ -47,6 +47,11 @@ impl Cx<'_> {
         self.config().listeners.get(listener as usize).map_or("PLAINTEXT", |l| &l.name)
     }
 
+    /// The controller's listener of this number: its place among them.
+    pub fn controller_listener(&self, listener: u32) -> Option<usize> {
+        (listener as usize).checked_sub(self.effective.statics().listeners.len())
+    }
+
     /// A topic's configuration in force.
     pub fn topic_config(&mut self, topic: &Topic) -> &Arc<TopicConfig> {
         self.effective.topic(self.image, topic.id, &topic.name)

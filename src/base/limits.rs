@@ -333,7 +333,7 @@ pub const API_TIMEOUT_MS: i32 = 60_000;
 /// A signal that comes so long after the first one ends a broker that still stops, milliseconds.
 pub const FORCED_STOP_AFTER_MS: i64 = 10_000;
 /// Open files below which a start warns: each partition in use has several, each client one.
-pub const OPEN_FILES_WANTED: u64 = 65_536;
+pub const OPEN_FILES_WANTED: u64 = 16_384;
 /// A start that takes longer says what it is doing, and says so again after this time, milliseconds.
 pub const START_REPORT_MS: u64 = 3_000;
 /// How long a shutdown waits for requests in flight, milliseconds.

@@ -259,6 +259,18 @@ impl Client {
         Ok(Some(found))
     }
 
+    /// Deletes all topics whose name begins so.
+    pub fn delete_topics_named(&mut self, prefix: &str) -> Result<(), BenchError> {
+        let everything = MetadataRequest { topics: None, ..MetadataRequest::default() };
+        let reply: MetadataResponse<'_> = self.call(&everything, self.versions.metadata)?;
+        let found = reply.topics.iter().filter_map(|topic| Some((topic.name?, topic.topic_id)));
+        let meant: Vec<Topic> = found
+            .filter(|(name, _)| name.starts_with(prefix))
+            .map(|(name, id)| Topic { name: name.to_owned(), id })
+            .collect();
+        self.delete_topics(&meant)
+    }
+
     /// Deletes topics.
     pub fn delete_topics(&mut self, topics: &[Topic]) -> Result<(), BenchError> {
         let version = self.versions.delete_topics;

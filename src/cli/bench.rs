@@ -2,10 +2,12 @@
 
 use super::{BenchArgs, CliError};
 use crate::bench::{
-    BenchError, Case, Flush, GROUPS, Metric, Moment, Place, RateOf, Sample, Timing, cases, process, table,
+    BenchError, Case, Client, Flush, GROUPS, Metric, Moment, Place, RateOf, Sample, Timing, cases, process,
+    table,
 };
 use std::fmt::Write as _;
-use std::net::ToSocketAddrs as _;
+use std::net::{SocketAddr, ToSocketAddrs as _};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 /// Uncounted time of the load itself before it counts.
@@ -13,7 +15,12 @@ const RAMP: Duration = Duration::from_millis(500);
 
 /// Runs the cases one after another, and prints a row for each.
 pub fn run(args: &BenchArgs) -> Result<(), CliError> {
-    let Some(against) = args.against.as_ref().filter(|_| !args.list) else {
+    if args.list {
+        print!("{}", list());
+        return Ok(());
+    }
+    check(args)?;
+    let Some(against) = &args.against else {
         print!("{}", list());
         return Ok(());
     };
@@ -31,9 +38,10 @@ pub fn run(args: &BenchArgs) -> Result<(), CliError> {
         time: seconds("--seconds", args.seconds)?,
         shrink: 1,
     };
+    clean_up_on_signals(address)?;
     println!("{}", table::head());
     for (number, case) in cases.iter().enumerate() {
-        let prefix = format!("ottla-bench-{}-{number}", std::process::id());
+        let prefix = format!("{}{number}", prefix());
         let mut cpu_ns = Vec::new();
         let mut meter = |_: Moment| cpu_ns.push(args.pid.and_then(|pid| process::cpu_ns(pid).ok()));
         let mut place = Place {
@@ -44,8 +52,10 @@ pub fn run(args: &BenchArgs) -> Result<(), CliError> {
             filled: &mut || {},
             meter: &mut meter,
         };
-        let found =
-            crate::bench::run(case, &case.load, &timing, &mut place).map_err(|e| fault(&case.name, &e))?;
+        let found = crate::bench::run(case, &case.load, &timing, &mut place).map_err(|e| {
+            clean_up(address);
+            fault(&case.name, &e)
+        })?;
         let cpu_s = match cpu_ns[..] {
             [Some(before), Some(after)] => Some(after.saturating_sub(before) as f64 / 1e9),
             _ => None,
@@ -59,6 +69,49 @@ pub fn run(args: &BenchArgs) -> Result<(), CliError> {
     println!("Every record that was sent came back once, in order and unchanged.");
     Ok(())
 }
+
+/// What makes no sense, whatever the broker says.
+fn check(args: &BenchArgs) -> Result<(), CliError> {
+    if args.seconds <= 0.0 || !args.seconds.is_finite() {
+        return Err(CliError::usage(format!("--seconds {}: a load has to run for some time", args.seconds)));
+    }
+    if let Some(pid) = args.pid.filter(|pid| process::cpu_ns(*pid).is_err()) {
+        return Err(CliError::usage(format!("--pid {pid}: there is no such process on this machine")));
+    }
+    Ok(())
+}
+
+/// What the names of this process's topics begin with.
+fn prefix() -> String {
+    format!("ottla-bench-{}-", std::process::id())
+}
+
+/// Deletes what a bench that did not come to its end has left.
+fn clean_up(address: SocketAddr) {
+    let deleted = Client::connect(address).and_then(|mut client| client.delete_topics_named(&prefix()));
+    if let Err(error) = deleted {
+        eprintln!("ottla: the topics {}... could not be deleted: {error}", prefix());
+    }
+}
+
+/// A signal deletes the topics before it ends the process.
+fn clean_up_on_signals(address: SocketAddr) -> Result<(), CliError> {
+    let flag = crate::io::signals::flag_on_signals()
+        .map_err(|e| CliError::environment(format!("signal handlers: {e}")))?;
+    let watch = move || loop {
+        std::thread::park_timeout(SIGNAL_LOOK);
+        let signal = flag.load(Ordering::SeqCst);
+        if signal != 0 {
+            clean_up(address);
+            std::process::exit(128 + signal);
+        }
+    };
+    let watched = std::thread::Builder::new().name("ottla-signals".to_owned()).spawn(watch);
+    watched.map(|_| ()).map_err(|e| CliError::environment(format!("a thread for signals: {e}")))
+}
+
+/// How often a bench looks whether a signal has come.
+const SIGNAL_LOOK: Duration = Duration::from_millis(50);
 
 /// A record that went wrong is a fault of the data; everything else is one around the broker.
 fn fault(case: &str, error: &BenchError) -> CliError {
@@ -74,7 +127,10 @@ fn fault(case: &str, error: &BenchError) -> CliError {
 fn selected(args: &BenchArgs) -> Result<Vec<Case>, CliError> {
     let all = args.scenario == "all";
     if !all && !GROUPS.iter().any(|(group, _)| *group == args.scenario) {
-        return Err(CliError::usage(format!("there is no scenario {}\n{}", args.scenario, list())));
+        return Err(CliError::usage(format!(
+            "there is no scenario {}: `ottla bench --list` shows all",
+            args.scenario
+        )));
     }
     let mut cases = cases();
     cases.retain(|case| case.group == args.scenario || all);
@@ -87,9 +143,9 @@ fn selected(args: &BenchArgs) -> Result<Vec<Case>, CliError> {
     }
     if cases.is_empty() {
         return Err(CliError::usage(format!(
-            "nothing is called that in scenario {}\n{}",
-            args.scenario,
-            list()
+            "nothing is called {} in scenario {}: `ottla bench --list` shows all",
+            args.only.as_deref().unwrap_or_default(),
+            args.scenario
         )));
     }
     Ok(cases)

@@ -1,7 +1,8 @@
 //! File, environment and arguments, put together.
 
 use super::{CliError, SettingsArgs};
-use crate::config::{BrokerConfig, ConfigError, STANDALONE, Warning, environment, properties};
+use crate::config::{BrokerConfig, STANDALONE, Warning, environment, properties, table};
+use std::collections::BTreeMap;
 use std::fs;
 
 /// The configuration of a command.
@@ -10,7 +11,7 @@ pub struct Settings {
     /// The broker's configuration.
     pub config: BrokerConfig,
     /// What in it is tolerated but should be known.
-    pub warnings: Vec<Warning>,
+    pub warnings: Vec<String>,
     /// The variable CLUSTER_ID.
     pub cluster_id: Option<String>,
 }
@@ -20,8 +21,9 @@ pub fn load(args: &SettingsArgs, more: &[(&str, &str)]) -> Result<Settings, CliE
     let file = match &args.config {
         None => None,
         Some(path) => {
-            let bytes =
-                fs::read(path).map_err(|e| CliError::environment(format!("{}: {e}", path.display())))?;
+            let bytes = fs::read(path).map_err(|e| {
+                CliError::environment(format!("the configuration file {}: {e}", path.display()))
+            })?;
             Some((path.display().to_string(), String::from_utf8_lossy(&bytes).into_owned()))
         }
     };
@@ -42,24 +44,79 @@ fn merge(
     let cluster_id = variables.iter().find(|(k, v)| k == environment::CLUSTER_ID && !v.is_empty());
     let cluster_id = cluster_id.map(|(_, v)| v.clone());
     // With a file it says everything; without one the defaults make a broker of their own.
-    let mut pairs = match file {
-        Some((name, text)) => properties::parse(text).map_err(|e| CliError::usage(format!("{name}: {e}")))?,
-        None => owned(STANDALONE),
-    };
-    let usage = |e: ConfigError| CliError::usage(e.to_string());
-    pairs.extend(environment::pairs(variables).map_err(usage)?);
-    for set in sets {
-        let Some((key, value)) = set.split_once('=') else {
-            return Err(CliError::usage(format!("--set {set}: must be in the form KEY=VALUE")));
-        };
-        pairs.push((key.trim().to_owned(), value.to_owned()));
+    let mut given = Given::default();
+    match file {
+        Some((name, text)) => given.file(name, text)?,
+        None => given.pairs.extend(owned(STANDALONE)),
     }
-    pairs.extend(owned(more));
-    let (config, mut warnings) = BrokerConfig::from_pairs(pairs).map_err(usage)?;
-    if file.is_none() {
-        warnings.retain(|w| !matches!(w, Warning::NoEffect(key) if STANDALONE.iter().any(|(k, _)| k == key)));
+    given.variables(variables)?;
+    given.sets(sets)?;
+    given.pairs.extend(owned(more));
+    if file.is_some() && !given.pairs.iter().any(|(key, _)| key == "process.roles") {
+        let name = file.map_or("", |(name, _)| name);
+        return Err(CliError::usage(format!(
+            "{name}: process.roles is missing: add process.roles=broker,controller (a file of the ZooKeeper days needs \
+             controller.listener.names too)"
+        )));
     }
+    let Given { pairs, origins } = given;
+    let (config, warnings) = BrokerConfig::from_pairs(pairs).map_err(|error| {
+        let origin =
+            error.key().and_then(|key| origins.get(key)).map(|at| format!("{at}: ")).unwrap_or_default();
+        CliError::usage(format!("{origin}{error}"))
+    })?;
+    let ours = |w: &Warning| matches!(w, Warning::NoEffect(key) if STANDALONE.iter().any(|(k, _)| k == key));
+    let warnings =
+        warnings.iter().filter(|w| file.is_some() || !ours(w)).map(|w| worded(w, &origins)).collect();
     Ok(Settings { config, warnings, cluster_id })
+}
+
+/// A warning with the place that it is about, and for an unknown key the one that may have been meant.
+fn worded(warning: &Warning, origins: &BTreeMap<String, String>) -> String {
+    let (Warning::UnknownKey(key) | Warning::NoEffect(key)) = warning else { return warning.to_string() };
+    let origin = origins.get(key).map(|at| format!("{at}: ")).unwrap_or_default();
+    let meant = match warning {
+        Warning::UnknownKey(_) => table::nearest(key).map(|near| format!("; is {near} meant?")),
+        _ => None,
+    };
+    format!("{origin}{warning}{}", meant.unwrap_or_default())
+}
+
+/// Pairs in rising precedence, and where the last one of each key stands.
+#[derive(Default)]
+struct Given {
+    pairs: Vec<(String, String)>,
+    origins: BTreeMap<String, String>,
+}
+
+impl Given {
+    fn file(&mut self, name: &str, text: &str) -> Result<(), CliError> {
+        // Editors of other systems put a mark of the encoding in front.
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+        let lines = properties::parse_lines(text).map_err(|e| CliError::usage(format!("{name}: {e}")))?;
+        lines.into_iter().try_for_each(|(line, key, value)| self.add(format!("{name}:{line}"), key, value))
+    }
+
+    fn variables(&mut self, variables: Vec<(String, String)>) -> Result<(), CliError> {
+        let pairs = environment::named_pairs(variables).map_err(|e| CliError::usage(e.to_string()))?;
+        pairs.into_iter().try_for_each(|(name, key, value)| self.add(name, key, value))
+    }
+
+    fn sets(&mut self, sets: &[String]) -> Result<(), CliError> {
+        sets.iter().try_for_each(|set| match set.split_once('=') {
+            Some((key, value)) => self.add("--set".to_owned(), key.trim().to_owned(), value.to_owned()),
+            None => Err(CliError::usage(format!("--set {set}: must be in the form KEY=VALUE"))),
+        })
+    }
+
+    fn add(&mut self, origin: String, key: String, value: String) -> Result<(), CliError> {
+        if key.is_empty() {
+            return Err(CliError::usage(format!("{origin}: there is no key before ={value}")));
+        }
+        self.origins.insert(key.clone(), origin);
+        self.pairs.push((key, value));
+        Ok(())
+    }
 }
 
 #[cfg(test)]
@@ -73,7 +130,8 @@ mod tests {
 
     #[test]
     fn the_later_layer_holds() {
-        let file = "num.partitions=2\ndefault.replication.factor=1\nnode.id=5\n";
+        let file =
+            "process.roles=broker,controller\nnum.partitions=2\ndefault.replication.factor=1\nnode.id=5\n";
         let variables = env(&[
             ("KAFKA_NUM_PARTITIONS", "3"),
             ("KAFKA_NODE_ID", "6"),
@@ -90,15 +148,52 @@ mod tests {
         assert_eq!(s.config.num_partitions, 9);
         assert_eq!(s.config.listeners[0].host.as_deref(), Some("localhost"));
         assert_eq!(s.config.offsets.topic_replication_factor, 1);
-        assert_eq!(s.warnings, []);
+        assert_eq!(s.warnings, Vec::<String>::new());
+    }
+
+    #[test]
+    fn unknown_keys_are_named_with_their_place_and_the_key_that_is_meant() {
+        let file = "\u{feff}process.roles=broker,controller\nnum.partition=3\n";
+        let variables = env(&[("KAFKA_RETENTION_MS", "1"), ("KAFKA_MY_KEY", "x")]);
+        let s = merge(Some(("f", file)), variables, &["log.dir.s=/tmp/x".to_owned()], &[]).unwrap();
+        let want = [
+            "--set: unknown configuration key log.dir.s is ignored; is log.dirs meant?",
+            "KAFKA_MY_KEY: unknown configuration key my.key is ignored",
+            "f:2: unknown configuration key num.partition is ignored; is num.partitions meant?",
+            "KAFKA_RETENTION_MS: unknown configuration key retention.ms is ignored; is log.retention.ms meant?",
+        ];
+        assert_eq!(s.warnings, want);
     }
 
     #[test]
     fn faults() {
         let table = [
             (None, "a", "--set a: must be in the form KEY=VALUE"),
-            (None, "num.partitions=x", "Invalid value x for configuration num.partitions"),
+            (None, "=a", "--set: there is no key before =a"),
+            (None, "num.partitions=x", "--set: Invalid value x for configuration num.partitions"),
             (Some(("f", "a=\\uzzzz")), "b=c", "f: Malformed \\uxxxx encoding"),
+            (Some(("f", "a=b\n\n=c")), "b=c", "f:3: there is no key before =c"),
+            (
+                Some(("f", "node.id=1")),
+                "b=c",
+                "f: process.roles is missing: add process.roles=broker,controller",
+            ),
+            (Some(("f", "process.roles=broker,controller\nnode.id=x")), "b=c", "f:2: Invalid value x"),
+            (
+                None,
+                "listeners=PLAINTEXT://0.0.0.0:99999",
+                "--set: Invalid value PLAINTEXT://0.0.0.0:99999 for configuration listeners: in `PLAINTEXT://0.0.0.0:99999` the port must be",
+            ),
+            (
+                None,
+                "listeners=PLAINTEXT://0.0.0.0:9092",
+                "--set: Invalid value PLAINTEXT://0.0.0.0:9092 for configuration listeners: clients would be told",
+            ),
+            (
+                None,
+                "cordoned.log.dirs=x",
+                "--set: Invalid value x for configuration cordoned.log.dirs: all entries",
+            ),
         ];
         for (file, set, want) in table {
             let error = merge(file, Vec::new(), &[set.to_owned()], &[]).unwrap_err();
@@ -108,6 +203,6 @@ mod tests {
         let args = SettingsArgs { config: Some("/does/not/exist".into()), set: Vec::new() };
         let error = load(&args, &[]).unwrap_err();
         assert_eq!(error.fault, Fault::Environment);
-        assert!(error.message.starts_with("/does/not/exist: "), "{}", error.message);
+        assert!(error.message.starts_with("the configuration file /does/not/exist: "), "{}", error.message);
     }
 }

@@ -108,7 +108,7 @@ pub struct BrokerConfig {
     pub listeners: Vec<Listener>,
     /// `advertised.listeners` for clients, or `listeners`. A host of None is for the server to fill in.
     pub advertised_listeners: Vec<Listener>,
-    /// `listeners` that belong to the controller; Ottla does not open them yet.
+    /// `listeners` that belong to the controller.
     pub controller_listeners: Vec<Listener>,
     /// `log.dirs`, or `log.dir`.
     pub log_dirs: Vec<String>,
@@ -220,6 +220,10 @@ impl BrokerConfig {
 
     pub(super) fn of(layers: Layers) -> Result<BrokerConfig, ConfigError> {
         let pairs = layers.merged();
+        // Before its synonym, so that an error names the key that is used.
+        if let (Some(key), Some(text)) = (BROKER.get("node.id"), pairs.get("node.id")) {
+            key.parse(text)?;
+        }
         let mut values = BTreeMap::new();
         for key in BROKER.iter() {
             let value = match pairs.get(key.name) {
@@ -375,6 +379,7 @@ impl BrokerConfig {
             );
         }
         self.check_listeners(&invalid)?;
+        self.check_cordoned(&invalid)?;
         let queued = self.number("queued.max.request.bytes");
         if queued > 0 && queued < i64::from(self.network.socket_request_max_bytes) {
             return rule(
@@ -398,6 +403,26 @@ impl BrokerConfig {
         Ok(())
     }
 
+    /// Directories that take no new partitions are among those that there are, or it is `*`.
+    fn check_cordoned(
+        &self,
+        invalid: &dyn Fn(&str, &str) -> Result<(), ConfigError>,
+    ) -> Result<(), ConfigError> {
+        let cordoned = Values(&self.values).list("cordoned.log.dirs");
+        if cordoned.iter().any(|dir| dir == "*") {
+            return match cordoned {
+                [_] => Ok(()),
+                _ => invalid("cordoned.log.dirs", "with * it must not contain other values"),
+            };
+        }
+        match cordoned.iter().find(|dir| !self.log_dirs.contains(dir)) {
+            Some(dir) => {
+                invalid("cordoned.log.dirs", &format!("all entries must be in log.dirs, and {dir} is not"))
+            }
+            None => Ok(()),
+        }
+    }
+
     fn check_listeners(
         &self,
         invalid: &dyn Fn(&str, &str) -> Result<(), ConfigError>,
@@ -408,6 +433,12 @@ impl BrokerConfig {
         if self.listeners.iter().any(|l| l.protocol != SecurityProtocol::Plaintext) {
             return invalid("listeners", "this version of Ottla speaks PLAINTEXT only");
         }
+        if self.controller_listeners.iter().any(|l| l.protocol != SecurityProtocol::Plaintext) {
+            return invalid(
+                "listener.security.protocol.map",
+                "this version of Ottla speaks PLAINTEXT only, with controllers too",
+            );
+        }
         if self.advertised_listeners.is_empty() {
             return invalid("advertised.listeners", "There must be at least one broker advertised listener.");
         }
@@ -415,12 +446,21 @@ impl BrokerConfig {
             if !self.listeners.iter().any(|l| l.name == advertised.name) {
                 return invalid("advertised.listeners", "each name must also be one of listeners");
             }
-            if advertised.host.as_deref() == Some("0.0.0.0") {
-                return invalid(
-                    "advertised.listeners",
-                    "cannot use the nonroutable meta-address 0.0.0.0. Use a routable IP address.",
-                );
+            if advertised.host.as_deref() != Some("0.0.0.0") {
+                continue;
             }
+            if *self.value("advertised.listeners") == Value::Null {
+                let why = format!(
+                    "clients would be told to connect to 0.0.0.0, which is no address: set advertised.listeners={}://HOST:{}, \
+                     with the name or address of this machine that clients use",
+                    advertised.name, advertised.port
+                );
+                return invalid("listeners", &why);
+            }
+            return invalid(
+                "advertised.listeners",
+                "cannot use the nonroutable meta-address 0.0.0.0. Use a routable IP address.",
+            );
         }
         match Values(&self.values).text("inter.broker.listener.name") {
             Some(name) if !self.advertised_listeners.iter().any(|l| l.name.eq_ignore_ascii_case(name)) => {

@@ -36,12 +36,21 @@ pub fn pairs<I>(variables: I) -> Result<Vec<(String, String)>, ConfigError>
 where
     I: IntoIterator<Item = (String, String)>,
 {
+    Ok(named_pairs(variables)?.into_iter().map(|(_, key, value)| (key, value)).collect())
+}
+
+/// As [`pairs`], with the name of the variable that each comes from.
+pub fn named_pairs<I>(variables: I) -> Result<Vec<(String, String, String)>, ConfigError>
+where
+    I: IntoIterator<Item = (String, String)>,
+{
     let mut sorted: Vec<_> = variables.into_iter().collect();
     sorted.sort();
     let mut found = Vec::new();
     for (name, value) in sorted {
         if let Some(key) = key_of(&name) {
-            found.extend(properties::parse(&format!("{key}={value}"))?);
+            let parsed = properties::parse(&format!("{key}={value}"))?;
+            found.extend(parsed.into_iter().map(|(key, value)| (name.clone(), key, value)));
         }
     }
     Ok(found)

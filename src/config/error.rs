@@ -48,6 +48,14 @@ impl ConfigError {
     /// Kafka's INVALID_REQUEST.
     pub const INVALID_REQUEST: i16 = 42;
 
+    /// The key whose value is at fault, where it is one.
+    pub fn key(&self) -> Option<&str> {
+        match self {
+            ConfigError::InvalidValue { key, .. } => Some(key),
+            _ => None,
+        }
+    }
+
     /// Kafka's error code for it.
     pub fn code(&self) -> i16 {
         match self {

@@ -104,7 +104,16 @@ pub fn parse_listeners(
     let mut listeners: Vec<Listener> = Vec::with_capacity(entries.len());
     for entry in entries {
         let Some((name, host, port)) = split(entry) else {
-            return Err(invalid(format!("`{entry}` must be in the form NAME://host:port")));
+            let port = entry.rsplit_once(':').map_or("", |(_, port)| port.trim());
+            let why = if !port.is_empty()
+                && port.bytes().all(|b| b.is_ascii_digit())
+                && port.parse::<u16>().is_err()
+            {
+                format!("in `{entry}` the port must be a number from 0 to 65535")
+            } else {
+                format!("`{entry}` must be in the form NAME://host:port")
+            };
+            return Err(invalid(why));
         };
         let Some(&protocol) = protocols.get(&name) else {
             return Err(invalid(format!(
@@ -186,7 +195,7 @@ mod tests {
         let table = [
             ("localhost:9092", "NAME://host:port"),
             ("PLAINTEXT://localhost", "NAME://host:port"),
-            ("PLAINTEXT://localhost:99999", "NAME://host:port"),
+            ("PLAINTEXT://localhost:99999", "the port must be a number from 0 to 65535"),
             ("PLAINTEXT://lo cal:1", "NAME://host:port"),
             ("B://localhost:9092", "No security protocol defined for listener B"),
             ("a://:1,A://:2", "different name"),

@@ -8,6 +8,11 @@ use std::fmt::Write as _;
 /// Comments begin with `#` or `!`, a key ends at `=`, `:` or a blank, a line that ends with a backslash goes on
 /// in the next one, and `\t \n \r \f \uXXXX` are escapes.
 pub fn parse(text: &str) -> Result<Vec<(String, String)>, ConfigError> {
+    Ok(parse_lines(text)?.into_iter().map(|(_, key, value)| (key, value)).collect())
+}
+
+/// As [`parse`], with the number of the line, from 1, that each pair begins in.
+pub fn parse_lines(text: &str) -> Result<Vec<(usize, String, String)>, ConfigError> {
     let mut pairs = Vec::new();
     let mut natural = natural_lines(text).enumerate();
     while let Some((number, first)) = natural.next() {
@@ -28,7 +33,8 @@ pub fn parse(text: &str) -> Result<Vec<(String, String)>, ConfigError> {
         }
         let (key, value) = split(&logical);
         let malformed = || ConfigError::Escape { line: number + 1, text: first.to_owned() };
-        pairs.push((unescape(key).ok_or_else(malformed)?, unescape(value).ok_or_else(malformed)?));
+        let (key, value) = (unescape(key).ok_or_else(malformed)?, unescape(value).ok_or_else(malformed)?);
+        pairs.push((number + 1, key, value));
     }
     Ok(pairs)
 }

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicI64, Ordering};
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::low_level;
@@ -34,13 +34,13 @@ pub fn stop_on_signals<M: Send + 'static>(remote: &Remote<M>) -> io::Result<()> 
     Ok(())
 }
 
-/// A flag that the first SIGTERM, SIGINT or SIGHUP sets; a second one ends the process.
-pub fn flag_on_signals() -> io::Result<Arc<AtomicBool>> {
-    let flag = Arc::new(AtomicBool::new(false));
+/// Holds the number of the first SIGTERM, SIGINT or SIGHUP once it has come, 0 before; a second one ends the process.
+pub fn flag_on_signals() -> io::Result<Arc<AtomicI32>> {
+    let flag = Arc::new(AtomicI32::new(0));
     for signal in [SIGTERM, SIGINT, SIGHUP].into_iter().filter(|signal| !is_ignored(*signal)) {
         let set = Arc::clone(&flag);
         let act = move || {
-            if set.swap(true, Ordering::SeqCst) {
+            if set.swap(signal, Ordering::SeqCst) != 0 {
                 low_level::exit(128 + signal);
             }
         };

@@ -206,7 +206,13 @@ impl Boot {
             net: Net::new(self.net_config(id)),
             id,
             shards: self.shards,
-            node: Node { log_dirs: absolute(&self.dirs.paths) },
+            node: Node {
+                log_dirs: absolute(&self.dirs.paths),
+                controller_listeners: controller_endpoints(&self.config)
+                    .into_iter()
+                    .map(|endpoint| (endpoint.name, endpoint.host, endpoint.port))
+                    .collect(),
+            },
             session_slots: sessions.div_ceil(self.shards),
             seed: !self.core_seed(id),
             volume,
@@ -221,7 +227,8 @@ impl Boot {
     /// An address that cannot be listened on.
     pub fn listen(&self, core: &mut Core, world: &mut dyn World<Mail>) -> Result<Vec<String>, ServeError> {
         let mut addresses = Vec::new();
-        for (index, listener) in self.config.listeners.iter().enumerate() {
+        let all = self.config.listeners.iter().chain(&self.config.controller_listeners);
+        for (index, listener) in all.enumerate() {
             let host = listener.host.as_deref().unwrap_or("0.0.0.0");
             let mut bound = false;
             for address in resolve(host, listener.port)? {
@@ -238,6 +245,9 @@ impl Boot {
                     "no address of listener {name} is one of this machine's"
                 )));
             }
+        }
+        for listener in &self.config.controller_listeners {
+            tracing::info!("listener {} of the controller is open: {listener}", listener.name);
         }
         for listener in &self.config.advertised_listeners {
             addresses.push(format!("{}:{}", advertised_host(listener), listener.port));

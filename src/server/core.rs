@@ -84,6 +84,8 @@ pub struct Core {
     id: ShardId,
     shards: usize,
     node: Node,
+    /// Listeners with this number and above are the controller's.
+    broker_listeners: usize,
     volume: fn(&str) -> Option<(i64, i64)>,
     sessions: FetchSessions,
     producer_ids: ProducerIdBlock,
@@ -126,8 +128,10 @@ fn turn_bytes(frame: &[u8]) -> usize {
 
 impl Core {
     /// A core about to run.
-    pub fn new(parts: CoreParts) -> Core {
+    pub fn new(mut parts: CoreParts) -> Core {
+        let broker_listeners = parts.shard.metadata().1.statics().listeners.len();
         Core {
+            broker_listeners,
             shard: parts.shard,
             net: parts.net,
             id: parts.id,
@@ -335,8 +339,10 @@ impl Core {
             listener,
         };
         let route = api::find(request.api_key);
+        let on_controller = listener as usize >= self.broker_listeners;
+        let offered = api::is_offered(request.api_key, on_controller);
         let outcome = match route {
-            Some(route) if route.versions.contains(&request.api_version) => {
+            Some(route) if route.versions.contains(&request.api_version) && offered => {
                 let handle = route.handle;
                 self.with_cx(world, |cx| handle(cx, &request)).unwrap_or_else(|error| {
                     tracing::warn!(%peer, %error, "the connection is closed: a malformed request");

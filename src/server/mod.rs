@@ -14,9 +14,9 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::sync::{Arc, Barrier};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use crate::base::limits::OPEN_FILES_WANTED;
+use crate::base::limits::{OPEN_FILES_WANTED, START_REPORT_MS};
 use crate::base::{ShardId, Uuid, WallMs};
 use crate::config::BrokerConfig;
 use crate::io::ring::{Remote, Ring};
@@ -61,6 +61,7 @@ const CHECKPOINT_LOOKS: u32 = 60;
 pub fn serve(options: ServeOptions) -> Result<(), ServeError> {
     let files = OsFiles;
     raise_limits();
+    let report = report_start();
     let ServeOptions { config, cluster_id, format_command } = options;
     let config = with_ports(config)?;
     let paths: Vec<PathBuf> = config.log_dirs.iter().map(PathBuf::from).collect();
@@ -74,6 +75,7 @@ pub fn serve(options: ServeOptions) -> Result<(), ServeError> {
     let chosen = cores::choose(config.cores.as_ref()).map_err(ServeError::Config)?;
     let shards = chosen.len();
     let seed = u64::from_le_bytes(uuid::Uuid::new_v4().as_bytes()[..8].try_into().unwrap_or_default());
+    let _ = report.send("reading the metadata and redoing the journals of the last run");
     let (boot, host) = Boot::prepare(
         &files,
         Given {
@@ -88,6 +90,7 @@ pub fn serve(options: ServeOptions) -> Result<(), ServeError> {
         },
     )?;
     let boot = Arc::new(boot);
+    let _ = report.send("opening the partitions of __consumer_offsets and registering");
     let remote = Remote::new(shards).map_err(|e| ServeError::environment("the cores' mailboxes", &e))?;
     let barrier = Arc::new(Barrier::new(shards));
     crate::io::signals::stop_on_signals(&remote)
@@ -119,7 +122,7 @@ pub fn serve(options: ServeOptions) -> Result<(), ServeError> {
         threads.push(thread.map_err(|e| ServeError::environment("a core's thread", &e))?);
     }
     drop(tell);
-    supervise(&told, &boot, &files, threads, &taken.cluster_id)
+    supervise(&told, &boot, &files, threads, &taken.cluster_id, report)
 }
 
 /// Every partition in use has open files and every client a socket; many systems begin with 1024.
@@ -146,11 +149,16 @@ fn supervise(
     files: &dyn Files,
     threads: Vec<JoinHandle<()>>,
     cluster_id: &str,
+    report: Sender<&'static str>,
 ) -> Result<(), ServeError> {
     let (mut ended, mut clean, mut looks) = (0, true, 0);
+    let mut report = Some(report);
     while ended < boot.shards() {
         match told.recv_timeout(CHECKPOINT_LOOK) {
-            Ok(Told::Ready(addresses)) => announce(&addresses, boot, cluster_id),
+            Ok(Told::Ready(addresses)) => {
+                report = None;
+                announce(&addresses, boot, cluster_id);
+            }
             // The other cores may wait for this one for ever: the process ends with what it has on the disk.
             Ok(Told::Failed(error)) => return Err(error),
             Ok(Told::Ended(was_clean)) => {
@@ -169,6 +177,7 @@ fn supervise(
             }
         }
     }
+    drop(report);
     for thread in threads {
         let _ = thread.join();
     }
@@ -231,21 +240,46 @@ fn run_core(
 
 /// A port of 0 is chosen now, because the registration names it.
 fn with_ports(mut config: BrokerConfig) -> Result<BrokerConfig, ServeError> {
-    for i in 0..config.listeners.len() {
-        if config.listeners[i].port != 0 {
+    for listener in config.listeners.iter_mut().chain(&mut config.controller_listeners) {
+        if listener.port != 0 {
             continue;
         }
-        let host = config.listeners[i].host.clone().unwrap_or_else(|| "0.0.0.0".to_owned());
+        let host = listener.host.clone().unwrap_or_else(|| "0.0.0.0".to_owned());
         let probe = std::net::TcpListener::bind((host.as_str(), 0));
-        let port = probe.and_then(|p| p.local_addr()).map_err(|e| ServeError::listen(&host, &e))?.port();
-        config.listeners[i].port = port;
-        let name = config.listeners[i].name.clone();
-        for advertised in config.advertised_listeners.iter_mut().filter(|a| a.name == name && a.port == 0) {
+        listener.port = probe.and_then(|p| p.local_addr()).map_err(|e| ServeError::listen(&host, &e))?.port();
+        let (name, port) = (&listener.name, listener.port);
+        for advertised in config.advertised_listeners.iter_mut().filter(|a| a.name == *name && a.port == 0) {
             advertised.port = port;
         }
     }
     Ok(config)
 }
+
+/// Says what a start is doing once it takes long, and again now and then, until the sender is dropped.
+fn report_start() -> Sender<&'static str> {
+    let (tell, told) = mpsc::channel();
+    let report = move || {
+        let began = Instant::now();
+        let mut doing = "looking at the log directories";
+        let mut wait = FIRST_REPORT;
+        loop {
+            match told.recv_timeout(wait) {
+                Ok(next) => doing = next,
+                Err(RecvTimeoutError::Timeout) => {
+                    tracing::info!(seconds = began.elapsed().as_secs(), "starting: {doing}");
+                    wait = Duration::from_millis(START_REPORT_MS);
+                }
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
+        }
+    };
+    // Without the thread nothing is said, and all else goes on.
+    let _ = thread::Builder::new().name("ottla-start".to_owned()).spawn(report);
+    tell
+}
+
+/// A start that takes longer says so.
+const FIRST_REPORT: Duration = Duration::from_secs(1);
 
 fn wall_ms() -> WallMs {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);

@@ -379,3 +379,171 @@ fn the_limit_of_open_files_is_raised() {
     assert!(text.contains("LimitNOFILE") && text.contains("5000"), "{text}");
     broker.stop();
 }
+
+/// A configured CONTROLLER listener was never opened, without a word, and tools with --bootstrap-controller hung.
+#[test]
+fn the_controller_listener_offers_what_a_controller_does() {
+    use ottla::wire::codec::{decode, encode};
+    use ottla::wire::messages::describe_cluster_request::DescribeClusterRequest;
+    use ottla::wire::messages::describe_cluster_response::DescribeClusterResponse;
+
+    let home = TempDir::new("boot-controller");
+    let dir = home.path().join("data");
+    let sets = [
+        "listeners=PLAINTEXT://127.0.0.1:0,CONTROLLER://127.0.0.1:0",
+        "controller.listener.names=CONTROLLER",
+    ];
+    let args: Vec<String> = on(&[&dir], &[])
+        .into_iter()
+        .chain(sets.iter().flat_map(|s| ["--set".to_owned(), (*s).to_owned()]))
+        .collect();
+    let broker = serve(home.path(), &args.iter().map(String::as_str).collect::<Vec<_>>()).ready();
+    let text = fs::read_to_string(&broker.log).expect("the log");
+    let port = text.split("CONTROLLER://127.0.0.1:").nth(1).and_then(|t| t.split_whitespace().next());
+    let port: u16 = port.and_then(|port| port.parse().ok()).unwrap_or_else(|| panic!("no port in {text}"));
+    let mut client = Client::open(SocketAddr::from(([127, 0, 0, 1], port))).expect("connect");
+    let mut describe = |endpoint_type: i8| -> (i16, i8, Vec<i32>) {
+        let asked = DescribeClusterRequest { endpoint_type, ..Default::default() };
+        // The empty tagged fields of the header stand before the body, and before the answer.
+        let body = [vec![0], encode(&asked, 1).expect("encode")].concat();
+        let answer = client.call(60, 1, &body).expect("DescribeCluster");
+        let got: DescribeClusterResponse<'_> = decode(&answer[1..], 1).expect("decode");
+        (got.error_code, got.endpoint_type, got.brokers.iter().map(|b| b.port).collect())
+    };
+    assert_eq!(describe(2), (0, 2, vec![i32::from(port)]));
+    assert_eq!(describe(1).0, 114, "MISMATCHED_ENDPOINT_TYPE");
+    let keys: Vec<i16> = client.api_versions().expect("ApiVersions").iter().map(|api| api.0).collect();
+    assert!(keys.contains(&55) && !keys.contains(&0) && !keys.contains(&1) && !keys.contains(&3), "{keys:?}");
+    assert!(client.create_topic("t", 1).is_ok(), "a controller makes topics");
+    assert!(client.produce("t", 0, -1, &Batch::plain(&["x"]).encode()).is_err(), "and takes no records");
+    broker.stop();
+}
+
+/// max.connections was accepted and did nothing; so did every other dynamic key that nothing reads.
+#[test]
+fn a_dynamic_change_takes_effect_or_is_refused() {
+    use ottla::bench::Client as Typed;
+    use ottla::wire::messages::incremental_alter_configs_request::{
+        AlterConfigsResource, AlterableConfig, IncrementalAlterConfigsRequest,
+    };
+    use ottla::wire::messages::incremental_alter_configs_response::IncrementalAlterConfigsResponse;
+
+    let home = TempDir::new("boot-dynamic");
+    let dir = home.path().join("data");
+    let broker = serve_on(home.path(), &[&dir], &[]).ready();
+    let mut client = Typed::connect(broker.address).expect("connect");
+    let mut alter = |name: &str, value: &str| -> i16 {
+        let config = AlterableConfig { name, config_operation: 0, value: Some(value) };
+        let resource = AlterConfigsResource { resource_type: 4, resource_name: "", configs: vec![config] };
+        let request = IncrementalAlterConfigsRequest { resources: vec![resource], validate_only: false };
+        let reply: IncrementalAlterConfigsResponse<'_> = client.call(&request, 1).expect("alter");
+        reply.responses[0].error_code
+    };
+    for (name, value) in [
+        ("log.cleaner.backoff.ms", "5"),
+        ("max.connection.creation.rate", "5"),
+        ("listener.name.plaintext.max.connections", "5"),
+        ("remote.fetch.max.wait.ms", "5"),
+    ] {
+        assert_eq!(alter(name, value), 42, "{name}: INVALID_REQUEST");
+    }
+    assert_eq!(alter("num.io.threads", "5"), 0, "there are no such threads");
+    assert_eq!(alter("max.connections", "2"), 0);
+    let held: Vec<Client> = poll::until("connections are refused", LIMIT, || {
+        let open = (0..4).filter_map(|_| Client::open(broker.address).ok());
+        let mut open: Vec<Client> = open.collect();
+        open.retain_mut(|client| client.api_versions().is_ok());
+        (open.len() <= 1).then_some(open)
+    });
+    drop(held);
+    broker.stop();
+}
+
+/// Messages of the first hour: each names the place and what helps, and ends with the right code.
+#[test]
+fn messages_name_the_place_and_the_remedy() {
+    let home = TempDir::new("boot-messages");
+    let dir = home.path().join("data");
+    let file = home.path().join("server.properties");
+    let sets = on(&[&dir], &[]);
+    let with_file = |text: &str| {
+        fs::write(&file, text).expect("write the file");
+        let mut args = vec!["--config", "server.properties"];
+        args.extend(sets.iter().map(String::as_str));
+        serve(home.path(), &args)
+    };
+    let text = with_file("node.id=1\n").refused(2);
+    assert!(text.contains("process.roles=broker,controller"), "{text}");
+    let text = with_file("process.roles=broker,controller\n=x\n").refused(2);
+    assert!(text.contains("server.properties:2: there is no key"), "{text}");
+    let text = with_file("process.roles=broker,controller\nnum.partitions=x\n").refused(2);
+    assert!(text.contains("server.properties:2: Invalid value x"), "{text}");
+    let broker = with_file("\u{feff}process.roles=broker,controller\nnum.partition=3\n").ready();
+    let text = fs::read_to_string(&broker.log).expect("the log");
+    assert!(
+        text.contains("server.properties:2: unknown configuration key num.partition")
+            && text.contains("is num.partitions meant?"),
+        "{text}"
+    );
+    broker.stop();
+    let one = |set: &str| {
+        let mut args: Vec<&str> = sets.iter().map(String::as_str).collect();
+        args.extend(["--set", set]);
+        serve(home.path(), &args)
+    };
+    let text = one("listeners=PLAINTEXT://0.0.0.0:9092").refused(2);
+    assert!(text.contains("set advertised.listeners=PLAINTEXT://HOST:9092"), "{text}");
+    let text = one("listeners=PLAINTEXT://localhost:99999").refused(2);
+    assert!(text.contains("a number from 0 to 65535"), "{text}");
+    let not_a_dir = home.path().join("file");
+    fs::write(&not_a_dir, "x").expect("write");
+    let text = serve_on(home.path(), &[&not_a_dir], &[]).refused(1);
+    assert!(text.contains("choose a directory with --set log.dirs=DIR"), "{text}");
+    fs::write(dir.join("meta.properties"), [0xff, 0xfe, 0, 1]).expect("damage it");
+    let text = serve_on(home.path(), &[&dir], &[]).refused(3);
+    assert!(text.contains("meta.properties is damaged") && text.contains("restore it"), "{text}");
+}
+
+/// A signal left the topics of a bench behind; `--pid` of nobody and `--seconds 0` were accepted.
+#[test]
+fn a_bench_cleans_up_and_refuses_what_makes_no_sense() {
+    use ottla::bench::Client as Typed;
+    use ottla::wire::messages::metadata_request::MetadataRequest;
+    use ottla::wire::messages::metadata_response::MetadataResponse;
+
+    let home = TempDir::new("boot-bench");
+    let dir = home.path().join("data");
+    let broker = serve_on(home.path(), &[&dir], &[]).ready();
+    let against = broker.address.to_string();
+    for (args, why) in [
+        (["--seconds", "0"], "--seconds 0"),
+        (["--pid", "4194303"], "no such process"),
+        (["--scenario", "nothing"], "--list"),
+    ] {
+        let got =
+            Command::new(ottla()).args(["bench", "--against", &against]).args(args).output().expect("run");
+        let text = String::from_utf8_lossy(&got.stderr).into_owned();
+        assert!(
+            got.status.code() == Some(2) && text.contains(why) && text.lines().count() < 3,
+            "{args:?}: {text}"
+        );
+    }
+    let mut client = Typed::connect(broker.address).expect("connect");
+    let mut topics = || -> usize {
+        let all = MetadataRequest { topics: None, ..MetadataRequest::default() };
+        let reply: MetadataResponse<'_> = client.call(&all, 9).expect("metadata");
+        reply.topics.iter().filter(|t| t.name.is_some_and(|name| name.starts_with("ottla-bench"))).count()
+    };
+    let mut command = Command::new(ottla());
+    command
+        .args(["bench", "--against", &against, "--seconds", "60"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    let log = home.path().join("bench");
+    let bench = Process { child: command.spawn().expect("start the bench"), address: broker.address, log };
+    poll::until("the bench has topics", LIMIT, || (topics() > 0).then_some(()));
+    bench.signal("-INT");
+    assert_eq!(bench.end().0, Some(130));
+    assert_eq!(topics(), 0);
+    broker.stop();
+}

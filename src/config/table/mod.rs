@@ -159,6 +159,31 @@ pub static GROUP: LazyLock<Table> = LazyLock::new(|| Table::new(&[group::KEYS]))
 /// The keys of a client-metrics subscription.
 pub static CLIENT_METRICS: LazyLock<Table> = LazyLock::new(|| Table::new(&[client_metrics::KEYS]));
 
+/// The broker key that somebody may have meant: the one that gives a topic key its default, or the one that is spelled most
+/// like it.
+pub fn nearest(name: &str) -> Option<&'static str> {
+    if let Some(of_topic) = super::synonyms::of_topic_key(name).first() {
+        return Some(of_topic);
+    }
+    let keys = BROKER.iter().map(|key| (distance(&name.to_lowercase(), key.name), key.name));
+    let (distance, key) = keys.min()?;
+    (distance <= 1 + name.len() / 6).then_some(key)
+}
+
+/// Letters to insert, remove or change (Levenshtein).
+fn distance(a: &str, b: &str) -> usize {
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.bytes().enumerate() {
+        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
+        for (j, y) in b.bytes().enumerate() {
+            let change = diagonal + usize::from(x != y);
+            diagonal = row[j + 1];
+            row[j + 1] = change.min(diagonal + 1).min(row[j] + 1);
+        }
+    }
+    row[b.len()]
+}
+
 /// Whether a broker key can only be set dynamically, not in a file (`QuotaConfig.BROKER_QUOTA_CONFIGS`).
 pub fn is_dynamic_only(name: &str) -> bool {
     matches!(

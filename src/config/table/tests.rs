@@ -104,3 +104,52 @@ fn defaults_fulfil_their_rules_and_docs_are_one_line() {
         }
     }
 }
+
+/// Every source file outside of the tables, without its tests.
+fn sources(dir: &std::path::Path, found: &mut Vec<(String, String)>) {
+    for entry in std::fs::read_dir(dir).unwrap().flatten() {
+        let path = entry.path();
+        let name = path.display().to_string();
+        if path.is_dir() {
+            sources(&path, found);
+        } else if name.ends_with(".rs") && !name.ends_with("tests.rs") && !name.contains("config/table/") {
+            let text = std::fs::read_to_string(&path).unwrap();
+            found.push((name, text.split("#[cfg(test)]").next().unwrap().to_owned()));
+        }
+    }
+}
+
+/// Six keys, max.connection.creation.rate among them, were said to work, and nothing outside of the configuration read them.
+/// A key that gives a topic key its default is read through that.
+#[test]
+fn what_works_is_read_and_what_is_read_nowhere_does_not_work() {
+    use crate::config::key::Support;
+    use crate::config::synonyms::of_topic_key;
+    let mut all = Vec::new();
+    sources(&std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut all);
+    let of_topic = |name: &str| TOPIC.iter().any(|key| of_topic_key(key.name).contains(&name));
+    let mut unread = Vec::new();
+    for key in BROKER.iter().filter(|key| matches!(key.support, Support::Works | Support::AtStart)) {
+        let literal = format!("\"{}\"", key.name);
+        let lines = all.iter().flat_map(|(path, text)| text.lines().map(move |line| (path, line)));
+        let mut places = lines.filter(|(_, line)| line.contains(&literal));
+        let is_read = places.any(|(_, line)| {
+            // `field: v.int("key"),` is only a copy: somebody else has to look at the field.
+            let field = line.trim().split_once(": v.").map(|(field, _)| format!(".{field}"));
+            let used = |field: &str| {
+                all.iter().any(|(path, text)| !path.contains("/config/") && text.contains(field))
+            };
+            field.is_none_or(|field| used(&field))
+        });
+        if !is_read && !of_topic(key.name) {
+            unread.push(key.name);
+        }
+    }
+    // `auto_create.rs` puts the name together.
+    assert_eq!(unread, ["offsets.topic.num.partitions"], "are said to work");
+    for key in BROKER.iter() {
+        if let Support::Harmless(why) | Support::Refused(why) = key.support {
+            assert!(why.len() > 20, "{} says why", key.name);
+        }
+    }
+}
