@@ -73,10 +73,14 @@ impl Budget {
         !self.waiting.is_empty()
     }
 
+    /// Whether one waits that is to try again.
+    pub(super) fn has_next(&self) -> bool {
+        !self.waiting.is_empty() && (self.room() >= NET_GRANT_BYTES_MIN || self.reserved == 0)
+    }
+
     /// The next that is to try again.
     pub fn next_waiting(&mut self) -> Option<u64> {
-        let room = self.room() >= NET_GRANT_BYTES_MIN || self.reserved == 0;
-        if room { self.waiting.pop_front() } else { None }
+        if self.has_next() { self.waiting.pop_front() } else { None }
     }
 }
 

@@ -145,7 +145,7 @@ impl Net {
 
     /// Whether requests may be served at once.
     pub fn has_ready(&self) -> bool {
-        !self.ready.small.is_empty() || !self.ready.large.is_empty()
+        !self.ready.small.is_empty() || !self.ready.large.is_empty() || self.budget.has_next()
     }
 
     /// The next small request: a few of each connection in turn.

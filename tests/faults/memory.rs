@@ -104,7 +104,7 @@ fn pipelined_metadata_that_nobody_reads_holds_one_budget() {
 fn memory_comes_back_after_many_consumers() {
     let broker = Broker::start("memory-consumers", &[("ottla.core.cache.bytes", "16777216")]);
     fill(&broker, "consumed", 120);
-    let mut consumers: Vec<Client> = (0..240).map(|_| Client::connect(&broker)).collect();
+    let mut consumers: Vec<Client> = (0..600).map(|_| Client::connect(&broker)).collect();
     for round in 0..2 {
         let asked: Vec<i32> = consumers
             .iter_mut()
