@@ -410,6 +410,7 @@ impl Fetch {
     /// Refuses a request as a whole: before version 13 every partition says so as well.
     fn refuse(&mut self, cx: &mut Cx<'_>, session_id: i32, code: ErrorCode) -> Outcome {
         let named = if self.version < 13 { self.wants.len() } else { 0 };
+        self.committed = true; // Kafka leaves the lists of aborted transactions empty then, not null
         self.chosen.extend(0..named);
         self.at.extend((0..named).map(|_| At::Here(ReadDone::error(code))));
         self.write(cx, code, session_id)
