@@ -86,6 +86,29 @@ impl Broker {
         }
     }
 
+    /// Changes a property for the next start.
+    pub fn set(&mut self, key: &str, value: &str) {
+        self.properties.retain(|(other, _)| other != key);
+        self.properties.push((key.to_owned(), value.to_owned()));
+    }
+
+    /// Starts it again and kills it as soon as it has read and written so many times, at the latest when it is ready.
+    pub fn restart_and_kill9(&mut self, calls: u64) {
+        assert!(self.child.is_none(), "the broker is still running");
+        let lines = self.begin_ottla();
+        let counted = format!("/proc/{}/io", self.pid());
+        let number = |text: &str, key: &str| {
+            let line = text.lines().find_map(|line| line.strip_prefix(key));
+            line.and_then(|n| n.trim().parse::<u64>().ok()).unwrap_or(0)
+        };
+        let _ = poll::within_busily(READY_LIMIT, || {
+            let text = std::fs::read_to_string(&counted).unwrap_or_default();
+            let enough = number(&text, "syscr:") + number(&text, "syscw:") >= calls;
+            (enough || !matches!(lines.try_recv(), Err(mpsc::TryRecvError::Empty))).then_some(())
+        });
+        self.kill9();
+    }
+
     /// `host:port` for clients.
     pub fn bootstrap(&self) -> String {
         format!("127.0.0.1:{}", self.port)
@@ -199,7 +222,8 @@ impl Broker {
         command
     }
 
-    fn spawn_ottla(&mut self) {
+    /// Starts Ottla; gives the lines of its standard output as they come.
+    fn begin_ottla(&mut self) -> mpsc::Receiver<String> {
         let mut child = self
             .ottla_command()
             .stdin(Stdio::null())
@@ -217,6 +241,11 @@ impl Broker {
                 let _ = sender.send(line);
             }
         });
+        lines
+    }
+
+    fn spawn_ottla(&mut self) {
+        let lines = self.begin_ottla();
         match lines.recv_timeout(READY_LIMIT) {
             Ok(line) => assert!(
                 line.contains(&self.port.to_string()),

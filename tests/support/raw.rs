@@ -14,7 +14,9 @@ pub mod code {
     pub const COORDINATOR_NOT_AVAILABLE: i16 = 15;
     pub const NOT_COORDINATOR: i16 = 16;
     pub const UNKNOWN_TOPIC_OR_PARTITION: i16 = 3;
+    pub const OFFSET_OUT_OF_RANGE: i16 = 1;
     pub const TOPIC_ALREADY_EXISTS: i16 = 36;
+    pub const OUT_OF_ORDER_SEQUENCE_NUMBER: i16 = 45;
     pub const DUPLICATE_SEQUENCE_NUMBER: i16 = 46;
     pub const UNSUPPORTED_VERSION: i16 = 35;
 }
@@ -83,6 +85,10 @@ impl<'a> Reader<'a> {
     pub fn string(&mut self) -> String {
         let length = self.i16().max(0) as usize;
         String::from_utf8(self.take(length).to_vec()).expect("UTF-8")
+    }
+    /// So many bytes as they are.
+    pub fn raw(&mut self, count: usize) -> &'a [u8] {
+        self.take(count)
     }
     pub fn bytes(&mut self) -> &'a [u8] {
         let length = self.i32().max(0) as usize;
@@ -158,12 +164,50 @@ impl Client {
 
     /// CreateTopics v2 with one replica; returns the error code.
     pub fn create_topic(&mut self, name: &str, partitions: i32) -> io::Result<i16> {
-        let body =
-            Writer::default().i32(1).string(name).i32(partitions).i16(1).i32(0).i32(0).i32(20_000).i8(0);
-        let answer = self.call(19, 2, &body.0)?;
+        self.create_topic_with(name, partitions, &[])
+    }
+
+    /// CreateTopics v2 with one replica and settings; returns the error code.
+    pub fn create_topic_with(
+        &mut self,
+        name: &str,
+        partitions: i32,
+        configs: &[(&str, &str)],
+    ) -> io::Result<i16> {
+        let mut body = Writer::default().i32(1).string(name).i32(partitions).i16(1).i32(0);
+        body = body.i32(configs.len() as i32);
+        for (key, value) in configs {
+            body = body.string(key).string(value);
+        }
+        let answer = self.call(19, 2, &body.i32(20_000).i8(0).0)?;
         let mut reader = Reader(&answer);
         assert_eq!((reader.i32(), reader.i32(), reader.string()), (0, 1, name.to_string()), "CreateTopics");
         Ok(reader.i16())
+    }
+
+    /// DeleteTopics v1 of one topic; returns the error code.
+    pub fn delete_topic(&mut self, name: &str) -> io::Result<i16> {
+        let answer = self.call(20, 1, &Writer::default().i32(1).string(name).i32(20_000).0)?;
+        let mut reader = Reader(&answer);
+        let _throttle = reader.i32();
+        assert_eq!((reader.i32(), reader.string()), (1, name.to_string()), "DeleteTopics");
+        Ok(reader.i16())
+    }
+
+    /// DeleteRecords v0 of one partition: the log start after it, or the error code.
+    pub fn delete_records(
+        &mut self,
+        topic: &str,
+        partition: i32,
+        before: i64,
+    ) -> io::Result<Result<i64, i16>> {
+        let body = Writer::default().i32(1).string(topic).i32(1).i32(partition).i64(before).i32(20_000);
+        let answer = self.call(21, 0, &body.0)?;
+        let mut reader = Reader(&answer);
+        let _topics = (reader.i32(), reader.i32(), reader.string(), reader.i32(), reader.i32());
+        let (low_watermark, error) = (reader.i64(), reader.i16());
+        reader.end();
+        Ok(if error == code::NONE { Ok(low_watermark) } else { Err(error) })
     }
 
     /// InitProducerId v0 without a transaction: producer id and epoch.

@@ -131,7 +131,7 @@ fn decode_one(bytes: &[u8]) -> Batch {
     assert_eq!(last_delta, count - 1, "last offset delta");
     let field = |reader: &mut Reader| {
         let length = read_varint(reader);
-        (length >= 0).then(|| (0..length).map(|_| reader.i8() as u8).collect::<Vec<u8>>())
+        (length >= 0).then(|| reader.raw(length as usize).to_vec())
     };
     let records = (0..count)
         .map(|_| {
