@@ -320,7 +320,7 @@ fn admin(names: &[&str]) -> Vec<Case> {
                 resource_name: name,
                 configs: Vec::new(),
             })
-            .take(90_000)
+            .take(80_000)
             .collect(),
         validate_only: true,
     };

@@ -10,6 +10,7 @@ use std::collections::HashSet;
 
 use bytes::Bytes;
 
+use crate::base::limits::GROUP_REQUEST_SMALL_BYTES_MAX;
 use crate::base::{ShardId, Ticks};
 use crate::coord::group::reply::{ListReply, SyncReply};
 use crate::coord::group::request as ask;
@@ -113,11 +114,11 @@ impl Waiting for Gather {
 /// Asks the coordinators of some groups; a group that has none here is refused.
 fn coordinate(
     cx: &mut Cx<'_>,
-    request: &Request<'_>,
+    from: &Asker,
     wanted: Vec<GroupRequest>,
     respond: impl FnOnce(Vec<GroupReply>) -> Outcome + 'static,
 ) -> Outcome {
-    let api_version = request.api_version;
+    let api_version = from.version;
     let id = cx.open();
     let mut gather = Gather::new(respond);
     for wanted in wanted {
@@ -127,7 +128,7 @@ fn coordinate(
         };
         let job = GroupJob {
             partition: Some(key.partition),
-            client: client(request),
+            client: from.client.clone(),
             api_version,
             request: wanted,
         };
@@ -144,28 +145,39 @@ fn unexpected() -> Outcome {
 
 /// Serves a JoinGroup request, versions 0 to 9.
 pub fn join_group(cx: &mut Cx<'_>, request: &Request<'_>) -> Result<Outcome, DecodeError> {
-    let version = request.api_version;
-    let message: JoinGroupRequest<'_> = decode_request(&request.body, version)?;
-    let wanted = GroupRequest::Join(ask::JoinRequest::from_wire(&message, version));
-    Ok(coordinate(cx, request, vec![wanted], move |replies| match &*replies {
-        [GroupReply::Join(joined)] => reply(&joined.to_wire(version), version),
-        _ => unexpected(),
-    }))
+    let (body, version) = (request.body.clone(), request.api_version);
+    let read = move || {
+        let message: JoinGroupRequest<'_> = decode_request(&body, version)?;
+        Ok(GroupRequest::Join(ask::JoinRequest::from_wire(&message, version)))
+    };
+    let from = Asker::of(request);
+    apart(cx, is_long(request), read, move |cx, wanted| {
+        coordinate(cx, &from, vec![wanted], move |replies| match &*replies {
+            [GroupReply::Join(joined)] => reply(&joined.to_wire(version), version),
+            _ => unexpected(),
+        })
+    })
 }
 
 /// Serves a SyncGroup request, versions 0 to 5.
 pub fn sync_group(cx: &mut Cx<'_>, request: &Request<'_>) -> Result<Outcome, DecodeError> {
-    let version = request.api_version;
-    let message: SyncGroupRequest<'_> = decode_request(&request.body, version)?;
-    if lacks_protocol(&message, version) {
-        let refused = SyncReply::refused(GroupError::InconsistentGroupProtocol);
-        return Ok(reply(&refused.to_wire(), version));
-    }
-    let wanted = GroupRequest::Sync(ask::SyncRequest::from_wire(&message));
-    Ok(coordinate(cx, request, vec![wanted], move |replies| match &*replies {
-        [GroupReply::Sync(synced)] => reply(&synced.to_wire(), version),
-        _ => unexpected(),
-    }))
+    let (body, version) = (request.body.clone(), request.api_version);
+    let read = move || {
+        let message: SyncGroupRequest<'_> = decode_request(&body, version)?;
+        let lacks = lacks_protocol(&message, version);
+        Ok((!lacks).then(|| GroupRequest::Sync(ask::SyncRequest::from_wire(&message))))
+    };
+    let from = Asker::of(request);
+    apart(cx, is_long(request), read, move |cx, wanted| {
+        let Some(wanted) = wanted else {
+            let refused = SyncReply::refused(GroupError::InconsistentGroupProtocol);
+            return reply(&refused.to_wire(), version);
+        };
+        coordinate(cx, &from, vec![wanted], move |replies| match &*replies {
+            [GroupReply::Sync(synced)] => reply(&synced.to_wire(), version),
+            _ => unexpected(),
+        })
+    })
 }
 
 /// From version 5 a member names the protocol type and the protocol that it assigns by (KIP-559).
@@ -178,7 +190,7 @@ pub fn heartbeat(cx: &mut Cx<'_>, request: &Request<'_>) -> Result<Outcome, Deco
     let version = request.api_version;
     let message: HeartbeatRequest<'_> = decode_request(&request.body, version)?;
     let wanted = GroupRequest::Heartbeat(ask::HeartbeatRequest::from_wire(&message));
-    Ok(coordinate(cx, request, vec![wanted], move |replies| match &*replies {
+    Ok(coordinate(cx, &Asker::of(request), vec![wanted], move |replies| match &*replies {
         [GroupReply::Heartbeat(error)] => {
             let error_code = error_code(*error);
             reply(&HeartbeatResponse { error_code, ..Default::default() }, version)
@@ -189,13 +201,23 @@ pub fn heartbeat(cx: &mut Cx<'_>, request: &Request<'_>) -> Result<Outcome, Deco
 
 /// Serves a LeaveGroup request, versions 0 to 5.
 pub fn leave_group(cx: &mut Cx<'_>, request: &Request<'_>) -> Result<Outcome, DecodeError> {
-    let version = request.api_version;
-    let message: LeaveGroupRequest<'_> = decode_request(&request.body, version)?;
-    let wanted = GroupRequest::Leave(ask::LeaveRequest::from_wire(&message, version));
-    Ok(coordinate(cx, request, vec![wanted], move |replies| match &*replies {
-        [GroupReply::Leave(left)] => reply(&left.to_wire(version), version),
-        _ => unexpected(),
-    }))
+    let (body, version) = (request.body.clone(), request.api_version);
+    let read = move || {
+        let message: LeaveGroupRequest<'_> = decode_request(&body, version)?;
+        Ok(GroupRequest::Leave(ask::LeaveRequest::from_wire(&message, version)))
+    };
+    let from = Asker::of(request);
+    apart(cx, is_long(request), read, move |cx, wanted| {
+        coordinate(cx, &from, vec![wanted], move |replies| match &*replies {
+            [GroupReply::Leave(left)] => reply(&left.to_wire(version), version),
+            _ => unexpected(),
+        })
+    })
+}
+
+/// Whether a request about one group is read elsewhere. What is in most of them is metadata, not lists.
+fn is_long(request: &Request<'_>) -> bool {
+    request.body.len() > GROUP_REQUEST_SMALL_BYTES_MAX
 }
 
 /// Names as they lie in a request's body: where, and how long.

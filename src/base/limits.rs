@@ -349,6 +349,10 @@ pub const CONFIGS_REPLY_BYTES_MAX: usize = 32 << 20;
 pub const METADATA_PARTITIONS_SMALL_MAX: usize = 1000;
 /// Coordinators that a request may look for to be answered on its core.
 pub const COORDINATORS_SMALL_MAX: usize = 64;
+/// A request about one group of which no more is read on its core than this.
+pub const GROUP_REQUEST_SMALL_BYTES_MAX: usize = 64 << 10;
+/// What a protocol of a member counts for beside its name and metadata.
+pub const GROUP_PROTOCOL_BYTES: usize = 64;
 /// About so many groups a request asks for in its first turn, ...
 pub const GROUPS_IN_TURN_FIRST: usize = 16;
 /// ... and so many at most; fewer where they answer with more than these bytes.

@@ -23,8 +23,10 @@ pub type Put = Box<dyn Fn(GroupReply, &mut Writer) -> bool>;
 /// Who asks, in which version.
 #[derive(Clone)]
 pub struct Asker {
-    version: i16,
-    client: ClientInfo,
+    /// The request's version.
+    pub version: i16,
+    /// Who sent it.
+    pub client: ClientInfo,
 }
 
 impl Asker {

@@ -24,7 +24,7 @@ use super::super::apart::apart;
 use super::super::cx::{Cx, Outcome, Request};
 use super::super::{reply, topics};
 use super::listing::{Asker, Listing};
-use super::{coordinate, unexpected};
+use super::{coordinate, is_long, unexpected};
 
 /// From this version OffsetCommit and OffsetFetch name topics by their ids (KIP-848).
 const TOPIC_IDS_FROM: i16 = 10;
@@ -37,13 +37,36 @@ type Outcomes = Vec<(i32, Option<GroupError>)>;
 
 /// Serves an OffsetCommit request, versions 2 to 10.
 pub fn offset_commit(cx: &mut Cx<'_>, request: &Request<'_>) -> Result<Outcome, DecodeError> {
-    let version = request.api_version;
-    let message: OffsetCommitRequest<'_> = decode_request(&request.body, version)?;
+    let (body, version, image) = (request.body.clone(), request.api_version, cx.image.clone());
+    let from = Asker::of(request);
+    let read = move || read_commit(&body, version, &image);
+    apart(cx, is_long(request), read, move |cx, (commit, refused)| {
+        if commit.topics.is_empty() {
+            return reply(&CommitReply { topics: refused }.to_wire(), version);
+        }
+        coordinate(cx, &from, vec![GroupRequest::CommitOffsets(commit)], move |replies| {
+            let Ok([GroupReply::CommitOffsets(committed)]) = <[GroupReply; 1]>::try_from(replies) else {
+                return unexpected();
+            };
+            let key = |t: &CommittedTopic| (t.topic_id, t.name.clone());
+            let topics = merged(refused, committed.topics, key, |t| &mut t.partitions);
+            reply(&CommitReply { topics }.to_wire(), version)
+        })
+    })
+}
+
+/// What is to be committed, and what does not exist.
+fn read_commit(
+    body: &[u8],
+    version: i16,
+    image: &Image,
+) -> Result<(CommitRequest, Vec<CommittedTopic>), DecodeError> {
+    let message: OffsetCommitRequest<'_> = decode_request(body, version)?;
     let by_id = version >= TOPIC_IDS_FROM;
     let mut commit = CommitRequest::from_wire(&message);
     let mut refused: Vec<CommittedTopic> = Vec::new();
     commit.topics.retain_mut(|topic| {
-        let known = topics::find_topic(cx.image, by_id, &topic.name, topic.topic_id);
+        let known = topics::find_topic(image, by_id, &topic.name, topic.topic_id);
         let error = match known {
             None if by_id => GroupError::UnknownTopicId,
             _ => GroupError::UnknownTopicOrPartition,
@@ -66,17 +89,7 @@ pub fn offset_commit(cx: &mut Cx<'_>, request: &Request<'_>) -> Result<Outcome, 
         }
         !topic.partitions.is_empty()
     });
-    if commit.topics.is_empty() {
-        return Ok(reply(&CommitReply { topics: refused }.to_wire(), version));
-    }
-    Ok(coordinate(cx, request, vec![GroupRequest::CommitOffsets(commit)], move |replies| {
-        let Ok([GroupReply::CommitOffsets(committed)]) = <[GroupReply; 1]>::try_from(replies) else {
-            return unexpected();
-        };
-        let topics =
-            merged(refused, committed.topics, |t| (t.topic_id, t.name.clone()), |t| &mut t.partitions);
-        reply(&CommitReply { topics }.to_wire(), version)
-    }))
+    Ok((commit, refused))
 }
 
 /// The refused topics, with the coordinator's behind them; a topic that is in both has its partitions in one place
@@ -108,7 +121,7 @@ pub fn offset_fetch(cx: &mut Cx<'_>, request: &Request<'_>) -> Result<Outcome, D
     let version = request.api_version;
     let message: OffsetFetchRequest<'_> = decode_request(&request.body, version)?;
     let wanted = FetchRequest::from_wire(&message, version).into_iter().map(GroupRequest::FetchOffsets);
-    Ok(coordinate(cx, request, wanted.collect(), move |replies| {
+    Ok(coordinate(cx, &Asker::of(request), wanted.collect(), move |replies| {
         let fetched = replies.into_iter().filter_map(|reply| match reply {
             GroupReply::FetchOffsets(fetched) => Some(fetched),
             _ => None,
@@ -229,12 +242,35 @@ fn fill_in_id(image: &Image, topic: &mut FetchedTopic) -> bool {
 
 /// Serves an OffsetDelete request, version 0.
 pub fn offset_delete(cx: &mut Cx<'_>, request: &Request<'_>) -> Result<Outcome, DecodeError> {
-    let version = request.api_version;
-    let message: OffsetDeleteRequest<'_> = decode_request(&request.body, version)?;
+    let (body, version, image) = (request.body.clone(), request.api_version, cx.image.clone());
+    let from = Asker::of(request);
+    let read = move || read_delete(&body, version, &image);
+    apart(cx, is_long(request), read, move |cx, (delete, refused)| {
+        coordinate(cx, &from, vec![GroupRequest::DeleteOffsets(delete)], move |replies| {
+            let Ok([GroupReply::DeleteOffsets(deleted)]) = <[GroupReply; 1]>::try_from(replies) else {
+                return unexpected();
+            };
+            let topics = match deleted.error {
+                // The error of the whole request stands alone.
+                Some(_) => Vec::new(),
+                None => merged(refused, deleted.topics, |t| t.name.clone(), |t| &mut t.partitions),
+            };
+            reply(&DeleteOffsetsReply { error: deleted.error, topics }.to_wire(), version)
+        })
+    })
+}
+
+/// What is to be deleted, and what does not exist.
+fn read_delete(
+    body: &[u8],
+    version: i16,
+    image: &Image,
+) -> Result<(DeleteOffsetsRequest, Vec<DeletedTopic>), DecodeError> {
+    let message: OffsetDeleteRequest<'_> = decode_request(body, version)?;
     let mut delete = DeleteOffsetsRequest::from_wire(&message);
     let mut refused: Vec<DeletedTopic> = Vec::new();
     delete.topics.retain_mut(|(name, partitions)| {
-        let known = cx.image.topics().get(name.as_str());
+        let known = image.topics().get(name.as_str());
         let mut missing = Outcomes::new();
         partitions.retain(|partition| {
             let exists = known.is_some_and(|t| t.partitions.contains_key(partition));
@@ -248,15 +284,5 @@ pub fn offset_delete(cx: &mut Cx<'_>, request: &Request<'_>) -> Result<Outcome, 
         }
         !partitions.is_empty()
     });
-    Ok(coordinate(cx, request, vec![GroupRequest::DeleteOffsets(delete)], move |replies| {
-        let Ok([GroupReply::DeleteOffsets(deleted)]) = <[GroupReply; 1]>::try_from(replies) else {
-            return unexpected();
-        };
-        let topics = match deleted.error {
-            // The error of the whole request stands alone.
-            Some(_) => Vec::new(),
-            None => merged(refused, deleted.topics, |t| t.name.clone(), |t| &mut t.partitions),
-        };
-        reply(&DeleteOffsetsReply { error: deleted.error, topics }.to_wire(), version)
-    }))
+    Ok((delete, refused))
 }

@@ -2,6 +2,7 @@
 //! version only changes the encoding.
 
 use crate::base::TopicId;
+use crate::base::limits::GROUP_PROTOCOL_BYTES;
 use std::sync::Arc;
 
 /// Who asks.
@@ -81,9 +82,9 @@ pub struct JoinRequest {
 }
 
 impl JoinRequest {
-    /// Bytes of the member's metadata for all its protocols, and of their names.
+    /// Bytes of the member's metadata for all its protocols, and of the protocols themselves.
     pub(super) fn metadata_bytes(&self) -> usize {
-        self.protocols.iter().map(|(name, metadata)| name.len() + metadata.len()).sum()
+        self.protocols.iter().map(|(name, metadata)| GROUP_PROTOCOL_BYTES + name.len() + metadata.len()).sum()
     }
 }
 
