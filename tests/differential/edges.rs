@@ -252,11 +252,11 @@ fn try_edges(session: &mut Session, name: &'static str, key: i16, body: &Value) 
         }
     });
     // A partition that is named twice in a Produce is refused, as README lists; tests/faults has the rule. Apache Kafka does
-    // not answer an AlterConfigs that names a resource twice.
+    // not answer an AlterConfigs that names a resource twice, and describes one as often as it is named.
     let twice = |body: &Value| {
         let topics = body["topicData"].as_array().cloned().unwrap_or_default();
         let resources = body["resources"].as_array().map_or(0, Vec::len);
-        (key == api::ALTER_CONFIGS && resources > 1)
+        ([api::ALTER_CONFIGS, api::DESCRIBE_CONFIGS].contains(&key) && resources > 1)
             || topics.len() > 1
             || topics.iter().any(|t| t["partitionData"].as_array().is_some_and(|p| p.len() > 1))
     };
