@@ -385,6 +385,14 @@ pub const PARTITION_PENDING_BYTES_MAX: usize = 64 << 20;
 
 /// Bytes read at once when a log is replayed or checked at a start.
 pub const REPLAY_READ_BYTES: usize = 1 << 20;
+/// Lines about damaged stretches that one examination of a segment writes to the broker's log.
+pub const DAMAGE_LINES_MAX: usize = 8;
+/// Damaged stretches that a partition remembers.
+pub const DAMAGE_STRETCHES_MAX: usize = 10_000;
+/// A segment is not examined again for so long, milliseconds.
+pub const EXAMINE_AGAIN_MS: i64 = 60_000;
+/// Places that look like a batch's header and are judged in one pass, when whole batches are searched behind damage: 24 MiB.
+pub const RESYNC_CANDIDATES_MAX: usize = 1 << 20;
 const _: () = assert!(DUMP_BATCH_BYTES_MAX <= DUMP_UNCOMPRESSED_BYTES_MAX);
 
 /// Connections of one bench, all served by one thread.

@@ -8,7 +8,7 @@
 use super::flow::Op;
 use super::index::OffsetIndex;
 use super::partition::Partition;
-use super::reader::{Read, block_start};
+use super::reader::{Behind, Expected, Read, block_start};
 use super::types::{Env, ReadData};
 use crate::base::Offset;
 use crate::base::limits::{
@@ -146,7 +146,7 @@ impl Partition {
         else {
             return false;
         };
-        if room < LOG_READ_BYTES_MIN {
+        if room < LOG_READ_BYTES_MIN || self.damaged.is_in(base) {
             return false;
         }
         let position = frontier.spot.map_or(0, |(_, position)| position);
@@ -166,7 +166,8 @@ impl Partition {
         let Some((end, offset)) = known else { return false };
         let bytes = (end - position) as usize;
         let end_offset = offset.unwrap_or_else(|| self.offset_behind(base));
-        let read = Read::ahead((base, position), (end, end_offset), env.cache.reserve(bytes));
+        let expected = Expected { from: base, holds: None, end: self.offset_behind(base) };
+        let read = Read::ahead((base, position), (end, end_offset), expected, env.cache.reserve(bytes));
         self.submit_read(env, &place.file, read);
         frontier.ahead += bytes;
         (frontier.offset, frontier.spot) = (end_offset, Some((base, end)));
@@ -185,16 +186,23 @@ impl Partition {
     /// Where in which file an offset is, or at most a few batches before it; None if the file is not open.
     fn spot(&self, env: &mut Env, offset: Offset) -> Option<(Offset, u64)> {
         let base = self.segment_of(offset)?;
-        let (_, indexed) = self.place(env, base, |offsets, _| offsets.lookup(offset))?;
-        Some((base, self.not_before(env, base, offset, indexed)))
+        let (_, indexed) = self.place(env, base, |offsets, _| offsets.lookup(offset).0)?;
+        let known = self.known_before(env, base, offset, None).map_or(0, |(at, _)| at);
+        Some((base, indexed.max(known)))
     }
 
-    /// A position for an offset that is at least `indexed`: where the run in the cache ends that ends with the offset.
-    pub(super) fn not_before(&self, env: &Env, base: Offset, offset: Offset, indexed: u64) -> u64 {
-        match env.cache.peek_run(self.slot, offset - 1) {
-            Some((_, run)) if run.segment == base && run.next == offset => indexed.max(run.end()),
-            _ => indexed,
-        }
+    /// What is known to end before the batch of an offset, besides what the index says: `from`, the run in the cache that ends
+    /// with the offset, or damage.
+    pub(super) fn known_before(
+        &self,
+        env: &Env,
+        base: Offset,
+        offset: Offset,
+        from: Option<Behind>,
+    ) -> Option<Behind> {
+        let run = env.cache.peek_run(self.slot, offset - 1).map(|(_, run)| run);
+        let run = run.filter(|run| run.segment == base && run.next == offset).map(|run| (run.end(), offset));
+        [from, run, self.damaged.end_before(base, offset)].into_iter().flatten().max()
     }
 
     /// The segment that has an offset.

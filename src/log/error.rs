@@ -10,8 +10,8 @@ use crate::io::{Lack, errno_of};
 
 /// Why an operation on a partition failed.
 ///
-/// Kafka codes: `Storage`, `Fenced` and `Corrupt` are `KAFKA_STORAGE_ERROR` (56); `OffsetOutOfRange` is
-/// `OFFSET_OUT_OF_RANGE` (1); `Closed` is `NOT_LEADER_OR_FOLLOWER` (6).
+/// Kafka codes: `Storage` and `Fenced` are `KAFKA_STORAGE_ERROR` (56); `Corrupt` is `CORRUPT_MESSAGE` (2), which a consumer
+/// is told of instead of asking again; `OffsetOutOfRange` is `OFFSET_OUT_OF_RANGE` (1); `Closed` is `NOT_LEADER_OR_FOLLOWER` (6).
 #[derive(Clone, Debug, Error)]
 pub enum LogError {
     /// The disk answered with an error.

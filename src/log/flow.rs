@@ -35,6 +35,8 @@ pub(super) enum Op {
     Seal(Offset),
     /// File and indexes of a sealed segment.
     Load(Offset, Vec<Waiter>),
+    /// A look at all of a segment (base offset, bytes), in which something did not fit.
+    Examine(Offset, u64, Vec<Waiter>),
     /// A read for one or more waiters.
     Read(Read),
     /// The files of a segment that is gone.
@@ -75,6 +77,9 @@ impl Partition {
             Op::Open(base) => self.on_opened(env, base, result, effects),
             Op::Seal(base) => self.on_sealed(env, base, result, effects),
             Op::Load(base, waiters) => self.on_loaded(env, base, waiters, result, effects),
+            Op::Examine(base, limit, waiters) => {
+                self.on_examined(env, (base, limit), waiters, result, effects);
+            }
             Op::Truncate => self.on_truncated(result, effects),
             Op::Delete => {
                 let result = result.map(|_| ()).map_err(storage("removing", &self.dir));

@@ -100,11 +100,29 @@ impl OffsetIndex {
         self.bytes.extend_from_slice(&position.to_be_bytes());
     }
 
-    /// A position at or before the batch that holds `offset`.
-    pub fn lookup(&self, offset: Offset) -> u64 {
+    /// A position at or before the batch that holds `offset`, and the offset that names the batch there; zero and None for
+    /// the segment's beginning.
+    pub fn lookup(&self, offset: Offset) -> (u64, Option<Offset>) {
         let relative = offset - self.base;
         let n = partition_point(self.len(), |i| i64::from(i32_at(&self.bytes, i * OFFSET_ENTRY)) <= relative);
-        n.checked_sub(1).map_or(0, |i| i32_at(&self.bytes, i * OFFSET_ENTRY + 4) as u64)
+        n.checked_sub(1).map_or((0, None), |i| {
+            let (offset, position) = self.entry(i);
+            (position, Some(offset))
+        })
+    }
+
+    fn entry(&self, i: usize) -> (Offset, u64) {
+        let at = i * OFFSET_ENTRY;
+        (self.base + i64::from(i32_at(&self.bytes, at)), i32_at(&self.bytes, at + 4) as u64)
+    }
+
+    /// These entries, and those of `other` from a position on.
+    #[must_use]
+    pub fn with_entries_from(mut self, other: &OffsetIndex, position: u64) -> OffsetIndex {
+        for (offset, at) in (0..other.len()).map(|i| other.entry(i)).filter(|(_, at)| *at >= position) {
+            self.append(offset, at);
+        }
+        self
     }
 
     /// A batch's position behind `after` and the offset that names it: the last one up to `upto`, or else the first one
@@ -170,6 +188,17 @@ impl TimeIndex {
         (i64_at(&self.bytes, at), self.base + i64::from(i32_at(&self.bytes, at + 8)))
     }
 
+    /// These entries, and those of `other` that go on behind them.
+    #[must_use]
+    pub fn with_entries_behind(mut self, other: &TimeIndex) -> TimeIndex {
+        for (time, offset) in (0..other.len()).map(|i| other.entry(i)) {
+            if self.last().is_none_or(|(_, last)| offset > last) {
+                self.append(time, offset);
+            }
+        }
+        self
+    }
+
     /// Adds an entry if its timestamp is larger than the last one's.
     pub fn append(&mut self, timestamp: WallMs, offset: Offset) {
         let Ok(relative) = i32::try_from(offset - self.base) else { return };
@@ -180,11 +209,11 @@ impl TimeIndex {
         self.bytes.extend_from_slice(&relative.to_be_bytes());
     }
 
-    /// The last offset known to have only smaller or equal timestamps up to it, for `timestamp`; the segment's base
-    /// if there is none: where to begin a search.
-    pub fn lookup(&self, timestamp: WallMs) -> Offset {
+    /// The last entry up to `timestamp`, if there is one: its offset is the last one known to have only smaller or equal
+    /// timestamps up to it, where a search begins.
+    pub fn lookup(&self, timestamp: WallMs) -> Option<(WallMs, Offset)> {
         let n = partition_point(self.len(), |i| self.entry(i).0 <= timestamp);
-        n.checked_sub(1).map_or(self.base, |i| self.entry(i).1)
+        n.checked_sub(1).map(|i| self.entry(i))
     }
 }
 
@@ -201,7 +230,7 @@ mod tests {
         index.append(130, 30_000);
         index.append(140, 20_000);
         assert_eq!(index.len(), 3);
-        let found: Vec<u64> = [100, 108, 109, 119, 120, 131].map(|o| index.lookup(o)).to_vec();
+        let found: Vec<u64> = [100, 108, 109, 119, 120, 131].map(|o| index.lookup(o).0).to_vec();
         assert_eq!(found, [0, 0, 5000, 5000, 9100, 20_000]);
         assert_eq!(OffsetIndex::parse(100, index.as_bytes().to_vec(), 20_000), Some(index.clone()));
         assert_eq!(OffsetIndex::parse(100, index.as_bytes().to_vec(), 19_999), None);
@@ -227,13 +256,14 @@ mod tests {
     #[test]
     fn time_index() {
         let mut index = TimeIndex::new(10);
-        assert_eq!((index.lookup(5), index.last()), (10, None));
+        assert_eq!((index.lookup(5), index.last()), (None, None));
         index.append(1000, 15);
         index.append(1000, 16);
         index.append(900, 17);
         index.append(2000, 20);
         assert_eq!(index.len(), 2);
-        assert_eq!([999, 1000, 1999, 2000, 9999].map(|t| index.lookup(t)), [10, 15, 15, 20, 20]);
+        let found = [999, 1000, 1999, 2000, 9999].map(|t| index.lookup(t).map(|(_, offset)| offset));
+        assert_eq!(found, [None, Some(15), Some(15), Some(20), Some(20)]);
         assert_eq!(TimeIndex::parse(10, index.as_bytes().to_vec()), Some(index.clone()));
         assert_eq!(TimeIndex::parse(10, [index.as_bytes(), &[0; 24]].concat()), Some(index.clone()));
         assert_eq!(index.last(), Some((2000, 20)));

@@ -19,6 +19,7 @@ mod shortage;
 
 mod ahead;
 mod cache;
+mod damage;
 mod lookup;
 mod reader;
 
@@ -29,6 +30,8 @@ mod aside;
 mod open;
 mod recover;
 mod replay;
+mod resync;
+mod scanner;
 
 mod epochs;
 mod index;
@@ -47,7 +50,7 @@ pub use config::LogConfig;
 pub use error::{AppendError, LogError};
 pub use open::flush_created;
 pub use partition::Partition;
-pub use replay::replay;
+pub use replay::{Damage, Walk, Walked, replay, walk_log};
 pub use types::{
     AbortedTransaction, AppendInfo, AppendOrigin, Appended, CreateOptions, Env, EpochEnd, LogEffect, Lookup,
     OffsetAndTimestamp, OpenOptions, ProducerDescription, ReadData, ReadRequest, RecoveryReport,

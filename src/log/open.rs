@@ -9,6 +9,7 @@ use slab::Slab;
 use super::ahead::Readers;
 use super::checkpoint;
 use super::config::LogConfig;
+use super::damage::Damaged;
 use super::epochs::Epochs;
 use super::error::LogError;
 use super::flow::{parse_indexes, write_file};
@@ -16,7 +17,7 @@ use super::index::{OffsetIndex, TimeIndex};
 use super::names::{self, FileKind, file_name, parse_file_name};
 use super::partition::{Journaled, Partition, State};
 use super::producers::Producers;
-use super::recover::{self, Carried, Decision, ScanContext, Scanned};
+use super::recover::{self, Carried, Decision, Examined, ScanContext, Scanned};
 use super::segment::{Segment, Segments, Sink, storage};
 use super::shortage::Shortage;
 use super::types::{AbortedTransaction, CreateOptions, OpenOptions, RecoveryReport};
@@ -125,6 +126,7 @@ impl Partition {
             searches: BTreeMap::new(),
             next_search: 0,
             dirty: start.dirty,
+            damaged: Damaged::default(),
             readers: Readers::default(),
             scratch: Scratch::new(),
             truncate_target: None,
@@ -622,8 +624,8 @@ impl Loader<'_> {
         let path = self.path(base, FileKind::Log);
         let file = self.files.open(&path, OpenMode::Read).map_err(storage("opening", &path))?;
         let interval = self.config.index_interval_bytes;
-        let (offsets, times) = recover::rebuild_indexes(self.files, &file, base, len, interval)
-            .map_err(storage("reading", &path))?;
+        let examined = recover::examine(self.files, &file, (base, Offset::MAX), len, interval);
+        let Examined { offsets, times, .. } = examined.map_err(storage("reading", &path))?;
         for (kind, bytes) in
             [(FileKind::OffsetIndex, offsets.as_bytes()), (FileKind::TimeIndex, times.as_bytes())]
         {

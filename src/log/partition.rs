@@ -8,6 +8,7 @@ use smallvec::SmallVec;
 
 use super::ahead::Readers;
 use super::config::LogConfig;
+use super::damage::Damaged;
 use super::epochs::Epochs;
 use super::error::{AppendError, LogError};
 use super::flow::Op;
@@ -86,6 +87,7 @@ pub struct Partition {
     /// Something was appended since the files were last written as for a clean stop.
     pub(super) dirty: bool,
     pub(super) readers: Readers,
+    pub(super) damaged: Damaged,
     pub(super) scratch: Scratch,
     pub(super) truncate_target: Option<Offset>,
     /// Everything below is to be written to its segment as soon as the disk takes it; what is above waits for more.

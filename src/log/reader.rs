@@ -7,6 +7,7 @@ use bytes::Bytes;
 
 use super::ahead::stretch_end;
 use super::cache::{OpenSegment, Reserved, Run, RunView};
+use super::damage::Stretch;
 use super::error::LogError;
 use super::flow::{Op, parse_indexes};
 use super::index::{OffsetIndex, TimeIndex};
@@ -18,7 +19,7 @@ use super::types::{Env, LogEffect, ReadData, ReadRequest};
 use crate::base::Offset;
 use crate::base::limits::{BLOCK_BYTES, LOG_READ_BYTES_MAX, LOG_READ_BYTES_MIN};
 use crate::io::{File, FileJob, FileJobOutcome, OpenMode};
-use crate::wire::record::BatchHeader;
+use crate::wire::record::{BatchHeader, BatchView, HEADER_BYTES};
 
 /// Who waits for a read.
 #[derive(Clone, Copy, Debug)]
@@ -34,6 +35,8 @@ pub(super) struct Read {
     segment: Offset,
     /// A batch begins here.
     position: u64,
+    /// What is known of that batch.
+    expected: Expected,
     /// Where it ends.
     pub(super) end: u64,
     /// An offset in the batch that begins there; None where it may end within a batch.
@@ -43,12 +46,29 @@ pub(super) struct Read {
     ahead: Option<Reserved>,
 }
 
+/// What is known of the batch that a read begins with.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Expected {
+    /// Its base offset is not below.
+    pub(super) from: Offset,
+    /// It has this offset, as the index says.
+    pub(super) holds: Option<Offset>,
+    /// No batch of the segment goes beyond.
+    pub(super) end: Offset,
+}
+
 impl Read {
     /// Of something that nobody waits for: from a segment and position to a position and an offset.
-    pub(super) fn ahead(from: (Offset, u64), to: (u64, Offset), reserved: Reserved) -> Read {
+    pub(super) fn ahead(
+        from: (Offset, u64),
+        to: (u64, Offset),
+        expected: Expected,
+        reserved: Reserved,
+    ) -> Read {
         Read {
             segment: from.0,
             position: from.1,
+            expected,
             end: to.0,
             end_offset: Some(to.1),
             waiters: Vec::new(),
@@ -92,11 +112,16 @@ pub(super) struct Place {
 
 /// How a stretch of bytes is read as batches.
 enum Parsed {
-    /// Whole batches: the run, its first offset, and where it ends in the file.
+    /// Whole batches that fit each other: the run, its first offset, and where it ends in the file.
     Run(Offset, Run, u64),
     /// Not even the first batch is whole: it needs this many bytes.
     Need(usize),
+    /// The first batch does not fit: where, and what is wrong.
+    Unfit(u64, &'static str),
 }
+
+/// A position that is known to be the end of a run, and the offset behind that run.
+pub(super) type Behind = (u64, Offset);
 
 impl Waiter {
     fn offset(&self) -> Offset {
@@ -149,6 +174,9 @@ impl Partition {
         if offset >= upper {
             return Some(Ok(empty));
         }
+        if let Some(error) = self.refuse_damaged(offset) {
+            return Some(Err(error));
+        }
         self.collect(env, empty, upper, request.max_bytes, request.min_one_message).map(Ok)
     }
 
@@ -181,8 +209,8 @@ impl Partition {
         found.then_some(data)
     }
 
-    /// Starts what brings `waiter`'s batches into the cache. `from` is a position known to be at or before them.
-    pub(super) fn read_later(&mut self, env: &mut Env, waiter: Waiter, from: Option<u64>) {
+    /// Starts what brings `waiter`'s batches into the cache. `from` is known to be at or before them.
+    pub(super) fn read_later(&mut self, env: &mut Env, waiter: Waiter, from: Option<Behind>) {
         let offset = waiter.offset();
         let Some(base) = self.segment_of(offset) else {
             unreachable!("offset {offset} is not below the first segment")
@@ -191,14 +219,16 @@ impl Partition {
         let sequential = self.readers.is_sequential(offset);
         let want = if sequential { LOG_READ_BYTES_MAX } else { waiter.max_bytes() };
         let want = want.clamp(LOG_READ_BYTES_MIN, LOG_READ_BYTES_MAX);
-        let known = self.not_before(env, base, offset, from.unwrap_or(0));
+        let known = self.known_before(env, base, offset, from);
+        let expected_end = self.offset_behind(base);
         let found = self.place(env, base, |offsets, limit| {
-            let position = known.max(offsets.lookup(offset));
-            (position, stretch_end(offsets, position, want, limit))
+            let (position, expected) = begin_at(offsets, base, offset, known, expected_end);
+            (position, expected, stretch_end(offsets, position, want, limit))
         });
-        let Some((place, (position, end))) = found else {
+        let Some((place, (position, expected, end))) = found else {
             return self.load_segment(env, base, Some(waiter));
         };
+        let damage = self.damaged.next_start(base, offset).unwrap_or(u64::MAX);
         for (_, op) in &mut self.ops {
             if let Op::Read(read) = op
                 && read.holds(base, position)
@@ -212,12 +242,11 @@ impl Partition {
             Some((end, offset)) => (end, Some(offset.unwrap_or_else(|| self.offset_behind(base)))),
             None => (to, None),
         };
-        let (end, end_offset) = match self.what_is_there(env, base, offset, position).filter(|at| *at < end) {
-            Some(there) => (there, None),
-            None => (end, end_offset),
-        };
+        let there = self.what_is_there(env, base, offset, position);
+        let there = there.into_iter().chain([damage]).filter(|at| (position + 1..end).contains(at)).min();
+        let (end, end_offset) = there.map_or((end, end_offset), |there| (there, None));
         let waiters = vec![waiter];
-        let read = Read { segment: base, position, end, end_offset, waiters, ahead: None };
+        let read = Read { segment: base, position, expected, end, end_offset, waiters, ahead: None };
         self.submit_read(env, &place.file, read);
     }
 
@@ -274,20 +303,22 @@ impl Partition {
             [FileKind::Log, FileKind::OffsetIndex, FileKind::TimeIndex].map(|kind| self.path(base, kind));
         let size = self.size_on_disk(base);
         let interval = self.config.index_interval_bytes;
+        let end = self.offset_behind(base);
         // The indexes of one that is written to are in memory.
         let has_indexes = self.sinks.iter().any(|sink| sink.base == base);
         let work = move |files: &dyn crate::io::Files| {
             let file = files.open(&log, OpenMode::Direct)?;
             if has_indexes {
                 let (offsets, times) = (OffsetIndex::new(base), TimeIndex::new(base));
-                return Ok(Box::new(OpenSegment { file, offsets, times }) as Box<dyn std::any::Any + Send>);
+                return Ok(loaded(OpenSegment { file, offsets, times }, Vec::new()));
             }
             let indexes = parse_indexes(base, files.read(&index).ok(), files.read(&times).ok(), size);
-            let (offsets, times) = match indexes {
-                Some(indexes) => indexes,
-                None => recover::rebuild_indexes(files, &file, base, size, interval)?,
-            };
-            Ok(Box::new(OpenSegment { file, offsets, times }) as Box<dyn std::any::Any + Send>)
+            if let Some((offsets, times)) = indexes {
+                return Ok(loaded(OpenSegment { file, offsets, times }, Vec::new()));
+            }
+            let recover::Examined { offsets, times, damage } =
+                recover::examine(files, &file, (base, end), size, interval)?;
+            Ok(loaded(OpenSegment { file, offsets, times }, damage))
         };
         let token = self.token(Op::Load(base, waiter.into_iter().collect()));
         env.disk.background(FileJob::Run(Box::new(work)), token);
@@ -302,7 +333,7 @@ impl Partition {
         effects: &mut Vec<LogEffect>,
     ) {
         let open = match result {
-            Ok(FileJobOutcome::Ran(value)) => value.downcast::<OpenSegment>().ok(),
+            Ok(FileJobOutcome::Ran(value)) => value.downcast::<Loaded>().ok(),
             Ok(_) => None,
             Err(error) => {
                 let path = self.path(base, FileKind::Log);
@@ -310,11 +341,13 @@ impl Partition {
             }
         };
         let Some(open) = open else { unreachable!("loading gives an open segment") };
+        let (open, damage) = *open;
+        self.note_damage(&self.path(base, FileKind::Log), damage, effects);
         if let Some(sink) = self.sinks.iter_mut().find(|sink| sink.base == base) {
             // Not into the cache, which may be too small for the open segments of all partitions that are read.
             sink.file.get_or_insert(open.file);
         } else if self.segments.contains(base) && env.cache.segment(self.slot, base).is_none() {
-            env.cache.insert_segment(self.slot, base, Arc::from(open));
+            env.cache.insert_segment(self.slot, base, Arc::new(open));
         }
         for waiter in waiters {
             self.resume(env, waiter, None, effects);
@@ -343,45 +376,45 @@ impl Partition {
             }
             return;
         };
+        read.expected.end = self.offset_behind(read.segment);
         let short = (bytes.len() as u64) < place.limit.saturating_sub(read.start()).min(read.len() as u64);
         match parse_run(&read, &bytes, place.limit) {
-            Ok(Parsed::Need(need)) if !short && read.position + need as u64 <= place.limit => {
+            Parsed::Need(need) if !short && read.position + need as u64 <= place.limit => {
                 if !waiters.is_empty() {
                     let end = read.position + need as u64;
                     let read = Read { end, end_offset: None, waiters, ahead: None, ..read };
                     self.submit_read(env, &place.file, read);
                 }
             }
-            Ok(Parsed::Run(first, mut run, end)) => {
+            Parsed::Run(first, mut run, end) => {
                 let next = run.next;
                 run.ahead = read.ahead.take();
                 // An offset in a gap before the first batch is answered by that batch.
                 let lowest = waiters.iter().map(Waiter::offset).min().unwrap_or(first);
                 env.cache.insert_run(self.slot, first.min(lowest.max(read.segment)), run);
                 for waiter in waiters {
-                    let from = (waiter.offset() >= next).then_some(end);
-                    if from.is_some_and(|from| from >= place.limit) {
+                    let from = (waiter.offset() >= next).then_some((end, next));
+                    if from.is_some_and(|(from, _)| from >= place.limit) {
+                        let behind = self.segments.next_base(read.segment).unwrap_or(next);
+                        self.note_short(read.segment, next, behind, effects);
                         self.skip_to_next_segment(env, read.segment, waiter, effects);
                     } else {
                         self.resume(env, waiter, from, effects);
                     }
                 }
             }
-            Ok(Parsed::Need(_)) if read.position >= place.limit => {
+            Parsed::Need(_) if read.position >= place.limit => {
                 for waiter in waiters {
                     self.skip_to_next_segment(env, read.segment, waiter, effects);
                 }
             }
-            Ok(Parsed::Need(_)) => {
-                let what = "a batch goes beyond the end".into();
-                let error =
-                    LogError::Corrupt { path: path.display().to_string(), position: read.position, what };
-                self.fail_waiters(waiters, &error, effects);
+            Parsed::Need(_) | Parsed::Unfit(..) if waiters.is_empty() => {}
+            Parsed::Need(_) => {
+                let unfit = (read.position, "a batch goes beyond the end of the segment");
+                self.examine(env, read.segment, unfit, waiters, effects);
             }
-            Err((position, what)) => {
-                let error =
-                    LogError::Corrupt { path: path.display().to_string(), position, what: what.into() };
-                self.fail_waiters(waiters, &error, effects);
+            Parsed::Unfit(position, what) => {
+                self.examine(env, read.segment, (position, what), waiters, effects);
             }
         }
     }
@@ -404,13 +437,19 @@ impl Partition {
                 let result = Ok(ReadData { slices: Vec::new(), bytes: 0, next_offset: request.offset });
                 return effects.push(LogEffect::ReadDone { ticket, result });
             }
-            (Waiter::Search(id, _), None) => return self.end_search(id, Ok(None), effects),
+            (Waiter::Search(id, _), None) => return self.exhaust_search(id, effects),
         };
         self.resume(env, waiter, None, effects);
     }
 
     /// Answers a waiter from the cache, or reads on for it.
-    fn resume(&mut self, env: &mut Env, waiter: Waiter, from: Option<u64>, effects: &mut Vec<LogEffect>) {
+    pub(super) fn resume(
+        &mut self,
+        env: &mut Env,
+        waiter: Waiter,
+        from: Option<Behind>,
+        effects: &mut Vec<LogEffect>,
+    ) {
         match waiter {
             Waiter::Caller(ticket, request) => match self.read_now(env, &request) {
                 Some(result) => {
@@ -436,54 +475,169 @@ impl Partition {
                 Waiter::Caller(ticket, _) => {
                     effects.push(LogEffect::ReadDone { ticket, result: Err(error.clone()) });
                 }
-                Waiter::Search(id, _) => self.end_search(id, Err(error.clone()), effects),
+                Waiter::Search(id, _) => self.fail_search(id, error.clone(), effects),
             }
         }
     }
 }
 
-/// The batches of a read that are whole, from its position on.
-fn parse_run(read: &Read, bytes: &Bytes, limit: u64) -> Result<Parsed, (u64, &'static str)> {
+/// What loading a segment gives: also what is damaged, where its index had to be built anew.
+type Loaded = (OpenSegment, Vec<Stretch>);
+
+fn loaded(open: OpenSegment, damage: Vec<Stretch>) -> Box<dyn std::any::Any + Send> {
+    Box::new((open, damage))
+}
+
+/// Where a read for an offset begins, and what the batch there is to be like: where the index says, or behind a run or damage
+/// that is known to end further on.
+fn begin_at(
+    offsets: &OffsetIndex,
+    base: Offset,
+    offset: Offset,
+    known: Option<Behind>,
+    end: Offset,
+) -> (u64, Expected) {
+    let (position, holds) = offsets.lookup(offset);
+    match known.filter(|(at, _)| *at >= position) {
+        Some((at, from)) => (at, Expected { from, holds: None, end }),
+        None => (position, Expected { from: base, holds, end }),
+    }
+}
+
+/// The batches of a run, one after the other.
+struct RunWalk<'a> {
+    expected: Expected,
+    bytes: &'a Bytes,
+    /// Where `bytes` begin in the file.
+    start: u64,
+    at: usize,
+    /// The offset behind the last batch.
+    next: Option<Offset>,
+    /// The last batch: where it begins, and the offset behind the one before.
+    last: usize,
+    before: Option<Offset>,
+    /// Offsets are missing before the last batch.
+    gap_before: bool,
+    /// The header behind the last batch agrees with it.
+    agreed: bool,
+    marks: Vec<(Offset, u64)>,
+}
+
+impl<'a> RunWalk<'a> {
+    fn new(read: &Read, bytes: &'a Bytes, at: usize) -> RunWalk<'a> {
+        RunWalk {
+            expected: read.expected,
+            bytes,
+            start: read.start(),
+            at,
+            next: None,
+            last: at,
+            before: None,
+            gap_before: false,
+            agreed: false,
+            marks: Vec::new(),
+        }
+    }
+
+    /// The next header, or why it does not fit what is before it.
+    fn header(&self, left: &[u8]) -> Result<BatchHeader, &'static str> {
+        let header = BatchHeader::parse(left).map_err(|_| "no batch begins there")?;
+        let Expected { from, holds, end } = self.expected;
+        let (first, last) = (header.base_offset, header.last_offset());
+        if first < self.next.unwrap_or(from) || header.last_offset_delta < 0 || header.next_offset() > end {
+            return Err("the batch's offsets do not follow the ones before it");
+        }
+        if self.next.is_none() && holds.is_some_and(|holds| !(first..=last).contains(&holds)) {
+            return Err("not the batch that the index names");
+        }
+        if self.next.is_some_and(|next| first > next) && !self.last_is_valid() {
+            return Err("offsets are missing before it");
+        }
+        Ok(header)
+    }
+
+    fn take(&mut self, header: &BatchHeader) {
+        let position = self.start + self.at as u64;
+        if self.marks.last().is_none_or(|(_, mark)| position - mark >= BLOCK_BYTES as u64) {
+            self.marks.push((header.base_offset, position));
+        }
+        self.gap_before = self.next.is_some_and(|next| header.base_offset > next);
+        (self.last, self.before, self.agreed) = (self.at, self.next, false);
+        self.next = Some(header.next_offset());
+        self.at += header.total_bytes();
+    }
+
+    /// Whether the last batch has a right checksum, so that its last offset is as it was written.
+    fn last_is_valid(&self) -> bool {
+        let bytes = self.bytes.get(self.last..self.at).unwrap_or_default();
+        bytes.is_empty() || BatchView::parse(bytes).is_ok_and(|view| view.check_crc().is_ok())
+    }
+
+    /// Whether what the last batch says of its offsets can be believed; `whole` where the segment ends behind it.
+    fn ends_well(&self, whole: bool) -> bool {
+        self.agreed || (whole && self.next == Some(self.expected.end)) || self.last_is_valid()
+    }
+
+    fn drop_last(&mut self) {
+        let position = self.start + self.last as u64;
+        self.marks.pop_if(|(_, mark)| *mark == position);
+        (self.at, self.next) = (self.last, self.before);
+    }
+}
+
+/// The batches of a read that are whole, from its position on, as far as they fit each other.
+///
+/// Neither base offset nor length is under a batch's checksum, and to check those of all that is read would cost too much: what
+/// a batch says of itself is believed where the one behind it, or the end of the segment, agrees. Where not, its checksum is
+/// looked at; and a run ends before what cannot be believed.
+fn parse_run(read: &Read, bytes: &Bytes, limit: u64) -> Parsed {
     let start = read.start();
     let skip = (read.position - start) as usize;
     // What begins behind its end belongs to another read.
-    let limit = if read.end_offset.is_some() { limit.min(read.end) } else { limit };
-    let have = bytes.len().min(limit.saturating_sub(start) as usize);
-    let mut at = skip;
-    let mut marks: Vec<(Offset, u64)> = Vec::new();
-    let mut next = None;
-    let mut need = crate::wire::record::HEADER_BYTES;
-    while let Some(left) = bytes.get(at..have).filter(|left| left.len() >= crate::wire::record::HEADER_BYTES)
-    {
-        let position = start + at as u64;
-        let header = BatchHeader::parse(left).map_err(|_| (position, "no batch begins here"))?;
-        let low = next.unwrap_or(read.segment);
-        if header.base_offset < low || header.last_offset_delta < 0 {
-            return Err((position, "offsets do not rise"));
+    let limit_here = if read.end_offset.is_some() { limit.min(read.end) } else { limit };
+    let have = bytes.len().min(limit_here.saturating_sub(start) as usize);
+    let mut walk = RunWalk::new(read, bytes, skip);
+    let mut need = HEADER_BYTES;
+    let mut unfit = None;
+    while let Some(left) = bytes.get(walk.at..have).filter(|left| left.len() >= HEADER_BYTES) {
+        match walk.header(left) {
+            Err(what) => {
+                unfit = Some((start + walk.at as u64, what));
+                break;
+            }
+            Ok(header) => {
+                need = header.total_bytes();
+                if left.len() < need {
+                    walk.agreed = true;
+                    break;
+                }
+                walk.take(&header);
+            }
         }
-        need = header.total_bytes();
-        if left.len() < need {
-            break;
-        }
-        if marks.last().is_none_or(|(_, mark)| position - mark >= BLOCK_BYTES as u64) {
-            marks.push((header.base_offset, position));
-        }
-        next = Some(header.next_offset());
-        at += need;
     }
-    let (Some(next), Some((first, _))) = (next, marks.first().copied()) else {
-        return Ok(Parsed::Need(need));
-    };
-    let run = Run {
-        segment: read.segment,
-        position: read.position,
-        next,
-        bytes: bytes.slice(skip..at),
-        cost: bytes.len(),
-        marks,
-        ahead: None,
-    };
-    Ok(Parsed::Run(first, run, start + at as u64))
+    let whole = start + walk.at as u64 >= limit;
+    let can_be_believed =
+        if unfit.is_some() { !walk.gap_before && walk.last_is_valid() } else { walk.ends_well(whole) };
+    if walk.next.is_some() && !can_be_believed {
+        unfit = unfit.or(Some((start + walk.last as u64, "its last offset does not fit what follows")));
+        walk.drop_last();
+    }
+    match (walk.next, walk.marks.first().copied(), unfit) {
+        (Some(next), Some((first, _)), _) => {
+            let run = Run {
+                segment: read.segment,
+                position: read.position,
+                next,
+                bytes: bytes.slice(skip..walk.at),
+                cost: bytes.len(),
+                marks: walk.marks,
+                ahead: None,
+            };
+            Parsed::Run(first, run, start + walk.at as u64)
+        }
+        (_, _, Some((position, what))) => Parsed::Unfit(position, what),
+        _ => Parsed::Need(need),
+    }
 }
 
 /// The part of a run from the batch that holds `offset` on, as far as it is below `upper` and fits `room`; with

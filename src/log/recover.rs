@@ -5,56 +5,19 @@ use std::io;
 use std::path::Path;
 
 use super::config::LogConfig;
+use super::damage::Stretch;
 use super::epochs::Epochs;
 use super::index::{OffsetIndex, TimeIndex};
 use super::names::{FileKind, file_name, parse_file_name};
 use super::partition::read_marker;
 use super::producers::{Checked, PlannedBatch, Producers};
+use super::scanner::{Defect, Follows, Scanner, has_unwritten_sector, within_one_write};
 use super::segment::{Segment, Sink, index_batch, index_time};
 use super::types::AppendOrigin;
 use crate::base::limits::REPLAY_READ_BYTES;
 use crate::base::{LeaderEpoch, Offset};
 use crate::io::{File, Files, OpenMode};
-use crate::wire::record::{BatchHeader, BatchView, HEADER_BYTES, LOG_OVERHEAD, RecordError, Scratch};
-
-/// What a power failure tears.
-const SECTOR_BYTES: u64 = 512;
-
-/// Why no valid batch begins at a position.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Defect {
-    /// The file ends here.
-    EndOfFile,
-    /// Zeros up to the file's end: reserved and never written.
-    Zeros,
-    /// Zeros, and then something else: lost in a power cut.
-    Hole,
-    /// The file ends within a batch.
-    CutShort,
-    /// No batch header: wrong magic or length.
-    NoHeader,
-    /// A batch of format 0 or 1.
-    OldFormat,
-    /// A header, but the checksum is not that of the bytes.
-    Checksum,
-    /// A valid batch whose offsets do not follow.
-    StaleOffset,
-}
-
-impl Defect {
-    /// All of them, for the test of the table.
-    #[cfg(test)]
-    pub(super) const ALL: [Defect; 8] = [
-        Defect::EndOfFile,
-        Defect::Zeros,
-        Defect::Hole,
-        Defect::CutShort,
-        Defect::NoHeader,
-        Defect::OldFormat,
-        Defect::Checksum,
-        Defect::StaleOffset,
-    ];
-}
+use crate::wire::record::{BatchHeader, BatchView, Scratch};
 
 /// Where a defect is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -92,169 +55,6 @@ pub(super) fn decide(defect: Defect, place: Where, valid_follows: bool, first_in
         // A write that was torn was not acknowledged, so neither was anything after its first defect.
         (_, Where::TornWrite, _) | (_, Where::Amidst, false) => Decision::CutDamaged,
         (_, Where::Amidst, true) => Decision::Excise,
-    }
-}
-
-/// Reads a file in chunks.
-pub(super) struct Scanner<'a> {
-    files: &'a dyn Files,
-    file: &'a File,
-    /// The file's length.
-    pub(super) len: u64,
-    buffer: Vec<u8>,
-    buffer_at: u64,
-    /// Bytes read so far.
-    pub(super) read_bytes: u64,
-}
-
-impl<'a> Scanner<'a> {
-    pub(super) fn new(files: &'a dyn Files, file: &'a File) -> io::Result<Scanner<'a>> {
-        let len = files.len(file)?;
-        Ok(Scanner { files, file, len, buffer: Vec::new(), buffer_at: 0, read_bytes: 0 })
-    }
-
-    /// At least `need` bytes at `position`, fewer at the file's end.
-    fn bytes(&mut self, position: u64, need: usize) -> io::Result<&[u8]> {
-        let end = self.len.min(position.saturating_add(need as u64));
-        let have = self.buffer_at..self.buffer_at + self.buffer.len() as u64;
-        if position < have.start || end > have.end {
-            let want = need.max(REPLAY_READ_BYTES).min(self.len.saturating_sub(position) as usize);
-            self.buffer = self.files.read_at(self.file, position, want)?;
-            self.read_bytes += self.buffer.len() as u64;
-            if (self.buffer.len() as u64) < end.saturating_sub(position) {
-                self.len = position + self.buffer.len() as u64;
-            }
-            self.buffer_at = position;
-        }
-        let from = ((position - self.buffer_at) as usize).min(self.buffer.len());
-        Ok(&self.buffer[from..])
-    }
-
-    /// The batch at `position`, or why there is none.
-    fn batch(&mut self, position: u64, follows: &Follows) -> io::Result<Result<BatchHeader, Defect>> {
-        if position >= self.len {
-            return Ok(Err(Defect::EndOfFile));
-        }
-        let left = self.len - position;
-        let head = self.bytes(position, HEADER_BYTES)?;
-        let header = match BatchHeader::parse(head) {
-            Ok(header) => header,
-            Err(_) if head[..head.len().min(HEADER_BYTES)].iter().all(|b| *b == 0) => {
-                let written = within_one_write(self, position, 0)?;
-                return Ok(Err(if written { Defect::Zeros } else { Defect::Hole }));
-            }
-            Err(RecordError::Magic(0 | 1)) => return Ok(Err(Defect::OldFormat)),
-            Err(RecordError::Truncated { .. }) => return Ok(Err(Defect::CutShort)),
-            Err(_) => return Ok(Err(Defect::NoHeader)),
-        };
-        let total = header.total_bytes();
-        if total as u64 > left {
-            return Ok(Err(Defect::CutShort));
-        }
-        let valid = BatchView::parse(self.bytes(position, total)?).is_ok_and(|view| view.check_crc().is_ok());
-        if !valid {
-            return Ok(Err(Defect::Checksum));
-        }
-        if header.base_offset == follows.next && header.partition_leader_epoch == follows.epoch {
-            return Ok(Ok(header));
-        }
-        let after = self.valid_header(position + total as u64)?;
-        let after_segment = (position + total as u64 >= self.len).then_some(follows.segment_end).flatten();
-        let repaired = follows.repair(header, after.as_ref(), after_segment);
-        Ok(if follows.admits(&repaired) { Ok(repaired) } else { Err(Defect::StaleOffset) })
-    }
-
-    /// The header of a batch with a right checksum, whatever its offsets.
-    fn valid_header(&mut self, position: u64) -> io::Result<Option<BatchHeader>> {
-        let Ok(header) = BatchHeader::parse(self.bytes(position, HEADER_BYTES)?) else { return Ok(None) };
-        let total = header.total_bytes();
-        if position + total as u64 > self.len {
-            return Ok(None);
-        }
-        let valid = BatchView::parse(self.bytes(position, total)?).is_ok_and(|view| view.check_crc().is_ok());
-        Ok(valid.then_some(header))
-    }
-
-    /// The bytes of a batch that was found valid.
-    fn view(&mut self, position: u64, header: &BatchHeader) -> io::Result<Option<BatchView<'_>>> {
-        Ok(BatchView::parse(self.bytes(position, header.total_bytes())?).ok())
-    }
-
-    /// The next valid batch behind a defect: where the damaged batch's own length leads, else wherever there is one.
-    fn resync(&mut self, position: u64, follows: &Follows) -> io::Result<Option<(u64, BatchHeader)>> {
-        if let Ok(header) = BatchHeader::parse(self.bytes(position, HEADER_BYTES)?) {
-            let at = position + header.total_bytes() as u64;
-            if let Ok(next) = self.batch(at, follows)? {
-                return Ok(Some((at, next)));
-            }
-        }
-        let mut at = position + 1;
-        while at + HEADER_BYTES as u64 <= self.len {
-            let bytes = self.bytes(at, HEADER_BYTES)?;
-            // Cheap tests first: the magic byte, then the length.
-            let window = bytes.len() - (HEADER_BYTES - 1);
-            let candidate =
-                bytes.windows(HEADER_BYTES).position(|w| w[16] == 2 && w[8..LOG_OVERHEAD] != [0; 4]);
-            let Some(skip) = candidate else {
-                at += window as u64;
-                continue;
-            };
-            at += skip as u64;
-            if let Ok(header) = self.batch(at, follows)? {
-                return Ok(Some((at, header)));
-            }
-            at += 1;
-        }
-        Ok(None)
-    }
-}
-
-/// What the next batch must follow.
-#[derive(Clone, Copy, Debug)]
-struct Follows {
-    segment: Offset,
-    next: Offset,
-    epoch: LeaderEpoch,
-    /// Where the next segment begins, if there is one.
-    segment_end: Option<Offset>,
-}
-
-impl Follows {
-    /// Base offset and leader epoch are not under the checksum, so a flipped bit there shows only by the
-    /// neighbours: `after` is the batch that follows this one.
-    fn repair(
-        &self,
-        mut header: BatchHeader,
-        after: Option<&BatchHeader>,
-        after_segment: Option<Offset>,
-    ) -> BatchHeader {
-        let next_if_dense = self.next + i64::from(header.last_offset_delta) + 1;
-        if after.map(|after| after.base_offset).or(after_segment) == Some(next_if_dense) {
-            header.base_offset = self.next;
-        }
-        let epoch = header.partition_leader_epoch;
-        if epoch < self.epoch || after.is_some_and(|after| after.partition_leader_epoch < epoch) {
-            let known = (self.epoch >= 0).then_some(self.epoch);
-            let after = after.map_or(-1, |after| after.partition_leader_epoch);
-            header.partition_leader_epoch = known.unwrap_or(after);
-        }
-        header
-    }
-
-    fn at(segment: Offset) -> Follows {
-        Follows { segment, next: segment, epoch: -1, segment_end: None }
-    }
-
-    fn passed(&mut self, header: &BatchHeader) {
-        self.next = header.next_offset();
-        self.epoch = header.partition_leader_epoch;
-    }
-
-    fn admits(&self, header: &BatchHeader) -> bool {
-        header.last_offset_delta >= 0
-            && header.base_offset >= self.next
-            && header.base_offset - self.segment <= i64::from(i32::MAX) - i64::from(header.last_offset_delta)
-            && self.segment_end.is_none_or(|end| header.next_offset() <= end)
     }
 }
 
@@ -378,35 +178,6 @@ pub(super) fn scan(
     }
 }
 
-/// Whether all bytes further from a position than one write are zeros.
-fn within_one_write(scanner: &mut Scanner, position: u64, write_bytes_max: u64) -> io::Result<bool> {
-    let mut at = position + write_bytes_max;
-    while at < scanner.len {
-        let bytes = scanner.bytes(at, 1)?;
-        if bytes.iter().any(|b| *b != 0) {
-            return Ok(false);
-        }
-        at += bytes.len().max(1) as u64;
-    }
-    Ok(true)
-}
-
-/// Whether a sector between two positions holds what was there before the write: zeros from where the write began,
-/// or from the sector's start, to the sector's end.
-fn has_unwritten_sector(scanner: &mut Scanner, from: u64, to: u64) -> io::Result<bool> {
-    let mut at = from;
-    while at < to {
-        let end = (at + 1).next_multiple_of(SECTOR_BYTES);
-        let len = (end - at) as usize;
-        let bytes = scanner.bytes(at, len)?;
-        if bytes[..len.min(bytes.len())].iter().all(|b| *b == 0) {
-            return Ok(true);
-        }
-        at = end;
-    }
-    Ok(false)
-}
-
 /// Learns epochs, producers and aborted transactions from a batch.
 fn note_batch(
     carried: &mut Carried,
@@ -431,27 +202,60 @@ fn note_batch(
     }
 }
 
-/// Builds the indexes of a sealed segment from its batches, as far as they are valid.
-pub(super) fn rebuild_indexes(
+/// What a segment's file holds.
+pub(super) struct Examined {
+    pub(super) offsets: OffsetIndex,
+    pub(super) times: TimeIndex,
+    /// What is no batch that can be read.
+    pub(super) damage: Vec<Stretch>,
+}
+
+/// Reads `size` bytes of a segment that holds the offsets from the first to below the second of `offsets`: what indexes
+/// should say, and where it is damaged.
+pub(super) fn examine(
     files: &dyn Files,
     file: &File,
-    base: Offset,
+    (base, end): (Offset, Offset),
     size: u64,
     interval_bytes: u32,
-) -> io::Result<(OffsetIndex, TimeIndex)> {
+) -> io::Result<Examined> {
     let mut scanner = Scanner::new(files, file)?;
     scanner.len = scanner.len.min(size);
     let mut segment = Segment::new(base, 0);
     let mut sink = Sink::new(base, None, 0);
-    let mut follows = Follows::at(base);
+    let mut damage = Vec::new();
+    let mut follows = Follows { segment_end: Some(end), ..Follows::at(base) };
     let mut position = 0;
-    while let Ok(header) = scanner.batch(position, &follows)? {
-        index_batch(&mut segment, &mut sink, &header, position, interval_bytes);
-        position += header.total_bytes() as u64;
+    loop {
+        let found = scanner.batch(position, &follows)?;
+        if let Err(defect) = found {
+            let over = matches!(defect, Defect::EndOfFile | Defect::Zeros);
+            let next = if over { None } else { scanner.resync(position, &follows)? };
+            let until = next.map_or(scanner.len, |(at, _)| at);
+            let (first, behind) = (follows.next, next.map_or(end, |(_, header)| header.base_offset));
+            if first < behind && until > position {
+                let (what, last) = (defect.describe(), behind - 1);
+                damage.push(Stretch { segment: base, position, until, first, last, what });
+            }
+            let Some((at, header)) = next else { break };
+            (position, follows.next) = (at, header.base_offset);
+            continue;
+        }
+        let Ok(header) = found else { break };
+        let until = position + header.total_bytes() as u64;
+        let on_disk = scanner.view(position, &header)?.map(|view| view.header().base_offset);
+        if on_disk == Some(header.base_offset) {
+            index_batch(&mut segment, &mut sink, &header, position, interval_bytes);
+        } else {
+            let (first, last) = (header.base_offset, header.last_offset());
+            let what = "its base offset is not the one that follows";
+            damage.push(Stretch { segment: base, position, until, first, last, what });
+        }
+        position = until;
         follows.passed(&header);
     }
     index_time(&segment, &mut sink);
-    Ok((sink.offsets, sink.times))
+    Ok(Examined { offsets: sink.offsets, times: sink.times, damage })
 }
 
 /// Reads the end of a segment that was closed cleanly, from the last entry of its index on, into the rest of what is

@@ -143,6 +143,7 @@ impl Partition {
             self.sinks.retain(|sink| sink.base != base);
             self.remove_files(env, base);
             env.cache.remove_range(self.slot, base, next);
+            self.damaged.forget(base, next);
         }
     }
 

@@ -101,6 +101,14 @@ impl Segments {
         self.floor(base).filter(|segment| segment.base == base)
     }
 
+    /// A sealed segment's largest timestamp and its offset are these.
+    pub(super) fn set_largest(&mut self, base: Offset, largest: (WallMs, Offset)) {
+        let sealed = self.0.len() - 1;
+        if let Some(segment) = self.0[..sealed].iter_mut().find(|segment| segment.base == base) {
+            segment.max_timestamp = Some(largest);
+        }
+    }
+
     pub(super) fn contains(&self, base: Offset) -> bool {
         self.get(base).is_some()
     }

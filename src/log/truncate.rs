@@ -30,6 +30,7 @@ impl Partition {
         self.truncate_target = Some(offset.max(self.log_start));
         self.writer.drop_pending();
         self.readers.clear();
+        self.damaged.forget(Offset::MIN, Offset::MAX);
         env.cache.remove_slot(self.slot);
         self.truncate_if_quiet(env);
     }

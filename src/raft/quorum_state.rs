@@ -48,7 +48,7 @@ impl QuorumState {
                 _ => return Err(damaged(&format!("data_version {version} is not 0 or 1"))),
             },
         };
-        if state.leader_epoch < 0 {
+        if !(0..i32::MAX).contains(&state.leader_epoch) {
             return Err(damaged(&format!("leaderEpoch is {}", state.leader_epoch)));
         }
         Ok(state)

@@ -6,13 +6,15 @@ use thiserror::Error;
 
 use crate::base::{Uuid, WallMs};
 use crate::io::Files;
-use crate::log::{self, CreateOptions, LogConfig, LogError, OpenOptions, Partition};
+use crate::log::names::{DirKind, parse_dir_name};
+use crate::log::{self, CreateOptions, Damage, LogConfig, LogError, OpenOptions, Partition, Walk};
 use crate::meta::MetaError;
 use crate::meta::controller::Controller;
 use crate::meta::image::Image;
 use crate::meta::record::MetadataRecord;
 use crate::raft::{Entries, EntryKind, Identity, QuorumState, Raft, RaftError, Snapshot, SnapshotId};
 use crate::shard::controller::{QUORUM_STATE_FILE, SLOT};
+use crate::wire::record::BatchView;
 
 /// What was read.
 pub struct Loaded {
@@ -50,7 +52,8 @@ pub enum MetadataError {
     },
 }
 
-/// Reads everything in `dir` (`__cluster_metadata-0`), or begins it. Blocks.
+/// Reads everything in `dir` (`__cluster_metadata-0`), or begins it. Everything is read and judged first: what is refused
+/// leaves every byte as it was, so that the next start sees the same. Blocks.
 pub fn load(
     files: &dyn Files,
     dir: &Path,
@@ -61,6 +64,7 @@ pub fn load(
 ) -> Result<Loaded, MetadataError> {
     let config = LogConfig { cleanup_delete: false, retention_ms: -1, ..LogConfig::default() };
     if !files.exists(dir) {
+        refuse_partitions_without_metadata(files, dir)?;
         let options = CreateOptions { slot: SLOT, topic_id: Uuid::ONE, start_offset: 0, now_ms, seed: 0 };
         let log = Partition::create(files, dir, config, &options)?;
         let controller = Controller::new(Image::empty(cluster_id));
@@ -71,11 +75,11 @@ pub fn load(
             replayed_bytes: 0,
         });
     }
+    let read = read(files, dir, cluster_id, identity, clean_shutdown)?;
     let options = OpenOptions {
         slot: SLOT,
         clean_shutdown,
-        // What is in a snapshot was committed, so it was flushed.
-        recovery_point: snapshots(files, dir)?.last().map(|id| id.offset),
+        recovery_point: read.flushed,
         log_start_offset: None,
         log_start_is_certain: false,
         now_ms,
@@ -85,23 +89,143 @@ pub fn load(
     for warning in &report.warnings {
         tracing::warn!("the metadata log: {warning}");
     }
-    let content = |why: String| MetadataError::Content { dir: dir.display().to_string(), why };
-    if let Some((first, last)) = report.lost_offsets.first() {
-        return Err(content(format!("the records {first} to {last} of the log are damaged")));
+    if log.log_end_offset() != read.end || !report.lost_offsets.is_empty() {
+        let (found, end) = (read.end, log.log_end_offset());
+        return Err(content(dir, format!("the log was read up to offset {found} and opened up to {end}")));
     }
-    let state = quorum_state(files, dir).map_err(|e| content(e.to_string()))?;
-    let fresh = state.is_none() && log.log_end_offset() == 0;
+    let Read { controller, mut raft, epoch, replayed_bytes, .. } = read;
+    raft.log_read(log.log_end_offset(), epoch);
+    Ok(Loaded { controller, raft, log: Box::new(log), replayed_bytes })
+}
+
+fn content(dir: &Path, why: String) -> MetadataError {
+    MetadataError::Content { dir: dir.display().to_string(), why }
+}
+
+/// A directory with partitions had its metadata: to begin new ones would set all partitions aside.
+fn refuse_partitions_without_metadata(files: &dyn Files, dir: &Path) -> Result<(), MetadataError> {
+    match holds_partitions(files, dir)? {
+        Some(name) => {
+            Err(content(dir, format!("nothing is there, while partitions such as {name} are beside it")))
+        }
+        None => Ok(()),
+    }
+}
+
+/// A partition's directory beside that of the metadata, if there is one.
+fn holds_partitions(files: &dyn Files, dir: &Path) -> Result<Option<String>, MetadataError> {
+    let Some(home) = dir.parent().filter(|home| files.exists(home)) else { return Ok(None) };
+    let failed = |error| MetadataError::File { path: home.display().to_string(), error };
+    let own = dir.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let mut names = files.list(home).map_err(failed)?.into_iter().filter(|e| e.is_dir).map(|e| e.name);
+    Ok(names.find(|name| *name != own && matches!(parse_dir_name(name), DirKind::Partition(_))))
+}
+
+/// What the files say, without a byte of them changed.
+struct Read {
+    controller: Controller,
+    raft: Raft,
+    /// The log's end: behind it, a write may have been torn.
+    end: i64,
+    /// Of the last batch.
+    epoch: i32,
+    /// What is in a snapshot was committed, so it was flushed.
+    flushed: Option<i64>,
+    replayed_bytes: usize,
+}
+
+fn read(
+    files: &dyn Files,
+    dir: &Path,
+    cluster_id: &str,
+    identity: Identity,
+    clean_shutdown: bool,
+) -> Result<Read, MetadataError> {
+    let flushed = snapshots(files, dir)?.last().map(|id| id.offset);
+    let state = quorum_state(files, dir).map_err(|e| content(dir, e.to_string()))?;
+    let all = Walk { from: 0, end: i64::MAX, exact: true };
+    let walked = log::walk_log(files, dir, all, &mut |_| ())?;
+    let facts = Facts { clean_shutdown, flushed: flushed.unwrap_or(0) };
+    for damage in &walked.damage {
+        match judge(damage, facts) {
+            Verdict::Unwritten => {}
+            Verdict::Torn => {
+                tracing::warn!(%damage, "the metadata log ends with a write that was cut off by the unclean stop and was never acknowledged: it is removed")
+            }
+            Verdict::Refuse => return Err(content(dir, damage.to_string())),
+        }
+    }
+    let begun = walked.next > 0 || flushed.is_some();
+    if !begun {
+        let epoch = state.as_ref().map_or(0, |state| state.leader_epoch);
+        if epoch > 1 || holds_partitions(files, dir)?.is_some() {
+            return Err(content(dir, "the log is empty, and it was not before".to_owned()));
+        }
+    }
+    if begun && state.is_none() {
+        tracing::warn!(dir = %dir.display(), "{QUORUM_STATE_FILE} is missing: its epoch is taken from the log");
+    }
+    let fresh = state.is_none() && !begun;
     let mut raft = if fresh { Raft::standalone(identity) } else { Raft::new(identity, state.as_ref()) };
     let mut controller = Controller::new(Image::empty(cluster_id));
-    let from = match read_snapshot(files, dir, cluster_id, log.log_start_offset(), &mut raft)? {
-        Some((restored, id)) => {
-            controller = restored;
-            id.offset
-        }
-        None => 0,
-    };
-    let replayed_bytes = replay(files, &log, from, &mut controller, &mut raft).map_err(content)?;
-    Ok(Loaded { controller, raft, log: Box::new(log), replayed_bytes })
+    let start = walked.start.unwrap_or(0);
+    let mut from = 0;
+    if let Some((restored, id)) = read_snapshot(files, dir, cluster_id, start, &mut raft)? {
+        (controller, from) = (restored, id.offset);
+    }
+    if walked.next < flushed.unwrap_or(0) {
+        let (end, flushed) = (walked.next, flushed.unwrap_or(0));
+        return Err(content(
+            dir,
+            format!(
+                "the log ends at offset {end}, and a snapshot holds what was before {flushed}: its end is missing"
+            ),
+        ));
+    }
+    let walk = Walk { from, end: walked.next, exact: true };
+    let (replayed_bytes, epoch) =
+        replay(files, dir, walk, &mut controller, &mut raft).map_err(|why| content(dir, why))?;
+    // An epoch is written there before its first batch is appended.
+    if let Some(state) = state.filter(|state| state.leader_epoch < epoch) {
+        let seen = state.leader_epoch;
+        return Err(content(
+            dir,
+            format!("{QUORUM_STATE_FILE} knows epochs up to {seen}, and the log has {epoch}"),
+        ));
+    }
+    Ok(Read { controller, raft, end: walked.next, epoch, flushed, replayed_bytes })
+}
+
+/// What decides about damage, besides the damage.
+#[derive(Clone, Copy)]
+struct Facts {
+    clean_shutdown: bool,
+    /// Everything below was flushed.
+    flushed: i64,
+}
+
+/// What damage in the metadata log is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Verdict {
+    /// Space that was reserved and not written to.
+    Unwritten,
+    /// A write that the stop cut off: it was not acknowledged.
+    Torn,
+    /// Anything else: nothing is changed, nothing is served.
+    Refuse,
+}
+
+/// The metadata decides which partitions there are, so one record less may set a topic aside: only what an unclean stop
+/// leaves behind is taken for that.
+fn judge(damage: &Damage, facts: Facts) -> Verdict {
+    let behind_a_roll = damage.is_blank && damage.last.is_some_and(|last| last < damage.first);
+    let at_the_end = damage.in_last_segment && !damage.amidst && damage.first >= facts.flushed;
+    match (facts.clean_shutdown, damage.is_blank) {
+        (true, _) => Verdict::Refuse,
+        (false, true) if damage.in_last_segment || behind_a_roll => Verdict::Unwritten,
+        (false, false) if at_the_end => Verdict::Torn,
+        (false, _) => Verdict::Refuse,
+    }
 }
 
 fn quorum_state(files: &dyn Files, dir: &Path) -> Result<Option<QuorumState>, RaftError> {
@@ -168,50 +292,51 @@ fn read_snapshot(
     }
 }
 
-/// Replays the log from an offset on; gives the bytes of its batches.
+/// Replays the log; gives the bytes of its batches and the epoch of the last one.
 fn replay(
     files: &dyn Files,
-    log: &Partition,
-    from: i64,
+    dir: &Path,
+    walk: Walk,
     controller: &mut Controller,
     raft: &mut Raft,
-) -> Result<usize, String> {
+) -> Result<(usize, i32), String> {
     let mut failed: Option<String> = None;
     let mut replayed_bytes = 0;
     let mut epoch = 0;
-    log::replay(files, log, from, &mut |batch| {
+    log::walk_log(files, dir, walk, &mut |batch| {
         if failed.is_some() {
             return;
         }
         epoch = batch.header().partition_leader_epoch;
         replayed_bytes += batch.bytes().len();
-        let mut entries = Entries::new(batch.bytes());
-        let read: Result<(), String> = entries
-            .for_each(|entry| -> Result<(), Stop> {
-                if entry.offset < from {
-                    return Ok(());
-                }
-                match entry.kind {
-                    EntryKind::Control(record) => {
-                        raft.replay(&record);
-                        controller.advance(entry.offset, entry.epoch);
-                        Ok(())
-                    }
-                    EntryKind::Data(value) => {
-                        let record = MetadataRecord::decode(value).map_err(Stop::from)?;
-                        controller.replay(entry.offset, entry.epoch, &record).map_err(Stop::from)
-                    }
-                }
-            })
-            .map_err(|stop| stop.0);
-        failed = read.err();
+        failed = replay_batch(batch, walk.from, controller, raft).err().map(|stop| stop.0);
     })
     .map_err(|e| e.to_string())?;
-    if let Some(why) = failed {
-        return Err(why);
-    }
-    raft.log_read(log.log_end_offset(), epoch);
-    Ok(replayed_bytes)
+    failed.map_or(Ok((replayed_bytes, epoch)), Err)
+}
+
+fn replay_batch(
+    batch: &BatchView<'_>,
+    from: i64,
+    controller: &mut Controller,
+    raft: &mut Raft,
+) -> Result<(), Stop> {
+    Entries::new(batch.bytes()).for_each(|entry| -> Result<(), Stop> {
+        if entry.offset < from {
+            return Ok(());
+        }
+        match entry.kind {
+            EntryKind::Control(record) => {
+                raft.replay(&record);
+                controller.advance(entry.offset, entry.epoch);
+                Ok(())
+            }
+            EntryKind::Data(value) => {
+                let record = MetadataRecord::decode(value).map_err(Stop::from)?;
+                controller.replay(entry.offset, entry.epoch, &record).map_err(Stop::from)
+            }
+        }
+    })
 }
 
 /// Why reading stopped, in words.

@@ -206,9 +206,8 @@ pub fn append_error_code(error: &AppendError) -> ErrorCode {
 /// Kafka's code for a failed operation on a log.
 pub fn log_error_code(error: &LogError) -> ErrorCode {
     match error {
-        LogError::Storage { .. } | LogError::Fenced(_) | LogError::Corrupt { .. } => {
-            ErrorCode::KAFKA_STORAGE_ERROR
-        }
+        LogError::Storage { .. } | LogError::Fenced(_) => ErrorCode::KAFKA_STORAGE_ERROR,
+        LogError::Corrupt { .. } => ErrorCode::CORRUPT_MESSAGE,
         LogError::OffsetOutOfRange { .. } => ErrorCode::OFFSET_OUT_OF_RANGE,
         LogError::Closed => ErrorCode::NOT_LEADER_OR_FOLLOWER,
     }

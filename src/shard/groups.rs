@@ -9,14 +9,14 @@ use crate::base::prng::Prng;
 use crate::base::{Deadlines, Ticks, TopicId};
 use crate::config::BrokerConfig;
 use crate::coord::group::{
-    Effects, GroupConfig, GroupCoordinator, GroupError, GroupReply, GroupRequest, reply::ListReply,
+    Effects, GroupConfig, GroupCoordinator, GroupError, GroupReply, GroupRequest, Replayed, reply::ListReply,
 };
 use crate::coord::{Append, AppendId, Now, Ticket};
 use crate::io::Disk;
 use crate::log::{AppendInfo, AppendOrigin};
 use crate::meta::image::Topic;
 use crate::wire::errors::ErrorCode;
-use crate::wire::record::{BatchBuilder, BatchView, Scratch};
+use crate::wire::record::{BatchBuilder, BatchView, Record, Scratch};
 
 use super::append::append_error_code;
 use super::partitions::Waiter;
@@ -52,17 +52,29 @@ struct List {
     reply: ListReply,
 }
 
-/// Takes in the records of a batch; what is damaged is counted by the coordinator.
-pub fn replay_batch(coordinator: &mut GroupCoordinator, batch: &BatchView<'_>, scratch: &mut Scratch) {
+/// Takes in the records of a batch; an error if it has one that cannot be read, after the others were taken in.
+pub fn replay_batch(
+    coordinator: &mut GroupCoordinator,
+    batch: &BatchView<'_>,
+    scratch: &mut Scratch,
+) -> Result<(), ()> {
     if batch.header().attributes.is_control() {
-        return;
+        return Ok(());
     }
-    let Ok(records) = batch.records(scratch, RECORDS_UNCOMPRESSED_BYTES_MAX) else { return };
-    for record in records.flatten() {
-        if let Some(key) = record.key {
-            coordinator.replay(key, record.value);
+    let records = batch.records(scratch, RECORDS_UNCOMPRESSED_BYTES_MAX).map_err(|_| ())?;
+    let mut read = Ok(());
+    for record in records {
+        match record {
+            Ok(Record { key: Some(key), value, .. }) => {
+                if coordinator.replay(key, value) == Replayed::Damaged {
+                    read = Err(());
+                }
+            }
+            Ok(_) => {}
+            Err(_) => read = Err(()),
         }
     }
+    read
 }
 
 impl Groups {

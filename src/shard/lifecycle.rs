@@ -292,8 +292,13 @@ impl Shard {
         let mut clean = true;
         for (slot, hosted) in self.partitions.iter_mut() {
             slots.push(slot);
-            // One that was never opened is as the last stop left it.
-            clean &= !hosted.is_opening() || believed;
+            // One that was never opened is as the last stop left it. One that could not be opened must be checked again, and
+            // what the journal has of it must stay.
+            clean &= match hosted.state {
+                State::Open(_) => true,
+                State::Opening => believed,
+                State::Broken(_) => false,
+            };
         }
         let begun = Mutex::new(BTreeSet::new());
         clean &= close_all(files, open_logs(&mut self.partitions, |_| true), |slot, log| {

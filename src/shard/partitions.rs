@@ -334,10 +334,10 @@ fn open_unflushed(files: &dyn Files, mut spec: OpenSpec) -> Result<Opened, LogEr
             now_ms: spec.now_ms,
             seed,
         };
-        let (mut log, report) = Partition::open(files, &path, spec.config, &options)?;
+        let (mut log, mut report) = Partition::open(files, &path, spec.config, &options)?;
         log.set_topic_id(files, spec.key.topic_id)?;
         if let Some(coordinator) = &mut spec.coordinator {
-            replay(files, &log, coordinator)?;
+            replay(files, &log, coordinator, &mut report)?;
         }
         let coordinator = spec.coordinator;
         return Ok(Opened { log: Box::new(log), is_new: false, report, coordinator });
@@ -376,11 +376,27 @@ fn make_way(files: &dyn Files, path: &Path, topic_id: TopicId) -> io::Result<()>
     }
 }
 
-fn replay(files: &dyn Files, log: &Partition, coordinator: &mut GroupCoordinator) -> Result<(), LogError> {
+/// Fills a coordinator from its partition. A damaged batch costs its own records: what a group had committed before, of
+/// which there is mostly a record, holds again.
+fn replay(
+    files: &dyn Files,
+    log: &Partition,
+    coordinator: &mut GroupCoordinator,
+    report: &mut RecoveryReport,
+) -> Result<(), LogError> {
     let mut scratch = Scratch::default();
-    crate::log::replay(files, log, log.log_start_offset(), &mut |batch| {
-        super::groups::replay_batch(coordinator, batch, &mut scratch);
-    })
+    let mut unreadable = Vec::new();
+    let damage = crate::log::replay(files, log, log.log_start_offset(), &mut |batch| {
+        if super::groups::replay_batch(coordinator, batch, &mut scratch).is_err() {
+            unreadable.push((batch.header().base_offset, batch.header().last_offset()));
+        }
+    })?;
+    let cost = "groups whose commits or members stood there go on from what an older record says, others are complete";
+    report.warnings.extend(damage.iter().map(|damage| format!("{damage}; {cost}")));
+    report.warnings.extend(unreadable.iter().map(|(first, last)| {
+        format!("{}: records at offsets {first} to {last} cannot be read; {cost}", log.dir().display())
+    }));
+    Ok(())
 }
 
 /// Has a directory removed in the background. Nobody waits for it: at the next start it is tried again.

@@ -1,6 +1,7 @@
 //! What opening makes of damaged, cut and lost files.
 
-use super::super::recover::{Decision, Defect, Where, decide};
+use super::super::recover::{Decision, Where, decide};
+use super::super::scanner::Defect;
 use super::*;
 use crate::io::OpenMode;
 use crate::io::sim::{DiskFault, DiskOp};

@@ -20,6 +20,8 @@ const MAGIC_AT: usize = 16;
 const CRC: usize = 17;
 /// Where the bytes under the checksum start.
 const ATTRIBUTES: usize = 21;
+/// Where in a batch begins what its checksum covers, which goes to its end.
+pub const CRC_FROM: usize = ATTRIBUTES;
 const LAST_OFFSET_DELTA: usize = 23;
 const BASE_TIMESTAMP: usize = 27;
 const MAX_TIMESTAMP: usize = 35;

@@ -27,8 +27,8 @@ pub use build::{BatchBuilder, ControlType, NO_PRODUCER_EPOCH, NO_PRODUCER_ID, NO
 pub use codec::{Codec, Compression, Scratch, compress, decompress};
 pub use error::RecordError;
 pub use header::{
-    Attributes, BatchHeader, HEADER_BYTES, LOG_OVERHEAD, MAGIC, NO_LEADER_EPOCH, NO_TIMESTAMP, TimestampType,
-    set_base_offset, set_leader_epoch, set_log_append_time, set_max_timestamp,
+    Attributes, BatchHeader, CRC_FROM, HEADER_BYTES, LOG_OVERHEAD, MAGIC, NO_LEADER_EPOCH, NO_TIMESTAMP,
+    TimestampType, set_base_offset, set_leader_epoch, set_log_append_time, set_max_timestamp,
 };
 pub use records::{Header, Headers, Record, Records};
 pub use validate::{
