@@ -8,7 +8,7 @@
 use super::flow::Op;
 use super::index::OffsetIndex;
 use super::partition::Partition;
-use super::reader::{Behind, Expected, Read, block_start};
+use super::reader::{Behind, Expected, Read, begin_at, block_start};
 use super::types::{Env, ReadData};
 use crate::base::Offset;
 use crate::base::limits::{
@@ -33,6 +33,8 @@ struct Frontier {
     offset: Offset,
     /// The segment and the position in it; None where only the offset is known.
     spot: Option<(Offset, u64)>,
+    /// What the batch there is to be like.
+    expected: Expected,
     /// Bytes between the reader and here.
     ahead: usize,
 }
@@ -105,7 +107,8 @@ impl Partition {
     /// everything is in memory.
     fn read_ahead(&mut self, env: &mut Env, offset: Offset, window: usize) -> bool {
         let stretch = (window / 2).clamp(LOG_READ_BYTES_MIN, LOG_READ_BYTES_MAX);
-        let mut frontier = Frontier { offset, spot: None, ahead: 0 };
+        let expected = Expected { from: 0, holds: None, end: Offset::MAX };
+        let mut frontier = Frontier { offset, spot: None, expected, ahead: 0 };
         for _ in 0..LOG_READ_AHEAD_STEPS_MAX {
             if frontier.offset >= self.written_end {
                 return false;
@@ -125,16 +128,19 @@ impl Partition {
             let whole = frontier.spot.is_some() || first == frontier.offset;
             frontier.ahead += if whole { run.bytes.len() } else { 0 };
             (frontier.offset, frontier.spot) = (run.next, Some((run.segment, run.end())));
+            frontier.expected = Expected { from: run.next, holds: None, end: Offset::MAX };
             return true;
         }
-        let Some((base, position)) = frontier.spot.or_else(|| self.spot(env, frontier.offset)) else {
-            return false;
-        };
-        frontier.spot = Some((base, position));
+        if frontier.spot.is_none() {
+            let Some((base, (position, expected))) = self.spot(env, frontier.offset) else { return false };
+            (frontier.spot, frontier.expected) = (Some((base, position)), expected);
+        }
+        let Some((base, position)) = frontier.spot else { return false };
         let Some(Read { end, end_offset: Some(offset), .. }) = self.in_flight(base, position) else {
             return false;
         };
         frontier.ahead += (end - position) as usize;
+        frontier.expected = Expected { from: base, holds: Some(*offset), end: Offset::MAX };
         (frontier.offset, frontier.spot) = (*offset, Some((base, *end)));
         true
     }
@@ -166,10 +172,11 @@ impl Partition {
         let Some((end, offset)) = known else { return false };
         let bytes = (end - position) as usize;
         let end_offset = offset.unwrap_or_else(|| self.offset_behind(base));
-        let expected = Expected { from: base, holds: None, end: self.offset_behind(base) };
+        let expected = Expected { end: self.offset_behind(base), ..frontier.expected };
         let read = Read::ahead((base, position), (end, end_offset), expected, env.cache.reserve(bytes));
         self.submit_read(env, &place.file, read);
         frontier.ahead += bytes;
+        frontier.expected = Expected { from: base, holds: Some(end_offset), end: Offset::MAX };
         (frontier.offset, frontier.spot) = (end_offset, Some((base, end)));
         true
     }
@@ -179,16 +186,18 @@ impl Partition {
         let next = self.segments.next_base(base);
         // Of one that was rolled just now, something may still be in memory only.
         let Some(next) = next.filter(|_| limit >= size) else { return false };
+        frontier.expected = Expected { from: next, holds: None, end: Offset::MAX };
         (frontier.offset, frontier.spot) = (next, Some((next, 0)));
         true
     }
 
     /// Where in which file an offset is, or at most a few batches before it; None if the file is not open.
-    fn spot(&self, env: &mut Env, offset: Offset) -> Option<(Offset, u64)> {
+    fn spot(&self, env: &mut Env, offset: Offset) -> Option<(Offset, (u64, Expected))> {
         let base = self.segment_of(offset)?;
-        let (_, indexed) = self.place(env, base, |offsets, _| offsets.lookup(offset).0)?;
-        let known = self.known_before(env, base, offset, None).map_or(0, |(at, _)| at);
-        Some((base, indexed.max(known)))
+        let known = self.known_before(env, base, offset, None);
+        let (_, begin) =
+            self.place(env, base, |offsets, _| begin_at(offsets, base, offset, known, Offset::MAX))?;
+        Some((base, begin))
     }
 
     /// What is known to end before the batch of an offset, besides what the index says: `from`, the run in the cache that ends

@@ -122,7 +122,7 @@ impl Partition {
         let paths = [FileKind::OffsetIndex, FileKind::TimeIndex].map(|kind| self.path(segment, kind));
         let work = move |files: &dyn crate::io::Files| {
             let examined = recover::examine(files, &file, (segment, end), limit, interval)?;
-            if sealed {
+            if sealed && examined.damage.is_empty() {
                 replace_indexes(files, &paths, &examined)?;
             }
             Ok(Box::new((examined, file)) as Box<dyn Any + Send>)
@@ -214,7 +214,8 @@ impl Partition {
     }
 }
 
-/// Writes the indexes of a sealed segment if their files say something else.
+/// Writes the indexes of a sealed segment if their files say something else. Where it is the segment that is damaged, they may
+/// still be those of all its batches.
 fn replace_indexes(
     files: &dyn crate::io::Files,
     paths: &[std::path::PathBuf; 2],

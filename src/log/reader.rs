@@ -490,7 +490,7 @@ fn loaded(open: OpenSegment, damage: Vec<Stretch>) -> Box<dyn std::any::Any + Se
 
 /// Where a read for an offset begins, and what the batch there is to be like: where the index says, or behind a run or damage
 /// that is known to end further on.
-fn begin_at(
+pub(super) fn begin_at(
     offsets: &OffsetIndex,
     base: Offset,
     offset: Offset,

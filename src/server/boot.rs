@@ -300,6 +300,12 @@ impl Boot {
                 "some partitions were not closed cleanly; the next start will check them".to_owned(),
             ));
         }
+        if self.book.has_unopened() {
+            tracing::warn!(
+                "a partition could not be opened: the journals stay and this stop does not count as clean; the next start checks all partitions"
+            );
+            return Ok(());
+        }
         replay::remove(files, &self.dirs.paths)
             .map_err(|e| ServeError::environment("the journals could not be removed", &e))?;
         let mark = checkpoint::format_clean_shutdown(self.book.broker_epoch());

@@ -144,6 +144,8 @@ pub struct CheckpointBook {
     lines: Mutex<Lines>,
     writing: Mutex<()>,
     wanted: AtomicBool,
+    /// A partition could not be opened.
+    unopened: AtomicBool,
     /// The files name partitions that are gone.
     stale: AtomicBool,
     broker_epoch: AtomicI64,
@@ -187,6 +189,7 @@ impl CheckpointBook {
             lines: Mutex::new(lines),
             writing: Mutex::default(),
             wanted: AtomicBool::new(false),
+            unopened: AtomicBool::new(false),
             stale: AtomicBool::new(true),
             broker_epoch: AtomicI64::new(-1),
         }
@@ -290,6 +293,16 @@ impl CheckpointBook {
     /// What was set, or -1.
     pub fn broker_epoch(&self) -> i64 {
         self.broker_epoch.load(Ordering::Relaxed)
+    }
+
+    /// A partition could not be opened: it is not as after a clean stop, whatever becomes of the others.
+    pub fn note_unopened(&self) {
+        self.unopened.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether there is such a partition.
+    pub fn has_unopened(&self) -> bool {
+        self.unopened.load(Ordering::Relaxed)
     }
 
     /// Asks for the files to be written soon.

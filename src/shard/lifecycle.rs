@@ -123,6 +123,7 @@ impl Shard {
         let Some(hosted) = self.partitions.get(slot) else { return };
         tracing::error!(partition = %hosted.name, error, "the partition cannot be opened; it stays offline until a restart");
         hosted.state = State::Broken(error.to_owned());
+        self.book.note_unopened();
     }
 
     pub(super) fn apply_delta(&mut self, disk: &mut dyn Disk, delta: &Delta) {
@@ -292,13 +293,8 @@ impl Shard {
         let mut clean = true;
         for (slot, hosted) in self.partitions.iter_mut() {
             slots.push(slot);
-            // One that was never opened is as the last stop left it. One that could not be opened must be checked again, and
-            // what the journal has of it must stay.
-            clean &= match hosted.state {
-                State::Open(_) => true,
-                State::Opening => believed,
-                State::Broken(_) => false,
-            };
+            // One that was never opened is as the last stop left it.
+            clean &= !hosted.is_opening() || believed;
         }
         let begun = Mutex::new(BTreeSet::new());
         clean &= close_all(files, open_logs(&mut self.partitions, |_| true), |slot, log| {

@@ -223,3 +223,163 @@ fn a_damaged_commit_costs_its_group_only_and_is_named() {
         }
     }
 }
+
+/// Segments of about 1 MiB with one record in each batch, cleanly stopped; gives the segments' base offsets.
+fn with_segments(name: &str, settings: &[(&str, &str)]) -> Option<(Broker, Vec<i64>)> {
+    if Kind::under_test() != Kind::Ottla {
+        return None;
+    }
+    let settings = [settings, &[("log.segment.bytes", "1048576")]].concat();
+    let mut broker = Broker::start(name, &settings);
+    let mut client = Client::connect(&broker);
+    assert_eq!(client.create_topic("t", 1).expect("create"), code::NONE);
+    for offset in 0..RECORDS {
+        let batch = Batch { timestamp: TIME + offset * 1000, ..Batch::plain(&[&value(offset)]) };
+        let produced = client.produce("t", 0, -1, &batch.encode()).expect("produce");
+        assert_eq!(produced, (code::NONE, offset));
+    }
+    broker.stop();
+    let names =
+        fs::read_dir(broker.data_dir().join("t-0")).expect("list").map(|e| e.expect("an entry").file_name());
+    let names = names.filter_map(|name| name.to_str()?.strip_suffix(".log")?.parse().ok());
+    let mut bases: Vec<i64> = names.collect();
+    bases.sort_unstable();
+    assert!(bases.len() >= 3, "{bases:?}");
+    Some((broker, bases))
+}
+
+const RECORDS: i64 = 300;
+const TIME: i64 = 1_700_000_000_000;
+
+fn value(offset: i64) -> String {
+    format!("{offset:06}{}", "x".repeat(9_000))
+}
+
+fn segment(broker: &Broker, base: i64, kind: &str) -> PathBuf {
+    broker.data_dir().join(format!("t-0/{base:020}.{kind}"))
+}
+
+/// Fetches every offset by itself; gives those whose record does not come, and the error codes.
+fn unreadable(broker: &Broker, offsets: impl Iterator<Item = i64>) -> Vec<(i64, i16)> {
+    let mut client = Client::connect(broker);
+    let mut missing = Vec::new();
+    for offset in offsets {
+        let (error, _, bytes) = client.fetch("t", 0, offset).expect("an answer");
+        let first = bytes.get(..8).map(|b| i64::from_be_bytes(b.try_into().expect("8 bytes")));
+        let right = first == Some(offset) && bytes.windows(6).any(|w| w == &value(offset).as_bytes()[..6]);
+        if !right {
+            missing.push((offset, error));
+        }
+    }
+    missing
+}
+
+/// A flipped bit in a batch's header failed the whole read, so that hundreds of whole batches before it were withheld for
+/// ever; a flipped `lastOffsetDelta` in a segment's last batch made a run in the cache claim all of the next segment, where
+/// fetches were then answered with no bytes. Nothing was said.
+#[test]
+fn a_damaged_header_costs_its_batch_only_and_is_named() {
+    let Some((mut broker, bases)) = with_segments("header-damage", &[]) else { return };
+    let data = broker.data_dir();
+    let whole = image(&data);
+    let log = fs::read(segment(&broker, bases[1], "log")).expect("the log");
+    let found = batches(&log);
+    let last = found.len() - 1;
+    // A field's byte, and which batch: the base offset, the length, the magic byte, lastOffsetDelta.
+    let cases = [(3, 40), (7, 40), (8, 40), (10, 40), (16, 40), (23, last), (26, 40), (7, last), (25, 0)];
+    for (field, which) in cases {
+        restore(&data, &whole);
+        let mut damaged = log.clone();
+        damaged[found[which].0 + field] ^= 0x10;
+        fs::write(segment(&broker, bases[1], "log"), &damaged).expect("damage it");
+        broker.restart();
+        let hit = bases[1] + which as i64;
+        // First as a consumer that reads on from before, then each offset by itself, backwards.
+        let mut client = Client::connect(&broker);
+        let mut at = bases[1] - 3;
+        while at < hit {
+            let (error, _, bytes) = client.fetch("t", 0, at).expect("an answer");
+            assert_eq!(error, code::NONE, "byte {field} of batch {which}: at {at} before {hit}");
+            at += batches(&bytes).len() as i64;
+            assert!(!bytes.is_empty(), "byte {field} of batch {which}: nothing at {at}");
+        }
+        let missing = unreadable(&broker, (bases[0]..RECORDS).rev());
+        assert!(
+            missing.iter().all(|(offset, _)| *offset == hit),
+            "byte {field} of batch {which}: {missing:?}, hit {hit}"
+        );
+        if let Some((_, error)) = missing.first() {
+            assert_eq!(*error, 2, "CORRUPT_MESSAGE, byte {field} of batch {which}");
+            let said = broker.log_tail();
+            let said = &said[said.rfind("ready on").unwrap_or(0)..];
+            let named = format!("is damaged at byte {}", found[which].0);
+            assert_eq!(said.matches(&named).count(), 1, "byte {field} of batch {which}: {said}");
+        }
+        broker.stop();
+        assert!(fs::read(segment(&broker, bases[1], "log")).expect("the log") == damaged, "it was changed");
+    }
+}
+
+/// A flipped entry of an index was answered with an error for ever, or with records behind the ones that were asked for.
+#[test]
+fn a_damaged_index_is_built_anew() {
+    let Some((mut broker, bases)) = with_segments("index-damage", &[("log.index.interval.bytes", "20000")])
+    else {
+        return;
+    };
+    let data = broker.data_dir();
+    let whole = image(&data);
+    for (kind, entry, fields) in
+        [("index", 8, vec![0, 2, 3, 4, 6, 7]), ("timeindex", 12, vec![0, 5, 6, 7, 8, 10, 11])]
+    {
+        let index = fs::read(segment(&broker, bases[1], kind)).expect("the index");
+        let middle = index.len() / entry / 2 * entry;
+        for field in fields {
+            restore(&data, &whole);
+            let mut damaged = index.clone();
+            damaged[middle + field] ^= 1;
+            fs::write(segment(&broker, bases[1], kind), damaged).expect("damage it");
+            broker.restart();
+            let missing = unreadable(&broker, (bases[1]..bases[2]).rev().step_by(3));
+            assert!(missing.is_empty(), "{kind}, byte {field}: {missing:?}");
+            let mut client = Client::connect(&broker);
+            for offset in bases[1]..bases[2] {
+                let found = client.list_offset("t", 0, TIME + offset * 1000).expect("an answer");
+                assert_eq!(found, Ok(offset), "{kind}, byte {field}");
+            }
+            broker.stop();
+        }
+    }
+}
+
+/// A partition that could not be opened was no reason for the stop not to count as clean: the next start believed it.
+#[test]
+fn a_partition_that_could_not_be_opened_makes_the_stop_unclean() {
+    if Kind::under_test() != Kind::Ottla {
+        return;
+    }
+    let mut broker = Broker::start("unopened", &[]);
+    let mut client = Client::connect(&broker);
+    for topic in ["hit", "other"] {
+        assert_eq!(client.create_topic(topic, 1).expect("create"), code::NONE);
+        client.produce(topic, 0, -1, &Batch::plain(&["one"]).encode()).expect("produce");
+    }
+    broker.stop();
+    let log = broker.data_dir().join("hit-0/00000000000000000000.log");
+    let bytes = fs::read(&log).expect("the log");
+    fs::remove_file(&log).expect("remove it");
+    fs::create_dir(&log).expect("put a directory there");
+    broker.restart();
+    let mut client = Client::connect(&broker);
+    assert_eq!(client.list_offset("other", 0, -1).expect("an answer"), Ok(1));
+    assert_eq!(client.list_offset("hit", 0, -1).expect("an answer"), Err(56));
+    broker.stop();
+    assert!(!broker.data_dir().join(".kafka_cleanshutdown").exists());
+    fs::remove_dir(&log).expect("remove the directory");
+    fs::write(&log, bytes).expect("put the log back");
+    broker.restart();
+    let mut client = Client::connect(&broker);
+    for topic in ["hit", "other"] {
+        assert_eq!(client.list_offset(topic, 0, -1).expect("an answer"), Ok(1), "{topic}");
+    }
+}
