@@ -293,8 +293,10 @@ impl Shard {
         let mut clean = true;
         for (slot, hosted) in self.partitions.iter_mut() {
             slots.push(slot);
-            // One that was never opened is as the last stop left it.
-            clean &= !hosted.is_opening() || believed;
+            // One that was never opened is as the last stop left it, which was a clean one or not.
+            if hosted.is_opening() && !believed {
+                self.book.note_unopened();
+            }
         }
         let begun = Mutex::new(BTreeSet::new());
         clean &= close_all(files, open_logs(&mut self.partitions, |_| true), |slot, log| {
