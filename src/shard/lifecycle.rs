@@ -123,7 +123,6 @@ impl Shard {
         let Some(hosted) = self.partitions.get(slot) else { return };
         tracing::error!(partition = %hosted.name, error, "the partition cannot be opened; it stays offline until a restart");
         hosted.state = State::Broken(error.to_owned());
-        self.book.note_unopened();
     }
 
     pub(super) fn apply_delta(&mut self, disk: &mut dyn Disk, delta: &Delta) {
@@ -293,9 +292,11 @@ impl Shard {
         let mut clean = true;
         for (slot, hosted) in self.partitions.iter_mut() {
             slots.push(slot);
-            // One that was never opened is as the last stop left it, which was a clean one or not.
-            if hosted.is_opening() && !believed {
-                self.book.note_unopened();
+            match hosted.state {
+                State::Open(_) => {}
+                // One that was never opened is as the last stop left it.
+                State::Opening if believed => {}
+                State::Opening | State::Broken(_) => self.book.note_unopened(),
             }
         }
         let begun = Mutex::new(BTreeSet::new());
