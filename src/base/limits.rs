@@ -417,8 +417,10 @@ pub const JOURNAL_READ_BYTES: usize = 4 << 20;
 pub const JOURNAL_REDO_BYTES: usize = 32 << 20;
 /// What only looks like a frame is checked for so many bytes in a journal, in all.
 pub const JOURNAL_RESYNC_BYTES_MAX: u64 = 4 << 30;
-/// A journal's file that could not be made or written for lack of space is tried again after so many milliseconds.
+/// A journal that could not be made for lack of space, or was given back, is made again after so many milliseconds.
 pub const JOURNAL_RETRY_MS: i64 = 2000;
+/// So much a journal leaves free on its volume: without it the segments have less to wait for.
+pub const JOURNAL_FREE_BYTES_MIN: u64 = 16 << 20;
 /// Appends that are larger go straight to their segment: they are worth a write of their own.
 pub const JOURNAL_ENTRY_BYTES_MAX: usize = 32 << 10;
 /// After so many bytes of requests no larger than that a core answers what it has, if more have arrived.

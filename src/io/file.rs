@@ -122,6 +122,8 @@ pub trait Files: Send + Sync {
     fn sync_dir(&self, dir: &Path) -> io::Result<()>;
     /// Flushes everything of the file system that holds `dir`: data, sizes and names.
     fn sync_all(&self, dir: &Path) -> io::Result<()>;
+    /// Bytes that are free on the volume of a path, which need not be there.
+    fn free_bytes(&self, path: &Path) -> u64;
     /// A number that is another one after the machine was started again: what is in the page cache now was there then,
     /// if it is the same.
     fn boot_id(&self) -> u128;

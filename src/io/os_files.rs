@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::buf::AlignedBuf;
 use super::file::{DirEntry, File, Files, OpenMode};
 use super::jobs;
+use super::volume::volume_bytes;
 use crate::base::limits::{BLOCK_BYTES, FILE_THREADS};
 
 /// Blocking file operations of the operating system.
@@ -318,6 +319,11 @@ impl Files for OsFiles {
             unsafe { libc::syncfs(fd) }
         });
         synced.map(|_| ()).map_err(|e| named(&e, "flush the file system of", dir))
+    }
+
+    fn free_bytes(&self, path: &Path) -> u64 {
+        let volume = path.ancestors().find_map(|dir| volume_bytes(dir.to_str()?));
+        volume.map_or(u64::MAX, |(_, free)| free.max(0) as u64)
     }
 
     fn boot_id(&self) -> u128 {

@@ -3,7 +3,7 @@
 use std::any::Any;
 use std::io;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 
@@ -55,6 +55,10 @@ pub trait Disk: Clock {
     /// # Errors
     /// Those of `pwrite`.
     fn stage(&mut self, file: &File, offset: u64, bytes: &[u8]) -> io::Result<()>;
+    /// Bytes that are free on the volume of a path: a short system call.
+    fn free_bytes(&self, _path: &Path) -> u64 {
+        u64::MAX
+    }
     /// Flushes the file's data to the medium.
     fn sync(&mut self, file: &File, token: Token);
     /// Runs a job that may block, on the background executor. Jobs of one core run in order of submission.

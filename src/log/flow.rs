@@ -140,7 +140,9 @@ impl Partition {
         };
         sink.allocating = Some(wanted);
         let (from, token) = (sink.allocated, self.token(Op::Allocate(segment)));
-        let work = move |files: &dyn Files| Ok(Box::new(reserve(files, &file, from, wanted, end)) as Value);
+        let path = self.path(segment, FileKind::Log);
+        let work =
+            move |files: &dyn Files| Ok(Box::new(reserve(files, (&path, &file), from, wanted, end)) as Value);
         env.disk.background(FileJob::Run(Box::new(work)), token);
     }
 
@@ -395,7 +397,7 @@ impl Partition {
         let work = move |files: &dyn Files| -> io::Result<Value> {
             let file = open_segment(files, &path, again)?;
             let len = files.len(&file)?;
-            let reserved = reserve(files, &file, 0, wanted, needed);
+            let reserved = reserve(files, (&path, &file), 0, wanted, needed);
             Ok(Box::new((file, len, reserved)))
         };
         env.disk.background(FileJob::Run(Box::new(work)), token);
@@ -639,20 +641,25 @@ fn open_segment(files: &dyn Files, path: &Path, again: bool) -> io::Result<File>
     Ok(file)
 }
 
-/// Reserves space up to `wanted` bytes of a file of which `from` are reserved, or as much as there is, at least up to
-/// `least`. Gives how much it has then. If there is no more than before, what a half-done attempt has taken is given back.
-fn reserve(files: &dyn Files, file: &File, from: u64, wanted: u64, least: u64) -> io::Result<u64> {
+/// Reserves space up to `wanted` bytes of a file of which `from` are reserved, or a quarter of what is free, at least up
+/// to `least`. Gives how much it has then. What a half-done attempt has taken is given back at once: others need it.
+fn reserve(
+    files: &dyn Files,
+    (path, file): (&Path, &File),
+    from: u64,
+    wanted: u64,
+    least: u64,
+) -> io::Result<u64> {
     let len = files.len(file)?;
     let from = from.max(len);
-    let mut upto = wanted.max(least);
+    let block = BLOCK_BYTES as u64;
+    let fair = from.saturating_add(files.free_bytes(path) / 4 / block * block);
+    let mut upto = wanted.min(fair).max(least);
     while upto > from {
         let Err(error) = files.allocate(file, upto) else { return Ok(upto) };
+        let _ = files.set_len(file, len);
         let less = smaller(from, upto, least).filter(|_| Lack::of(&error) == Some(Lack::Space));
-        let Some(less) = less else {
-            let _ = files.set_len(file, len);
-            return Err(error);
-        };
-        upto = less;
+        upto = less.ok_or(error)?;
     }
     Ok(from)
 }

@@ -12,29 +12,39 @@ use crate::io::FileJob;
 
 impl Partition {
     /// Everything that hangs on time or size: `flush.ms`, retention, rolling by age, expiry of producers. Call about
-    /// once a second or less often. Only what is below `high_watermark` is deleted.
-    pub fn maintain(
-        &mut self,
-        env: &mut Env,
-        now_ms: WallMs,
-        high_watermark: Offset,
-        effects: &mut Vec<LogEffect>,
-    ) {
+    /// once a second or less often. Gives the log start that retention asks for, if it is another one: it is to be made
+    /// durable before [`Partition::retain_from`], or a kill between two removals, or a power cut, would take it back.
+    pub fn maintain(&mut self, env: &mut Env, now_ms: WallMs, high_watermark: Offset) -> Option<Offset> {
         if self.check_trimmable().is_err() {
-            return;
+            return None;
         }
         self.producers.forget_ended(high_watermark);
         self.producers.expire(now_ms, self.config.producer_id_expiration_ms);
         self.flush_if_due(env, now_ms);
-        let moved = self.retained_from(now_ms, high_watermark);
-        if moved > self.log_start {
-            if moved > self.active().base {
+        let start = self.retained_from(now_ms, high_watermark);
+        if start > self.log_start {
+            return Some(start);
+        }
+        self.drop_segments(env);
+        None
+    }
+
+    /// Gives up what lies before a log start of [`Partition::maintain`], which a checkpoint names now.
+    pub fn retain_from(
+        &mut self,
+        env: &mut Env,
+        now_ms: WallMs,
+        start: Offset,
+        effects: &mut Vec<LogEffect>,
+    ) -> Result<(), LogError> {
+        self.check_trimmable()?;
+        if start > self.log_start && start <= self.durable_end {
+            if start == self.log_end && self.active().size > 0 {
                 self.roll(env, now_ms);
             }
-            self.move_log_start(env, moved, effects);
-        } else {
-            self.drop_segments(env);
+            self.move_log_start(env, start, effects);
         }
+        Ok(())
     }
 
     /// When `flush.ms` asks for a flush of what is written and not flushed.

@@ -261,6 +261,7 @@ impl Core {
                     self.net.configure(|config| limit_connections(config, &network));
                 }
             }
+            Mail::NoSpace(path) => self.shard.give_space_back(&path),
             Mail::Drain => self.drain(world),
             Mail::Active => self.active += 1,
             Mail::Drained(_) => self.drained += 1,

@@ -13,13 +13,17 @@ impl Shard {
         self.journal.commit(disk);
         self.cache.share_memory(disk.buffer_bytes());
         let any = self.take_journal_outcomes(disk);
+        self.reclaim(disk);
+        let mut any_rotated = false;
         for (area, level) in self.journal.areas() {
             if let Some(members) = self.journal.rotated(area) {
                 self.empty_half(disk, area, level, members);
+                any_rotated = true;
             }
         }
-        let partitions = &mut self.partitions;
-        self.journal.reclaim(|level, member| is_done(partitions.get(member.slot), level, member));
+        if any_rotated {
+            self.reclaim(disk);
+        }
         while let Some(member) = self.journal.next_to_flush() {
             self.with_log(disk, member.slot, |log, env, _| log.flush_upto(env, member.upto));
         }
@@ -28,6 +32,11 @@ impl Shard {
             self.settle(disk);
         }
         any
+    }
+
+    fn reclaim(&mut self, disk: &mut dyn Disk) {
+        let partitions = &mut self.partitions;
+        self.journal.reclaim(disk, |level, member| is_done(partitions.get(member.slot), level, member));
     }
 
     fn take_journal_outcomes(&mut self, disk: &mut dyn Disk) -> bool {

@@ -274,10 +274,14 @@ impl Shard {
     pub(super) fn maintain(&mut self, disk: &mut dyn Disk) {
         let now_ms = disk.wall_ms();
         let slots: Vec<(u32, i64)> = self.partitions.iter_mut().map(|(s, h)| (s, h.high_watermark)).collect();
+        let mut starts = Vec::new();
         for (slot, high_watermark) in slots {
-            self.with_log(disk, slot, |log, env, effects| log.maintain(env, now_ms, high_watermark, effects));
+            let start = self.with_log(disk, slot, |log, env, _| log.maintain(env, now_ms, high_watermark));
+            let key = self.partitions.get(slot).map(|hosted| hosted.key);
+            starts.extend(key.zip(start.flatten()));
             self.note_checkpoint(slot);
         }
+        self.delete_retained(disk, starts);
     }
 
     pub(super) fn cache_forget(&mut self, slot: u32) {

@@ -39,12 +39,28 @@ pub(super) struct LookupState {
 /// The shard's own token: a checkpoint was written. Its slot is the controller's, which has no such tag.
 pub(super) const CHECKPOINT_TOKEN: Token = Token(u32::MAX as u64 - 1);
 
-/// A DeleteRecords that waits for the checkpoint: per partition the log start to be.
-pub(super) struct Deletion {
-    reply_to: ReplyTo,
+/// A deletion that waits for the checkpoint: per partition the log start to be.
+struct Deletion {
+    /// Whoever asked for it; nobody asks for retention.
+    reply_to: Option<ReplyTo>,
     parts: Vec<(PartitionKey, Result<Offset, ErrorCode>)>,
-    /// There was no space for the checkpoint, and segments were given up before it is written again.
+}
+
+/// Deletions, and the write of the checkpoint that they wait for: one at a time, for all that have come until it begins.
+#[derive(Default)]
+pub(super) struct Deletions {
+    waiting: Vec<Deletion>,
+    /// Those of the write that is under way.
+    writing: Vec<Deletion>,
+    /// There was no space for the checkpoint, and segments were given up before it was written again.
     made_room: bool,
+}
+
+impl Deletions {
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.waiting.len() + self.writing.len()
+    }
 }
 
 impl Shard {
@@ -138,12 +154,32 @@ impl Shard {
         parts: &[(PartitionKey, Offset)],
     ) {
         let parts: Vec<_> = parts.iter().map(|(key, before)| (*key, self.deletable(*key, *before))).collect();
-        self.write_for(disk, Deletion { reply_to, parts, made_room: false });
+        self.deletions.waiting.push(Deletion { reply_to: Some(reply_to), parts });
+        self.begin_deletions(disk);
     }
 
-    /// Has the checkpoint written that a deletion waits for.
-    fn write_for(&mut self, disk: &mut dyn Disk, deletion: Deletion) {
-        self.deletions.push_back(deletion);
+    /// Retention asks for these log starts.
+    pub(super) fn delete_retained(&mut self, disk: &mut dyn Disk, starts: Vec<(PartitionKey, Offset)>) {
+        for (key, start) in &starts {
+            self.book.plan_log_start(*key, *start);
+        }
+        let parts: Vec<_> = starts.into_iter().map(|(key, start)| (key, Ok(start))).collect();
+        if !parts.is_empty() {
+            self.deletions.waiting.push(Deletion { reply_to: None, parts });
+            self.begin_deletions(disk);
+        }
+    }
+
+    /// Has the checkpoint written that the deletions wait for, unless it is being written.
+    fn begin_deletions(&mut self, disk: &mut dyn Disk) {
+        if self.deletions.writing.is_empty() && !self.deletions.waiting.is_empty() {
+            self.deletions.writing = std::mem::take(&mut self.deletions.waiting);
+            self.deletions.made_room = false;
+            self.write_for_deletions(disk);
+        }
+    }
+
+    fn write_for_deletions(&self, disk: &mut dyn Disk) {
         let (book, dirs) = (self.book.clone(), self.dirs.paths.clone());
         let write = move |files: &dyn Files| -> io::Result<Box<dyn Any + Send>> {
             book.write(files, &dirs)?;
@@ -171,44 +207,66 @@ impl Shard {
 
     /// The checkpoint with the planned log starts is written, or was not.
     pub(super) fn checkpoint_written(&mut self, disk: &mut dyn Disk, outcome: DiskOutcome) {
-        let Some(deletion) = self.deletions.pop_front() else { return };
-        let failed = if let DiskOutcome::Job(Err(error)) = outcome {
-            if Lack::of(&error) == Some(Lack::Space) && !deletion.made_room && self.make_room(disk, &deletion)
+        let failed = match outcome {
+            DiskOutcome::Job(Err(error)) => Some(error),
+            _ => None,
+        };
+        if let Some(error) = &failed {
+            let lacks_space = Lack::of(error) == Some(Lack::Space);
+            if lacks_space && !std::mem::replace(&mut self.deletions.made_room, true) && self.make_room(disk)
             {
                 // In the same lane as the removal: behind it.
-                return self.write_for(disk, Deletion { made_room: true, ..deletion });
+                return self.write_for_deletions(disk);
             }
             tracing::error!(%error, "the checkpoint of log starts could not be written: no records are deleted");
-            true
-        } else {
-            false
-        };
-        let delete = |(key, before): (PartitionKey, Result<Offset, ErrorCode>)| {
-            let before = before?;
-            if failed {
-                return Err(ErrorCode::KAFKA_STORAGE_ERROR);
+        }
+        for Deletion { reply_to, parts } in std::mem::take(&mut self.deletions.writing) {
+            let delete = |(key, before): (PartitionKey, Result<Offset, ErrorCode>)| match before {
+                Ok(_) if failed.is_some() => Err(ErrorCode::KAFKA_STORAGE_ERROR),
+                Ok(before) => self.delete_before(disk, key, before, reply_to.is_none()),
+                Err(error) => Err(error),
+            };
+            let results = parts.into_iter().map(delete).collect();
+            if let Some(reply_to) = reply_to {
+                self.answer(reply_to, Done::DeleteRecords(results));
             }
-            let (slot, hosted) = self.open_partition(key)?;
-            let high_watermark = hosted.high_watermark;
-            let moved = self.with_log(disk, slot, |log, env, effects| {
-                log.delete_records(env, before, high_watermark, effects)
-            });
-            let moved = moved.ok_or(ErrorCode::NOT_LEADER_OR_FOLLOWER)?.map_err(|e| log_error_code(&e))?;
-            self.note_checkpoint(slot);
-            Ok(moved)
-        };
-        let results = deletion.parts.into_iter().map(delete).collect();
-        self.answer(deletion.reply_to, Done::DeleteRecords(results));
+        }
+        self.begin_deletions(disk);
     }
 
-    /// Gives up the whole segments that a deletion covers; whether there were any.
-    fn make_room(&mut self, disk: &mut dyn Disk, deletion: &Deletion) -> bool {
+    /// A checkpoint names the log start: what lies before it goes.
+    fn delete_before(
+        &mut self,
+        disk: &mut dyn Disk,
+        key: PartitionKey,
+        before: Offset,
+        retention: bool,
+    ) -> Result<Offset, ErrorCode> {
+        let (slot, hosted) = self.open_partition(key)?;
+        let (high_watermark, now_ms) = (hosted.high_watermark, disk.wall_ms());
+        let moved = self.with_log(disk, slot, |log, env, effects| {
+            if retention {
+                log.retain_from(env, now_ms, before, effects).map(|()| before)
+            } else {
+                log.delete_records(env, before, high_watermark, effects)
+            }
+        });
+        let moved = moved.ok_or(ErrorCode::NOT_LEADER_OR_FOLLOWER)?.map_err(|e| log_error_code(&e))?;
+        self.note_checkpoint(slot);
+        Ok(moved)
+    }
+
+    /// Gives up the whole segments that the deletions cover; whether there were any.
+    fn make_room(&mut self, disk: &mut dyn Disk) -> bool {
+        let parts = self.deletions.writing.iter().flat_map(|deletion| &deletion.parts);
+        let starts: Vec<(PartitionKey, Offset)> =
+            parts.filter_map(|(key, before)| Some((*key, (*before).ok()?))).collect();
         let mut any = false;
-        for (key, before) in &deletion.parts {
-            let (Ok(before), Some((slot, hosted))) = (before, self.partitions.find(*key)) else { continue };
+        for (key, before) in starts {
+            let Some((slot, hosted)) = self.partitions.find(key) else { continue };
             let end = hosted.high_watermark;
-            let gone = self
-                .with_log(disk, slot, |log, env, effects| log.delete_segments(env, *before, end, effects));
+            let gone =
+                self.with_log(disk, slot, |log, env, effects| log.delete_segments(env, before, end, effects));
             any |= gone == Some(true);
         }
         any

@@ -5,6 +5,7 @@
 //! home parks the request, the owner parks the job.
 
 use std::any::Any;
+use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -72,6 +73,8 @@ pub enum Mail {
     Forget(ReplyTo),
     /// The metadata has changed.
     Metadata(Arc<Image>, Arc<Delta>),
+    /// No space is left on the volume of this path: what only makes things faster gives its space back.
+    NoSpace(Arc<Path>),
     /// Take no new connections or requests, and finish what is in flight.
     Drain,
     /// To core 0, at a start: this core has the metadata in which this broker serves.

@@ -18,7 +18,7 @@ pub mod strays;
 mod trim;
 mod upkeep;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -92,7 +92,7 @@ pub struct Shard {
     spare_slots: Vec<Vec<u32>>,
     /// Disk reads and lookups in flight: of which partition's place, for which job's which part.
     tickets: BTreeMap<u64, (u32, u64, usize)>,
-    deletions: VecDeque<lookup::Deletion>,
+    deletions: lookup::Deletions,
     last_number: u64,
     groups: Groups,
     controller: Option<Box<ControllerHost>>,
@@ -161,7 +161,7 @@ impl Shard {
             woken: Vec::new(),
             spare_slots: Vec::new(),
             tickets: BTreeMap::new(),
-            deletions: VecDeque::new(),
+            deletions: lookup::Deletions::default(),
             last_number: 0,
             controller: None,
             book: parts.book,
@@ -218,7 +218,7 @@ impl Shard {
     pub fn is_idle(&self) -> bool {
         self.append_jobs.is_empty()
             && self.read_jobs.is_empty()
-            && self.deletions.is_empty()
+            && self.deletions.len() == 0
             && self.opening_is_idle()
             && self.upkeep.is_idle()
             && self.partitions.all_idle()

@@ -5,16 +5,18 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::Path;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::base::limits::{SHORTAGE_QUIET_MS, SHORTAGE_RETRIES_AT_ONCE, SHORTAGE_RETRY_MS_MAX};
+use crate::base::limits::{
+    SHORTAGE_PATIENCE_MS, SHORTAGE_QUIET_MS, SHORTAGE_RETRIES_AT_ONCE, SHORTAGE_RETRY_MS_MAX,
+};
 use crate::base::{ShardId, Ticks};
 use crate::io::descriptors::open_files;
 use crate::io::{Disk, Lack, volume_bytes};
 use crate::log::{Env, LogError, Partition};
 use crate::wire::errors::ErrorCode;
 
-use super::{Shard, controller};
+use super::{Mail, Shard, controller};
 
 /// What waits, of one core.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -191,7 +193,7 @@ impl Shard {
     }
 
     pub(super) fn waits(
-        &self,
+        &mut self,
         disk: &dyn Disk,
         subject: Subject,
         lack: Option<Lack>,
@@ -199,6 +201,18 @@ impl Shard {
         path: &Path,
     ) {
         self.shortages.begin(self.id, subject, disk.now(), lack, error, path);
+        if lack == Some(Lack::Space) && disk.now() >= self.upkeep.tell_at {
+            self.upkeep.tell_at = disk.now().plus_ms(SHORTAGE_PATIENCE_MS);
+            self.give_space_back(path);
+            let others = (0..self.shards as u16).map(ShardId).filter(|other| *other != self.id);
+            let path: Arc<Path> = path.into();
+            self.outbox.extend(others.map(|other| (other, Mail::NoSpace(path.clone()))));
+        }
+    }
+
+    /// No space is left on the volume of a path.
+    pub fn give_space_back(&mut self, path: &Path) {
+        self.journal.give_back(path);
     }
 
     pub(super) fn waits_no_more(&self, disk: &dyn Disk, subject: Subject) {
@@ -207,14 +221,17 @@ impl Shard {
 
     /// A file that is written beside the logs: whether it waits for what the disk lacks. Other errors are the caller's.
     pub(super) fn note_small(
-        &self,
+        &mut self,
         disk: &dyn Disk,
         subject: Subject,
         result: Result<(), &io::Error>,
     ) -> bool {
         let lack = result.err().and_then(Lack::of);
         match (lack, result) {
-            (Some(_), Err(error)) => self.waits(disk, subject, lack, error, &self.dirs.paths[0]),
+            (Some(_), Err(error)) => {
+                let paths = self.dirs.paths.clone();
+                self.waits(disk, subject, lack, error, &paths[0]);
+            }
             _ => self.waits_no_more(disk, subject),
         }
         lack.is_some()

@@ -31,6 +31,8 @@ pub(super) struct Upkeep {
     pub(super) retries: Retries,
     /// Not before this is a metadata snapshot written again that could not be.
     pub(super) snapshot_at: Ticks,
+    /// Not before this are other cores told again that space is lacking.
+    pub(super) tell_at: Ticks,
 }
 
 impl Default for Upkeep {
@@ -43,6 +45,7 @@ impl Default for Upkeep {
             last_job: 0,
             retries: Retries::default(),
             snapshot_at: Ticks(0),
+            tell_at: Ticks(0),
         }
     }
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Write;
 use std::net::TcpStream;
+use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
@@ -356,4 +357,67 @@ fn partitions_outlive_a_lack_of_descriptors() {
         until_produced(&mut client, topic);
     }
     assert_eq!(warnings(&broker, "no file descriptors are left"), 1, "{}", broker.log_tail());
+}
+
+/// What the journals take of the volume.
+fn journal_bytes(volume: &SmallVolume) -> u64 {
+    let entries = std::fs::read_dir(volume.data()).expect("list");
+    let blocks = entries.filter_map(|entry| {
+        let entry = entry.ok()?;
+        let is_journal = entry.file_name().to_string_lossy().starts_with("ottla-journal-");
+        is_journal.then(|| entry.metadata().map_or(0, |metadata| metadata.blocks()))
+    });
+    blocks.sum::<u64>() * 512
+}
+
+/// A half-made journal of the flushed level, or one that had grown, held the last free space of a volume, and so did what a
+/// reservation that found too little had taken: appends were refused and a stop was unclean although an operator had made
+/// room. Journals leave room, are given back while there is none, and come back.
+#[test]
+fn journals_and_reservations_never_hold_the_last_space() {
+    for flush in ["1", "9223372036854775807"] {
+        let Some(volume) = SmallVolume::mount("space-journal", 96) else { return };
+        let settings = [
+            ("log.dirs", &*volume.data()),
+            ("log.flush.interval.messages", flush),
+            ("ottla.core.journal.bytes", "16777216"),
+            ("offsets.topic.num.partitions", "1"),
+        ];
+        let mut broker = Broker::start("space-journal", &settings);
+        let mut client = Client::connect(&broker);
+        for topic in ["small", "large"] {
+            assert_eq!(create_topic(&mut client, topic, 10_000), code::NONE);
+        }
+        let (mut small, mut large) = (Acknowledged::new(), Acknowledged::new());
+        for _ in 0..2 {
+            poll::until("a journal that is used", Duration::from_secs(30), || {
+                let offset = until_produced(&mut client, "small");
+                small.insert(offset, "again".into());
+                let level = if flush == "1" { "flushed" } else { "staged" };
+                let used = |entry: std::io::Result<std::fs::DirEntry>| {
+                    let path = entry.expect("an entry").path();
+                    path.display().to_string().ends_with(level)
+                        && std::fs::read(path)
+                            .is_ok_and(|bytes| bytes.windows(5).any(|window| window == b"again"))
+                };
+                std::fs::read_dir(volume.data()).expect("list").any(used).then_some(())
+            });
+            let filler = volume.fill(3 << 20);
+            produce_until_refused(&mut client, "large", 200_000, &mut large);
+            poll::until("the journals are given back", Duration::from_secs(15), || {
+                (journal_bytes(&volume) == 0).then_some(())
+            });
+            broker.kill9();
+            broker.restart();
+            client = Client::connect(&broker);
+            check_acknowledged(&mut client, "small", &small);
+            check_acknowledged(&mut client, "large", &large);
+            std::fs::remove_file(filler).expect("remove the filler");
+            large.insert(until_produced(&mut client, "large"), "again".into());
+        }
+        check_acknowledged(&mut client, "small", &small);
+        check_acknowledged(&mut client, "large", &large);
+        broker.stop();
+        assert!(warnings(&broker, "room for the journal") <= 8, "{}", broker.log_tail());
+    }
 }

@@ -9,6 +9,7 @@ mod machine;
 mod member;
 mod model;
 mod producer;
+mod retention;
 mod run;
 
 use std::collections::BTreeMap;

@@ -50,6 +50,8 @@ const PROPERTIES: &[(&str, &str)] = &[
     ("share.coordinator.state.topic.replication.factor", "1"),
     ("share.coordinator.state.topic.min.isr", "1"),
     ("group.initial.rebalance.delay.ms", "0"),
+    // The records of the tests have fixed timestamps of long ago, which retention must not see.
+    ("log.retention.ms", "-1"),
 ];
 
 /// A running (or killed) broker with its data directory and port; killed on drop.

@@ -17,6 +17,7 @@ use std::io;
 use std::marker::PhantomData;
 use std::net::SocketAddr;
 use std::os::fd::RawFd;
+use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -146,6 +147,10 @@ impl<M: Send + 'static> Disk for Ring<M> {
 
     fn stage(&mut self, file: &File, offset: u64, bytes: &[u8]) -> io::Result<()> {
         OsFiles.write_at(file, offset, bytes)
+    }
+
+    fn free_bytes(&self, path: &Path) -> u64 {
+        OsFiles.free_bytes(path)
     }
 
     fn sync(&mut self, file: &File, token: Token) {

@@ -764,6 +764,14 @@ impl Files for SimDisk {
         state.sync_all()
     }
 
+    fn free_bytes(&self, _path: &Path) -> u64 {
+        let state = self.lock();
+        match state.config.capacity_bytes {
+            u64::MAX => u64::MAX,
+            capacity => capacity.saturating_sub(state.used()),
+        }
+    }
+
     fn boot_id(&self) -> u128 {
         self.lock().boots
     }

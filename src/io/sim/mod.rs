@@ -453,6 +453,10 @@ impl<M> Disk for SimWorld<M> {
         self.sim.disk.write_at(file, offset, bytes)
     }
 
+    fn free_bytes(&self, path: &std::path::Path) -> u64 {
+        self.sim.disk.free_bytes(path)
+    }
+
     fn sync(&mut self, file: &File, token: Token) {
         let upto = self.sim.disk.newest_change();
         self.schedule_disk(Pending::Sync { shard: self.shard, file: file.clone(), upto, token });

@@ -27,10 +27,11 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::base::limits::{
-    BLOCK_BYTES, JOURNAL_ENTRY_BYTES_MAX, JOURNAL_FLUSH_ROUNDS, JOURNAL_FRAME_BYTES_MAX, JOURNAL_RETRY_MS,
+    BLOCK_BYTES, JOURNAL_ENTRY_BYTES_MAX, JOURNAL_FLUSH_ROUNDS, JOURNAL_FRAME_BYTES_MAX,
+    JOURNAL_FREE_BYTES_MIN, JOURNAL_RETRY_MS,
 };
 use crate::base::{DirectoryId, Offset, ShardId, Ticks, TopicId, Uuid};
-use crate::io::{AlignedBuf, Disk, DiskOutcome, File, FileJob, FileJobOutcome, Files, OpenMode, Token};
+use crate::io::{AlignedBuf, Disk, DiskOutcome, File, FileJob, FileJobOutcome, Files, Lack, OpenMode, Token};
 
 use frame::FileHeader;
 pub(super) use frame::{Entry, Kind};
@@ -42,8 +43,9 @@ pub const SLOT: u32 = u32::MAX - 1;
 const FILE_PREFIX: &str = "ottla-journal-";
 const WRITTEN_TAG: u32 = 0;
 const CREATED_TAG: u32 = 1;
+const REMOVED_TAG: u32 = 2;
 /// Tags of an area: the area's number times this, and one of the above.
-const TAGS: u32 = 2;
+const TAGS: u32 = 3;
 
 /// A log directory with a journal.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -141,11 +143,11 @@ pub struct Journal {
 enum State {
     /// Not there: made when it is wanted, from then on.
     Absent(Ticks),
-    /// Being created.
-    Creating,
+    /// Being created or removed.
+    Changing,
     Ready(File),
-    /// Nothing could be written for lack of space; tried again from then on.
-    Paused(File, Ticks),
+    /// Space is short: nothing is added, and once all entries are in their segments the file is removed.
+    Leaving(File),
     /// It failed, or there is none: everything goes straight to the segments.
     Off,
 }
@@ -163,11 +165,17 @@ struct Area {
     in_flight: Option<Vec<Member>>,
     sequence: u64,
     generation: u64,
+    /// The generation that was the first of this file.
+    first_generation: u64,
     active: usize,
     /// Where in the active half the next frame goes.
     position: u64,
+    /// So far the file may grow before free space is looked at again.
+    may_reach: u64,
     halves: [Half; 2],
     rotated: bool,
+    /// It was told that there is none.
+    told: bool,
 }
 
 #[derive(Default)]
@@ -209,10 +217,13 @@ impl Journal {
             in_flight: None,
             sequence: 0,
             generation: 1,
+            first_generation: 1,
             active: 0,
             position: 0,
+            may_reach: 0,
             halves: Default::default(),
             rotated: false,
+            told: false,
         };
         let areas = (0..).zip(all).map(area).collect();
         Journal { areas, outcomes: Vec::new(), held: Held::default() }
@@ -325,14 +336,16 @@ impl Journal {
             }
             (CREATED_TAG, DiskOutcome::Job(Ok(FileJobOutcome::Ran(file)))) => {
                 area.state = file.downcast::<File>().map_or(State::Off, |file| State::Ready(*file));
+                area.told = false;
                 None
             }
             (CREATED_TAG, DiskOutcome::Job(Err(error))) => {
                 area.state = State::Absent(disk.now().plus_ms(JOURNAL_RETRY_MS));
-                Some(format!(
-                    "{}: {error}; until it can be made, which is tried again, appends go straight to their segments, which is slower",
-                    area.path.display()
-                ))
+                (!std::mem::replace(&mut area.told, true)).then(|| area.without(&error))
+            }
+            (REMOVED_TAG, DiskOutcome::Job(_)) => {
+                area.state = State::Absent(disk.now().plus_ms(JOURNAL_RETRY_MS));
+                None
             }
             _ => unreachable!("an outcome of another kind than the operation"),
         }
@@ -362,8 +375,17 @@ impl Journal {
         }
     }
 
-    /// Frees a half whose members are all done.
-    pub fn reclaim(&mut self, mut is_done: impl FnMut(Level, &Member) -> bool) {
+    /// Space is short on the volume of a path: its journals are given back, as soon as their entries are in segments.
+    pub fn give_back(&mut self, path: &Path) {
+        let shares = |area: &Area| area.path.parent().is_none_or(|dir| path.starts_with(dir));
+        let all = !self.areas.iter().any(shares);
+        for area in self.areas.iter_mut().filter(|area| all || shares(area)) {
+            area.leave();
+        }
+    }
+
+    /// Frees a half whose members are all done, and removes a file that is given back.
+    pub fn reclaim(&mut self, disk: &mut dyn Disk, mut is_done: impl FnMut(Level, &Member) -> bool) {
         for area in &mut self.areas {
             let half = &mut area.halves[1 - area.active];
             if half.draining {
@@ -372,6 +394,7 @@ impl Journal {
                 }
                 half.draining = !half.members.is_empty();
             }
+            area.empty_or_remove(disk);
         }
     }
 
@@ -391,7 +414,7 @@ impl Journal {
 
     /// Whether nothing is in flight.
     pub fn is_idle(&self) -> bool {
-        self.areas.iter().all(|a| a.in_flight.is_none() && !matches!(a.state, State::Creating))
+        self.areas.iter().all(|a| a.in_flight.is_none() && !matches!(a.state, State::Changing))
     }
 }
 
@@ -400,20 +423,52 @@ impl Area {
         match &self.state {
             State::Ready(_) => return true,
             State::Absent(from) if *from <= disk.now() => {
-                self.state = State::Creating;
+                self.state = State::Changing;
                 let (path, header, level) = (self.path.clone(), self.header, self.level);
                 let work = move |files: &dyn Files| {
                     create(files, &path, header, level).map(|file| Box::new(file) as Box<dyn Any + Send>)
                 };
                 disk.background(FileJob::Run(Box::new(work)), self.token(CREATED_TAG));
             }
-            State::Paused(file, from) if *from <= disk.now() => {
-                self.state = State::Ready(file.clone());
-                return true;
-            }
             _ => {}
         }
         false
+    }
+
+    fn leave(&mut self) {
+        if let State::Ready(file) = &self.state {
+            self.state = State::Leaving(file.clone());
+        }
+    }
+
+    /// A file that is given back goes once both halves are free.
+    fn empty_or_remove(&mut self, disk: &mut dyn Disk) {
+        let quiet = self.waiting.is_empty() && self.in_flight.is_none() && !self.rotated;
+        if !matches!(self.state, State::Leaving(_)) || !quiet || self.halves[1 - self.active].draining {
+            return;
+        }
+        if !self.halves[self.active].members.is_empty() {
+            self.rotate();
+            return;
+        }
+        (self.sequence, self.position, self.active, self.may_reach) = (0, 0, 0, 0);
+        // Marks of partitions name generations, so that none comes twice.
+        self.generation += 1;
+        self.first_generation = self.generation;
+        self.state = State::Changing;
+        let path = self.path.clone();
+        let work = move |files: &dyn Files| {
+            files.remove_file(&path)?;
+            Ok(Box::new(()) as Box<dyn Any + Send>)
+        };
+        disk.background(FileJob::Run(Box::new(work)), self.token(REMOVED_TAG));
+    }
+
+    fn without(&self, error: &io::Error) -> String {
+        format!(
+            "{}: {error}; until there is room for the journal, which is tried again, appends go straight to their segments, which is slower",
+            self.path.display()
+        )
     }
 
     fn token(&self, tag: u32) -> Token {
@@ -460,6 +515,10 @@ impl Area {
         true
     }
 
+    fn half_use(&self) -> u32 {
+        (self.generation - self.first_generation + 1) as u32
+    }
+
     /// Where in the file the next frame goes. Moves on behind it.
     fn place(&mut self, bytes: usize) -> u64 {
         let at = self.header.data_at() + self.active as u64 * self.header.half_bytes + self.position;
@@ -471,23 +530,29 @@ impl Area {
         if self.waiting.is_empty() {
             return;
         }
-        let (Some(mut buf), State::Ready(file)) = (self.frame.take(), &self.state) else { return };
+        let (Some(mut buf), State::Ready(file) | State::Leaving(file)) = (self.frame.take(), &self.state)
+        else {
+            return;
+        };
         let file = file.clone();
         let before = (self.sequence, self.position);
         self.sequence += 1;
-        frame::finish(&mut buf, self.sequence, self.generation as u32, self.header);
+        frame::finish(&mut buf, self.sequence, self.half_use(), self.header);
         let at = self.place(buf.len());
-        let written = disk.stage(&file, at, buf.as_slice());
+        let written =
+            self.may_grow(disk, at + buf.len() as u64).and_then(|()| disk.stage(&file, at, buf.as_slice()));
         buf.set_len(0);
         self.frame = Some(buf);
         report(outcomes, self.waiting.drain(..), written.is_ok());
         match written {
             Ok(()) => {}
-            // What was written of it counts for nothing, and the next frame goes over it.
-            Err(error) if error.kind() == io::ErrorKind::StorageFull => {
+            // What was written of it counts for nothing, and if there is another frame, it goes over it.
+            Err(error) if Lack::of(&error) == Some(Lack::Space) => {
                 (self.sequence, self.position) = before;
-                self.state = State::Paused(file, disk.now().plus_ms(JOURNAL_RETRY_MS));
-                tracing::warn!(%error, path = %self.path.display(), "the journal has no room; until it has, which is tried again, appends go straight to their segments, which is slower");
+                self.leave();
+                if !std::mem::replace(&mut self.told, true) {
+                    tracing::warn!("{}", self.without(&error));
+                }
             }
             Err(error) => {
                 let text = self.fail(&error, outcomes);
@@ -496,16 +561,26 @@ impl Area {
         }
     }
 
+    /// Whether the file may reach so far: some space is left for the segments.
+    fn may_grow(&mut self, disk: &dyn Disk, end: u64) -> io::Result<()> {
+        if end > self.may_reach {
+            leaves_room(disk.free_bytes(&self.path), JOURNAL_FRAME_BYTES_MAX as u64)?;
+            self.may_reach = end + JOURNAL_FRAME_BYTES_MAX as u64;
+        }
+        Ok(())
+    }
+
     fn submit(&mut self, disk: &mut dyn Disk, outcomes: &mut Vec<Outcome>) {
         if self.waiting.is_empty() || self.in_flight.is_some() {
             return;
         }
-        let (Some(mut buf), State::Ready(file)) = (self.frame.take(), &self.state) else {
+        let (Some(mut buf), State::Ready(file) | State::Leaving(file)) = (self.frame.take(), &self.state)
+        else {
             return report(outcomes, self.waiting.drain(..), false);
         };
         let file = file.clone();
         self.sequence += 1;
-        frame::finish(&mut buf, self.sequence, self.generation as u32, self.header);
+        frame::finish(&mut buf, self.sequence, self.half_use(), self.header);
         let at = self.place(buf.len());
         self.in_flight = Some(std::mem::take(&mut self.waiting));
         disk.write_durable(&file, at, buf.freeze(), self.token(WRITTEN_TAG));
@@ -539,7 +614,16 @@ fn create(files: &dyn Files, path: &Path, header: FileHeader, level: Level) -> i
     made
 }
 
+/// A journal takes half of what is free at most, and leaves [`JOURNAL_FREE_BYTES_MIN`].
+fn leaves_room(free: u64, bytes: u64) -> io::Result<()> {
+    if free / 2 < bytes || free - bytes < JOURNAL_FREE_BYTES_MIN {
+        return Err(io::Error::from_raw_os_error(libc::ENOSPC));
+    }
+    Ok(())
+}
+
 fn create_staged(files: &dyn Files, path: &Path, header: FileHeader) -> io::Result<File> {
+    leaves_room(files.free_bytes(path), JOURNAL_FRAME_BYTES_MAX as u64)?;
     let file = files.open(path, OpenMode::Buffered)?;
     files.set_len(&file, 0)?;
     files.write_at(&file, 0, &header.format())?;
@@ -551,6 +635,7 @@ fn create_staged(files: &dyn Files, path: &Path, header: FileHeader) -> io::Resu
 /// Writing over what is there is fastest and cheapest to flush, so the file is written once before.
 fn create_flushed(files: &dyn Files, path: &Path, header: FileHeader) -> io::Result<File> {
     let bytes = header.data_at() + 2 * header.half_bytes;
+    leaves_room(files.free_bytes(path), bytes)?;
     let file = files.open(path, OpenMode::DirectCreate)?;
     files.set_len(&file, 0)?;
     files.allocate(&file, bytes)?;

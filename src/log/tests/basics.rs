@@ -201,7 +201,7 @@ fn retention_by_size_and_time() {
     }
     m.settle();
     let (partition, mut env, effects) = m.parts();
-    partition.maintain(&mut env, 10_000, 300, effects);
+    partition.retain(&mut env, 10_000, 300, effects);
     m.settle();
     let start = m.partition.log_start_offset();
     assert!(start > 0 && m.partition.size_bytes() >= 50_000 && m.partition.size_bytes() < 71_000);
@@ -220,10 +220,10 @@ fn retention_by_size_and_time() {
     m.partition.update_config(config.clone());
     m.config = config;
     let (partition, mut env, effects) = m.parts();
-    partition.maintain(&mut env, 1_000_000, 300, effects);
+    partition.retain(&mut env, 1_000_000, 300, effects);
     m.settle();
     let (partition, mut env, effects) = m.parts();
-    partition.maintain(&mut env, 1_000_000, 300, effects);
+    partition.retain(&mut env, 1_000_000, 300, effects);
     m.settle();
     assert_eq!((m.partition.log_start_offset(), m.partition.size_bytes()), (300, 0));
     m.restart();
@@ -239,7 +239,7 @@ fn only_below_the_high_watermark_is_deleted() {
     }
     m.settle();
     let (partition, mut env, effects) = m.parts();
-    partition.maintain(&mut env, 2000, 100, effects);
+    partition.retain(&mut env, 2000, 100, effects);
     m.settle();
     assert!(m.partition.log_start_offset() <= 100 && m.partition.log_start_offset() > 0);
 }

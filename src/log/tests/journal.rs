@@ -218,7 +218,9 @@ fn a_half_is_used_again_when_its_members_have_written() {
             assert!(m.turn());
         }
         let written = m.partition.written_end_offset();
-        m.journal.as_mut().unwrap().reclaim(|_, member| written >= member.upto);
+        let mut journal = m.journal.take().unwrap();
+        journal.reclaim(&mut m.world, |_, member| written >= member.upto);
+        m.journal = Some(journal);
     }
     let (end, durable) = (m.partition.log_end_offset(), m.partition.durable_end_offset());
     assert_eq!(end, durable);

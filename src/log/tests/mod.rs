@@ -5,6 +5,7 @@
 mod ahead;
 mod apache;
 mod basics;
+mod by_hand;
 mod journal;
 mod model;
 mod reads;
@@ -80,6 +81,21 @@ pub(super) fn records(data: &ReadData) -> Vec<(Offset, Vec<u8>)> {
         }
     }
     found
+}
+
+impl Partition {
+    /// Retention with a checkpoint that is written at once.
+    pub(super) fn retain(
+        &mut self,
+        env: &mut Env,
+        now_ms: WallMs,
+        high_watermark: Offset,
+        effects: &mut Vec<LogEffect>,
+    ) {
+        if let Some(start) = self.maintain(env, now_ms, high_watermark) {
+            self.retain_from(env, now_ms, start, effects).unwrap();
+        }
+    }
 }
 
 impl Machine {

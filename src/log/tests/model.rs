@@ -101,7 +101,7 @@ fn run(seed: u64, flush_messages: i64, power_cuts: bool) {
                 let durable = m.partition.durable_end_offset();
                 let (partition, mut env, effects) = m.parts();
                 let now = env.disk.wall_ms();
-                partition.maintain(&mut env, now, durable, effects);
+                partition.retain(&mut env, now, durable, effects);
                 m.partition.update_config(m.config.clone());
                 model.log_start = m.partition.log_start_offset();
             }

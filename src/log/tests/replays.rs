@@ -45,8 +45,9 @@ impl Machine {
             journal.drains(area, members);
         }
         let (written, flushed) = (self.partition.written_end_offset(), self.partition.flushed_end_offset());
-        journal
-            .reclaim(|level, member| if level == Level::Staged { written } else { flushed } >= member.upto);
+        journal.reclaim(&mut self.world, |level, member| {
+            member.upto <= if level == Level::Staged { written } else { flushed }
+        });
         while let Some(member) = journal.next_to_flush() {
             let (partition, mut env, _) = self.parts();
             partition.flush_upto(&mut env, member.upto);

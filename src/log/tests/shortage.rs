@@ -125,7 +125,7 @@ impl Rig {
         let durable = self.m.partition.durable_end_offset();
         let (partition, mut env, effects) = self.m.parts();
         let now: WallMs = env.disk.wall_ms();
-        partition.maintain(&mut env, now, durable, effects);
+        partition.retain(&mut env, now, durable, effects);
         self.m.partition.update_config(self.m.config.clone());
     }
 
