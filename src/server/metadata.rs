@@ -150,7 +150,7 @@ fn read(
         match judge(damage, facts) {
             Verdict::Unwritten => {}
             Verdict::Torn => {
-                tracing::warn!(%damage, "the metadata log ends with a write that was cut off by the unclean stop and was never acknowledged: it is removed")
+                tracing::warn!(%damage, "the metadata log ends with a write that was cut off by the unclean stop and was never acknowledged: it is removed");
             }
             Verdict::Refuse => return Err(content(dir, damage.to_string())),
         }
@@ -221,10 +221,9 @@ fn judge(damage: &Damage, facts: Facts) -> Verdict {
     let behind_a_roll = damage.is_blank && damage.last.is_some_and(|last| last < damage.first);
     let at_the_end = damage.in_last_segment && !damage.amidst && damage.first >= facts.flushed;
     match (facts.clean_shutdown, damage.is_blank) {
-        (true, _) => Verdict::Refuse,
         (false, true) if damage.in_last_segment || behind_a_roll => Verdict::Unwritten,
         (false, false) if at_the_end => Verdict::Torn,
-        (false, _) => Verdict::Refuse,
+        _ => Verdict::Refuse,
     }
 }
 

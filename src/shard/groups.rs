@@ -52,26 +52,26 @@ struct List {
     reply: ListReply,
 }
 
-/// Takes in the records of a batch; an error if it has one that cannot be read, after the others were taken in.
+/// Takes in the records of a batch; false if it has one that cannot be read, after the others were taken in.
 pub fn replay_batch(
     coordinator: &mut GroupCoordinator,
     batch: &BatchView<'_>,
     scratch: &mut Scratch,
-) -> Result<(), ()> {
+) -> bool {
     if batch.header().attributes.is_control() {
-        return Ok(());
+        return true;
     }
-    let records = batch.records(scratch, RECORDS_UNCOMPRESSED_BYTES_MAX).map_err(|_| ())?;
-    let mut read = Ok(());
+    let Ok(records) = batch.records(scratch, RECORDS_UNCOMPRESSED_BYTES_MAX) else { return false };
+    let mut read = true;
     for record in records {
         match record {
             Ok(Record { key: Some(key), value, .. }) => {
                 if coordinator.replay(key, value) == Replayed::Damaged {
-                    read = Err(());
+                    read = false;
                 }
             }
             Ok(_) => {}
-            Err(_) => read = Err(()),
+            Err(_) => read = false,
         }
     }
     read

@@ -387,7 +387,7 @@ fn replay(
     let mut scratch = Scratch::default();
     let mut unreadable = Vec::new();
     let damage = crate::log::replay(files, log, log.log_start_offset(), &mut |batch| {
-        if super::groups::replay_batch(coordinator, batch, &mut scratch).is_err() {
+        if !super::groups::replay_batch(coordinator, batch, &mut scratch) {
             unreadable.push((batch.header().base_offset, batch.header().last_offset()));
         }
     })?;
