@@ -16,6 +16,7 @@ use ottla::io::{
 };
 use ottla::server::boot::{Boot, Given};
 use ottla::server::core::{Core, Turned};
+use ottla::server::report::Counts;
 use ottla::shard::Mail;
 use ottla::wire::frame;
 use ottla::wire::messages::api_versions_request::ApiVersionsRequest;
@@ -135,6 +136,7 @@ impl Machine {
             shards: 1,
             now_ms: now_ms(),
             seed: 1,
+            counts: Counts::default(),
         };
         let (boot, host) = Boot::prepare(&OsFiles, given).expect("a broker");
         let shard = boot.open_shard(&OsFiles, ShardId(0));

@@ -8,6 +8,7 @@ use bytes::Bytes;
 
 use crate::base::{ShardId, Ticks, WallMs};
 use crate::config::BrokerConfig;
+use crate::io::repeats::limited;
 use crate::meta::image::Image;
 use crate::net::{Budget, Reply, Slot, Spare};
 use crate::shard::effective::Effective;
@@ -108,11 +109,11 @@ impl ReplyWriter {
         match self.writer.finish() {
             Ok(bytes) => Ok(Reply { bytes, slices: self.slices }),
             Err(error) if matches!(error.kind, EncodeErrorKind::Long { .. }) => {
-                tracing::warn!(%error, "a response would be too large: ask for less in one request");
+                limited!(warn, "a response would be too large", %error, "a response would be too large: ask for less in one request");
                 Err("a response would be too large")
             }
             Err(error) => {
-                tracing::error!(%error, "a response could not be written: please report this");
+                limited!(error, "a response could not be written", %error, "a response could not be written: please report this");
                 Err("a response could not be written")
             }
         }

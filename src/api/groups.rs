@@ -15,6 +15,7 @@ use crate::base::{ShardId, Ticks};
 use crate::coord::group::reply::{ListReply, SyncReply};
 use crate::coord::group::request as ask;
 use crate::coord::group::{ClientInfo, GroupError, GroupReply, GroupRequest, error_code, partition_for};
+use crate::io::repeats::limited;
 use crate::meta::image::Image;
 use crate::shard::{Done, GroupJob, Job, OFFSETS_TOPIC, PartitionKey};
 use crate::wire::codec::{DecodeError, Element, Writer, decode_request};
@@ -139,7 +140,11 @@ fn coordinate(
 
 /// A reply of another kind than the request's: a bug of ours, which ends this connection and no other.
 fn unexpected() -> Outcome {
-    tracing::error!("a coordinator answered another question: please report this");
+    limited!(
+        error,
+        "a coordinator answered another question",
+        "a coordinator answered another question: please report this"
+    );
     Outcome::Close("the coordinator's answer could not be used")
 }
 

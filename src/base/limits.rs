@@ -332,10 +332,17 @@ pub const REQUEST_TIMEOUT_MS: i32 = 30_000;
 pub const API_TIMEOUT_MS: i32 = 60_000;
 /// A signal that comes so long after the first one ends a broker that still stops, milliseconds.
 pub const FORCED_STOP_AFTER_MS: i64 = 10_000;
+/// A host name with the zero at its end: `NI_MAXHOST` of the C library.
+pub const HOST_NAME_BYTES_MAX: usize = 1025;
 /// Open files below which a start warns: each partition in use has several, each client one.
 pub const OPEN_FILES_WANTED: u64 = 16_384;
 /// A start that takes longer says what it is doing, and says so again after this time, milliseconds.
 pub const START_REPORT_MS: u64 = 3_000;
+/// Lines of the log that one place of the source may write in [`REPEATED_LINES_MS`], where clients or a lasting fault can
+/// repeat them; the others are counted.
+pub const REPEATED_LINES_MAX: u32 = 5;
+/// See [`REPEATED_LINES_MAX`], milliseconds.
+pub const REPEATED_LINES_MS: i64 = 60_000;
 /// How long a shutdown waits for requests in flight, milliseconds.
 pub const SHUTDOWN_DRAIN_MS: i64 = 10_000;
 

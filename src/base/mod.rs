@@ -7,6 +7,7 @@ pub mod hash;
 pub mod ids;
 pub mod limits;
 pub mod prng;
+pub mod progress;
 pub mod time;
 
 pub use deadlines::Deadlines;

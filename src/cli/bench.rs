@@ -38,6 +38,11 @@ pub fn run(args: &BenchArgs) -> Result<(), CliError> {
         time: seconds("--seconds", args.seconds)?,
         shrink: 1,
     };
+    Client::connect(address).map_err(|e| {
+        CliError::environment(format!(
+            "{e}; is a broker running there, and is it the port for clients without encryption?"
+        ))
+    })?;
     clean_up_on_signals(address)?;
     println!("{}", table::head());
     for (number, case) in cases.iter().enumerate() {

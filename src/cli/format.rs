@@ -66,7 +66,11 @@ impl From<FormatError> for CliError {
         if error.is_about_data() {
             CliError::data(error.to_string())
         } else {
-            CliError::environment(error.to_string())
+            let remedy = match &error {
+                FormatError::Io { source, .. } => crate::io::remedy(source),
+                _ => "",
+            };
+            CliError::environment(format!("{error}{remedy}"))
         }
     }
 }

@@ -155,6 +155,9 @@ pub fn run() -> ExitCode {
             // Help and version are errors to clap, and are not to us.
             let code = if error.use_stderr() { Fault::Usage as u8 } else { 0 };
             let _ = error.print(); // there is nowhere to complain to
+            if let Some(tip) = std::env::args().skip(1).find_map(|argument| tip(&argument)) {
+                eprintln!("\nFor those who know Kafka's scripts: {tip}");
+            }
             return ExitCode::from(code);
         }
     };
@@ -164,6 +167,21 @@ pub fn run() -> ExitCode {
             eprintln!("ottla: {}", error.message);
             ExitCode::from(error.fault as u8)
         }
+    }
+}
+
+/// What stands here for an argument of Kafka's scripts.
+fn tip(argument: &str) -> Option<&'static str> {
+    match argument.split_once('=').map_or(argument, |(name, _)| name) {
+        "--override" => Some("a key is given with --set KEY=VALUE"),
+        "-daemon" | "--daemon" => {
+            Some("ottla stays in the foreground; a service manager, or nohup and &, runs it behind")
+        }
+        "--bootstrap-server" => {
+            Some("ottla bench takes --against HOST:PORT; for topics and groups use Kafka's own tools")
+        }
+        name if name.ends_with(".properties") => Some("a configuration file is given with --config FILE"),
+        _ => None,
     }
 }
 
@@ -190,6 +208,9 @@ mod tests {
         assert_eq!(args.settings.set, ["a=b", "c=d"]);
         assert_eq!(args.cores.as_deref(), Some("0-3"));
         assert_eq!(args.log, LevelFilter::INFO);
+        assert!(tip("--override").is_some_and(|tip| tip.contains("--set")));
+        assert!(tip("config/server.properties").is_some_and(|tip| tip.contains("--config")));
+        assert_eq!(tip("serve"), None);
         assert!(Cli::try_parse_from(["ottla"]).is_err());
         assert!(Cli::try_parse_from(["ottla", "dump"]).is_err());
         assert!(Cli::try_parse_from(["ottla", "serve", "--log", "loud"]).is_err());

@@ -54,6 +54,13 @@ fn merge(
     given.pairs.extend(owned(more));
     if file.is_some() && !given.pairs.iter().any(|(key, _)| key == "process.roles") {
         let name = file.map_or("", |(name, _)| name);
+        let ending = name.rsplit('.').next().unwrap_or_default();
+        if ["yaml", "yml", "json", "xml", "toml"].contains(&ending) {
+            return Err(CliError::usage(format!(
+                "{name}: a configuration file has lines of KEY=VALUE with Kafka's keys, as server.properties of its \
+                 distribution; this one seems to be {ending}"
+            )));
+        }
         return Err(CliError::usage(format!(
             "{name}: process.roles is missing: add process.roles=broker,controller (a file of the ZooKeeper days needs \
              controller.listener.names too)"
@@ -179,6 +186,11 @@ mod tests {
                 "f: process.roles is missing: add process.roles=broker,controller",
             ),
             (Some(("f", "process.roles=broker,controller\nnode.id=x")), "b=c", "f:2: Invalid value x"),
+            (
+                Some(("redpanda.yaml", "redpanda:\n  kafka_api:\n    - port: 9092\n")),
+                "b=c",
+                "redpanda.yaml: a configuration file has lines of KEY=VALUE",
+            ),
             (
                 None,
                 "listeners=PLAINTEXT://0.0.0.0:99999",

@@ -5,7 +5,7 @@ pub fn remedy(error: &std::io::Error) -> &'static str {
     use std::io::ErrorKind as Kind;
     match error.kind() {
         Kind::PermissionDenied => {
-            "; give the user that runs ottla read and write access to it (chown, chmod), or choose another directory with \
+            "; give the user that runs ottla the right to read and write there (chown, chmod), or choose another directory with \
              --set log.dirs=DIR"
         }
         Kind::NotADirectory | Kind::AlreadyExists => {

@@ -17,21 +17,38 @@ pub fn stop_on_signals<M: Send + 'static>(remote: &Remote<M>) -> io::Result<()> 
     let asked_at = Arc::new(AtomicI64::new(i64::MAX));
     for signal in [SIGTERM, SIGINT, SIGHUP].into_iter().filter(|signal| !is_ignored(*signal)) {
         let (remote, asked_at) = (remote.clone(), Arc::clone(&asked_at));
-        let act = move || {
-            let now = monotonic_ms();
-            match asked_at.compare_exchange(i64::MAX, now, Ordering::SeqCst, Ordering::SeqCst) {
-                Ok(_) => remote.stop(),
-                Err(at) if now.saturating_sub(at) < FORCED_STOP_AFTER_MS => say(STOPPING),
-                Err(_) => {
-                    say(FORCED);
-                    low_level::exit(128 + signal);
-                }
+        let act = move || match asked(&asked_at, monotonic_ms()) {
+            Asked::Stop => remote.stop(),
+            Asked::Again => say(STOPPING),
+            Asked::AgainLate => {
+                say(FORCED);
+                low_level::exit(128 + signal);
             }
         };
         // SAFETY: the action uses atomics, clock_gettime(2), write(2) and _exit(2) only, all allowed in a signal handler.
         unsafe { low_level::register(signal, act) }?;
     }
     Ok(())
+}
+
+/// What a signal asks for.
+#[derive(Debug, PartialEq, Eq)]
+enum Asked {
+    /// The first one.
+    Stop,
+    /// Another one soon after it: nothing.
+    Again,
+    /// Another one when the stop has taken long: the end.
+    AgainLate,
+}
+
+/// The rule; `asked_at` holds when the first one came, `i64::MAX` before.
+fn asked(asked_at: &AtomicI64, now: i64) -> Asked {
+    match asked_at.compare_exchange(i64::MAX, now, Ordering::SeqCst, Ordering::SeqCst) {
+        Ok(_) => Asked::Stop,
+        Err(at) if now.saturating_sub(at) < FORCED_STOP_AFTER_MS => Asked::Again,
+        Err(_) => Asked::AgainLate,
+    }
 }
 
 /// Holds the number of the first SIGTERM, SIGINT or SIGHUP once it has come, 0 before; a second one ends the process.
@@ -73,4 +90,20 @@ fn is_ignored(signal: i32) -> bool {
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
     mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok())
         .is_some_and(|mask| mask >> (signal - 1) & 1 == 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A second signal within milliseconds ended the process at once; and one that hangs must be possible to end.
+    #[test]
+    fn another_signal_ends_the_process_only_when_the_stop_has_taken_long() {
+        let asked_at = AtomicI64::new(i64::MAX);
+        let all = [5, 5, 6, 4 + FORCED_STOP_AFTER_MS, 5 + FORCED_STOP_AFTER_MS, i64::MAX];
+        let want =
+            [Asked::Stop, Asked::Again, Asked::Again, Asked::Again, Asked::AgainLate, Asked::AgainLate];
+        assert_eq!(all.map(|now| asked(&asked_at, now)), want);
+        assert_eq!(asked(&asked_at, 4), Asked::Again, "handlers of two threads");
+    }
 }

@@ -14,6 +14,7 @@ use super::replies::{Replies, Reply, Spare};
 use super::{NetConfig, NetEvent, Slot};
 use crate::base::limits::NET_SCRATCH_BYTES;
 use crate::base::{IdMap, ShardId, Ticks};
+use crate::io::repeats::limited;
 use crate::io::{ConnId, ListenerId, Socket, SocketEvent, Sockets};
 
 /// The connections of one core; see the [module](super).
@@ -228,7 +229,7 @@ impl Net {
             Some(acceptor) => match acceptor.admit(&self.config, socket.peer.ip()) {
                 Ok(to) => to,
                 Err(refusal) => {
-                    tracing::info!(peer = %socket.peer, "connection refused: {refusal}");
+                    limited!(info, "a connection is refused", peer = %socket.peer, "connection refused: {refusal}");
                     return;
                 }
             },
@@ -306,7 +307,7 @@ impl Net {
         }
         if let Err(e) = taken {
             // What came before is served.
-            tracing::info!(peer = %conn.peer, "connection closed: {e}");
+            limited!(info, "a connection is closed", peer = %conn.peer, "connection closed: {e}");
             conn.peer_state = Peer::Ended;
         }
         // Steered at the end of the turn: more of this connection may lie among this turn's events, and must not come

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use super::connections::{Net, Reading};
 use crate::base::Ticks;
 use crate::base::limits::{NET_PRIVILEGE_MS, NET_PROGRESS_BYTES_MIN};
+use crate::io::repeats::limited;
 use crate::io::{ConnId, Sockets};
 
 /// What a connection had transferred, and when that was looked at.
@@ -171,7 +172,13 @@ impl Net {
                 return;
             }
             used -= held;
-            tracing::info!(conn = id.0, held, "connection closed: no progress while memory is short");
+            limited!(
+                info,
+                "a connection is closed while memory is short",
+                conn = id.0,
+                held,
+                "connection closed: no progress while memory is short"
+            );
             self.close(id, io);
         }
     }

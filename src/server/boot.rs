@@ -5,9 +5,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::api::cx::Node;
+use crate::base::progress::Progress;
 use crate::base::{DirectoryId, ShardId, TopicPartition, Uuid, WallMs};
 use crate::config::{BrokerConfig, Listener};
-use crate::io::{Files, World};
+use crate::io::repeats::limited;
+use crate::io::{Files, World, canonical_host_name};
 use crate::log::journal::replay::{self, Found, JournalError, Journals, Since, Target};
 use crate::log::journal::{Journal, JournalDir, Run};
 use crate::log::{checkpoint, names, retire};
@@ -23,6 +25,7 @@ use crate::shard::strays;
 use crate::shard::{LogDirs, Mail, PartitionKey, Shard, ShardParts};
 
 use super::core::{Core, CoreParts, limit_connections};
+use super::report::Counts;
 use super::{ServeError, metadata};
 
 /// What a start is given: the directories are formatted and nobody else uses them.
@@ -43,6 +46,8 @@ pub struct Given {
     pub now_ms: WallMs,
     /// Of everything random.
     pub seed: u64,
+    /// How far the start is.
+    pub counts: Counts,
 }
 
 /// Everything that the cores start from and share.
@@ -58,6 +63,7 @@ pub struct Boot {
     now_ms: WallMs,
     seed: u64,
     unfinished: Vec<PathBuf>,
+    partitions: Arc<Progress>,
 }
 
 impl Boot {
@@ -66,13 +72,15 @@ impl Boot {
     /// # Errors
     /// Metadata that cannot be used, or files that cannot be read.
     pub fn prepare(files: &dyn Files, given: Given) -> Result<(Boot, ControllerHost), ServeError> {
-        let Given { config, cluster_id, directory_ids, incarnation_id, shards, now_ms, seed, .. } = given;
+        let Given { config, cluster_id, directory_ids, incarnation_id, shards, now_ms, seed, counts, .. } =
+            given;
         let paths: Vec<PathBuf> = config.log_dirs.iter().map(PathBuf::from).collect();
         let home = PathBuf::from(config.metadata_log_dir());
         let checkpoints = Checkpoints::read(files, &paths).map_err(|e| ServeError::Data(e.to_string()))?;
         let journal_dirs = journal_dirs(&paths, &directory_ids);
         // Before anything is changed: what a later version has written is left as it is.
-        let journals = replay::find(files, &journal_dirs)?;
+        let mut journals = replay::find(files, &journal_dirs)?;
+        journals.count_in(counts.journals);
         let identity = Identity {
             node_id: config.node_id,
             directory_id: given.metadata_directory_id,
@@ -130,6 +138,7 @@ impl Boot {
             now_ms,
             seed,
             unfinished,
+            partitions: counts.partitions,
         };
         Ok((boot, host))
     }
@@ -161,6 +170,7 @@ impl Boot {
             journal: self.journal(files, id),
             book: self.book.clone(),
             shortages: self.shortages.clone(),
+            progress: self.partitions.clone(),
             seed: self.core_seed(id),
             unfinished: if id.0 == 0 { self.unfinished.clone() } else { Vec::new() },
         });
@@ -242,7 +252,8 @@ impl Boot {
             if !bound {
                 let name = format!("{host}:{}", listener.port);
                 return Err(ServeError::Environment(format!(
-                    "no address of listener {name} is one of this machine's"
+                    "no address of listener {name} is one of this machine's; listen on 0.0.0.0 or on an address of this \
+                     machine, and name the one that clients use in advertised.listeners"
                 )));
             }
         }
@@ -283,7 +294,7 @@ impl Boot {
     /// Writes the checkpoints; a failure is only logged. Blocks.
     pub fn write_checkpoints(&self, files: &dyn Files) {
         if let Err(error) = self.book.write(files, &self.dirs.paths) {
-            tracing::error!(%error, "the checkpoints could not be written; the next start may have to check more");
+            limited!(error, "the checkpoints could not be written", %error, "the checkpoints could not be written; the next start may have to check more");
         }
     }
 
@@ -409,8 +420,13 @@ impl From<JournalError> for ServeError {
 fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, ServeError> {
     use std::net::ToSocketAddrs;
     let found = (host, port).to_socket_addrs();
-    let mut all: Vec<_> =
-        found.map_err(|e| ServeError::environment(&format!("listener host {host}"), &e))?.collect();
+    let mut all: Vec<_> = found
+        .map_err(|e| {
+            ServeError::Environment(format!(
+                "listener host {host}: {e}; give an address of this machine, or a name that stands for one"
+            ))
+        })?
+        .collect();
     all.sort_unstable();
     all.dedup();
     Ok(all)
@@ -419,15 +435,7 @@ fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, ServeError> {
 fn advertised_host(listener: &Listener) -> String {
     match listener.host.as_deref() {
         Some(host) if !host.is_empty() && host != "0.0.0.0" && host != "::" => host.to_owned(),
-        _ => hostname(),
-    }
-}
-
-fn hostname() -> String {
-    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    match name.trim() {
-        "" => "localhost".to_owned(),
-        name => name.to_owned(),
+        _ => canonical_host_name().to_owned(),
     }
 }
 

@@ -14,6 +14,7 @@ use crate::base::limits::{
 use crate::base::prng::Prng;
 use crate::base::{ShardId, Ticks};
 use crate::config::NetworkConfig;
+use crate::io::repeats::limited;
 use crate::io::{Disk, Event, Sockets, World};
 use crate::meta::image::ResourceType;
 use crate::net::{Arrived, Net, NetConfig, NetEvent};
@@ -325,7 +326,7 @@ impl Core {
                     FrameError::UnknownApi { .. } => "an API that we do not know",
                     _ => "a version that we do not know",
                 };
-                tracing::warn!(%peer, %error, "the connection is closed: {why}");
+                limited!(warn, "a connection is closed for its header", %peer, %error, "the connection is closed: {why}");
                 return self.net.close_after(slot);
             }
         };
@@ -346,7 +347,7 @@ impl Core {
             Some(route) if route.versions.contains(&request.api_version) && offered => {
                 let handle = route.handle;
                 self.with_cx(world, |cx| handle(cx, &request)).unwrap_or_else(|error| {
-                    tracing::warn!(%peer, %error, "the connection is closed: a malformed request");
+                    limited!(warn, "a connection is closed for a malformed request", %peer, %error, "the connection is closed: a malformed request");
                     Outcome::Close("a malformed request")
                 })
             }
@@ -387,7 +388,7 @@ impl Core {
             }
             Outcome::Silent => self.net.no_reply(slot),
             Outcome::Close(why) => {
-                tracing::warn!(peer = %asked.peer, api = ?api_key, version = api_version, "the connection is closed: {why}");
+                limited!(warn, "a connection is closed", peer = %asked.peer, api = ?api_key, version = api_version, "the connection is closed: {why}");
                 self.net.close_after(slot);
             }
             Outcome::Parked(_) => unreachable!("a parked request is parked once"),

@@ -19,7 +19,17 @@ pub fn choose(choice: Option<&Cores>) -> Result<Vec<Option<CoreId>>, String> {
             let count = allowed.len().min(quota).clamp(1, SHARDS_MAX);
             Ok(take(&allowed, count))
         }
-        Some(Cores::Count(count)) => Ok(take(&allowed, *count)),
+        Some(Cores::Count(count)) => {
+            if *count > allowed.len() {
+                let allowed = allowed.len();
+                tracing::warn!(
+                    asked = count,
+                    allowed,
+                    "more cores are asked for than the process may use: their threads share those, which is slower"
+                );
+            }
+            Ok(take(&allowed, *count))
+        }
         Some(Cores::List(these)) => these
             .iter()
             .map(|id| {

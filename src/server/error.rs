@@ -3,6 +3,7 @@
 use thiserror::Error;
 
 use super::metadata::MetadataError;
+use crate::log::LogError;
 
 /// Why `serve` ended with an error. The kind decides the exit code.
 #[derive(Debug, Error)]
@@ -42,8 +43,14 @@ impl ServeError {
 
 impl From<MetadataError> for ServeError {
     fn from(error: MetadataError) -> ServeError {
-        match error {
-            MetadataError::File { .. } => ServeError::Environment(error.to_string()),
+        match &error {
+            MetadataError::File { error: system, .. } => {
+                ServeError::Environment(format!("{error}{}", crate::io::remedy(system)))
+            }
+            // The disk, not what is on it.
+            MetadataError::Log(LogError::Storage { error: system, .. }) => {
+                ServeError::Environment(format!("{error}{}", crate::io::remedy(system)))
+            }
             _ => ServeError::Data(error.to_string()),
         }
     }

@@ -6,6 +6,7 @@ use std::any::Any;
 use std::collections::{HashMap, VecDeque};
 
 use crate::api::cx::Work;
+use crate::io::repeats::limited;
 use crate::io::{ConnId, Disk, DiskOutcome, FileJob, FileJobOutcome, Token};
 use crate::shard::Done;
 use crate::wire::errors::ErrorCode;
@@ -92,7 +93,7 @@ fn done(outcome: DiskOutcome) -> Done {
     let ran: Option<Box<dyn Any + Send>> = match outcome {
         DiskOutcome::Job(Ok(FileJobOutcome::Ran(value))) => Some(value),
         DiskOutcome::Job(Err(error)) => {
-            tracing::error!(%error, "work on a helper thread failed: please report this");
+            limited!(error, "work on a helper thread failed", %error, "work on a helper thread failed: please report this");
             None
         }
         _ => None,

@@ -8,24 +8,26 @@ mod error;
 pub mod format;
 mod heavy;
 pub mod metadata;
+pub mod report;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::sync::{Arc, Barrier};
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use crate::base::limits::{OPEN_FILES_WANTED, START_REPORT_MS};
-use crate::base::{ShardId, Uuid, WallMs};
+use crate::base::limits::OPEN_FILES_WANTED;
+use crate::base::{ShardId, Ticks, Uuid, WallMs};
 use crate::config::BrokerConfig;
 use crate::io::ring::{Remote, Ring};
-use crate::io::{Files, OsFiles};
+use crate::io::{Files, OsFiles, clock, repeats};
 use crate::shard::Mail;
 use crate::shard::controller::ControllerHost;
 
 use self::boot::{Boot, Given};
 use self::core::Turned;
+use self::report::{Counts, Doing};
 pub use error::ServeError;
 
 /// What `ottla serve` was asked to do.
@@ -61,7 +63,8 @@ const CHECKPOINT_LOOKS: u32 = 60;
 pub fn serve(options: ServeOptions) -> Result<(), ServeError> {
     let files = OsFiles;
     raise_limits();
-    let report = report_start();
+    let counts = Counts::default();
+    let report = report::report(counts.clone());
     let ServeOptions { config, cluster_id, format_command } = options;
     let config = with_ports(config)?;
     let paths: Vec<PathBuf> = config.log_dirs.iter().map(PathBuf::from).collect();
@@ -75,7 +78,7 @@ pub fn serve(options: ServeOptions) -> Result<(), ServeError> {
     let chosen = cores::choose(config.cores.as_ref()).map_err(ServeError::Config)?;
     let shards = chosen.len();
     let seed = u64::from_le_bytes(uuid::Uuid::new_v4().as_bytes()[..8].try_into().unwrap_or_default());
-    let _ = report.send("reading the metadata and redoing the journals of the last run");
+    let _ = report.send(Doing::Recovering);
     let (boot, host) = Boot::prepare(
         &files,
         Given {
@@ -87,10 +90,11 @@ pub fn serve(options: ServeOptions) -> Result<(), ServeError> {
             shards,
             now_ms: wall_ms(),
             seed,
+            counts,
         },
     )?;
     let boot = Arc::new(boot);
-    let _ = report.send("opening the partitions of __consumer_offsets and registering");
+    let _ = report.send(Doing::Opening);
     let remote = Remote::new(shards).map_err(|e| ServeError::environment("the cores' mailboxes", &e))?;
     let barrier = Arc::new(Barrier::new(shards));
     crate::io::signals::stop_on_signals(&remote)
@@ -149,14 +153,13 @@ fn supervise(
     files: &dyn Files,
     threads: Vec<JoinHandle<()>>,
     cluster_id: &str,
-    report: Sender<&'static str>,
+    report: Sender<Doing>,
 ) -> Result<(), ServeError> {
     let (mut ended, mut clean, mut looks) = (0, true, 0);
-    let mut report = Some(report);
     while ended < boot.shards() {
         match told.recv_timeout(CHECKPOINT_LOOK) {
             Ok(Told::Ready(addresses)) => {
-                report = None;
+                let _ = report.send(Doing::Serving);
                 announce(&addresses, boot, cluster_id);
             }
             // The other cores may wait for this one for ever: the process ends with what it has on the disk.
@@ -166,6 +169,7 @@ fn supervise(
                 clean &= was_clean;
             }
             Err(RecvTimeoutError::Timeout) => {
+                repeats::tell_counted(clock::monotonic());
                 looks += 1;
                 if boot.take_wanted() || looks >= CHECKPOINT_LOOKS {
                     looks = 0;
@@ -181,6 +185,7 @@ fn supervise(
     for thread in threads {
         let _ = thread.join();
     }
+    repeats::tell_counted(Ticks::NEVER);
     boot.stopped(files, clean)?;
     tracing::info!("stopped");
     Ok(())
@@ -254,32 +259,6 @@ fn with_ports(mut config: BrokerConfig) -> Result<BrokerConfig, ServeError> {
     }
     Ok(config)
 }
-
-/// Says what a start is doing once it takes long, and again now and then, until the sender is dropped.
-fn report_start() -> Sender<&'static str> {
-    let (tell, told) = mpsc::channel();
-    let report = move || {
-        let began = Instant::now();
-        let mut doing = "looking at the log directories";
-        let mut wait = FIRST_REPORT;
-        loop {
-            match told.recv_timeout(wait) {
-                Ok(next) => doing = next,
-                Err(RecvTimeoutError::Timeout) => {
-                    tracing::info!(seconds = began.elapsed().as_secs(), "starting: {doing}");
-                    wait = Duration::from_millis(START_REPORT_MS);
-                }
-                Err(RecvTimeoutError::Disconnected) => return,
-            }
-        }
-    };
-    // Without the thread nothing is said, and all else goes on.
-    let _ = thread::Builder::new().name("ottla-start".to_owned()).spawn(report);
-    tell
-}
-
-/// A start that takes longer says so.
-const FIRST_REPORT: Duration = Duration::from_secs(1);
 
 fn wall_ms() -> WallMs {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);

@@ -1,6 +1,7 @@
 //! Appends that the journal keeps: safe at the end of the turn, in their segments later.
 
 use crate::base::limits::WRITES_BEHIND_AT_ONCE;
+use crate::io::repeats::limited;
 use crate::io::{Disk, DiskOutcome};
 use crate::log::journal::{Level, Member};
 
@@ -77,7 +78,7 @@ impl Shard {
 
     pub(super) fn journal_on_disk(&mut self, disk: &mut dyn Disk, tag: u32, outcome: DiskOutcome) {
         if let Some(warning) = self.journal.on_disk(disk, tag, outcome) {
-            tracing::warn!("{warning}");
+            limited!(warn, "a warning of a journal", "{warning}");
         }
         self.take_journal_outcomes(disk);
     }

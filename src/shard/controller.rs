@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use crate::base::prng::Prng;
 use crate::base::{Offset, ShardId, TopicId, Uuid};
+use crate::io::repeats::limited;
 use crate::io::{Disk, DiskOutcome, Files, remedy};
 use crate::log::{AppendError, AppendInfo, AppendOrigin, Env, LogEffect, LogError, Partition};
 use crate::meta::controller::{
@@ -120,7 +121,7 @@ impl ControllerHost {
         }
         let base = self.end_offset();
         let bug = |error: &dyn std::fmt::Display| {
-            tracing::error!(%error, "metadata records could not be written: please report this");
+            limited!(error, "metadata records could not be written", %error, "metadata records could not be written: please report this");
             ErrorCode::UNKNOWN_SERVER_ERROR
         };
         let version = self.controller.metadata_version();
@@ -142,6 +143,17 @@ impl ControllerHost {
             self.uncommitted.push_back(Uncommitted { offset, record });
         }
         Ok(())
+    }
+
+    /// Why a start ends whose first records were refused.
+    fn refused(&self, code: ErrorCode) -> String {
+        let waits = || match self.log.check_room() {
+            Err(AppendError::Log(error)) => Some(with_remedy(&error)),
+            _ => None,
+        };
+        let why = self.failed.clone().or_else(|| self.lacking.clone()).or_else(waits);
+        let why = why.unwrap_or_else(|| code.to_string());
+        format!("the metadata log refused its first records: {why}")
     }
 
     /// Proposes what was decided; the reply counts once that is committed.
@@ -186,7 +198,7 @@ impl ControllerHost {
         let mut effects = Vec::new();
         let durable = Input::Durable(durable);
         if let Err(error) = self.raft.step(disk.now(), disk.wall_ms(), durable, &mut effects) {
-            tracing::error!(%error, "the quorum refused what is durable: please report this");
+            limited!(error, "the quorum refused what is durable", %error, "the quorum refused what is durable: please report this");
             return;
         }
         for effect in effects {
@@ -346,7 +358,7 @@ impl Shard {
                         host.lacking = None;
                     }
                 }
-                LogEffect::Warning(text) => tracing::warn!("{text}"),
+                LogEffect::Warning(text) => limited!(warn, "a warning of the metadata log", "{text}"),
                 _ => {}
             }
         }
@@ -432,12 +444,11 @@ impl Shard {
                 let path = host.dir.join(QUORUM_STATE_FILE);
                 files
                     .write_atomic(&path, text.as_bytes())
-                    .map_err(|e| format!("cannot write {}: {e}", path.display()))?;
+                    .map_err(|e| format!("cannot write {}: {e}{}", path.display(), remedy(&e)))?;
             }
         }
         let env = &mut Env { disk, cache: &mut self.cache, journal: None };
-        let refused = |code: ErrorCode| format!("the metadata log refused its first records: {code}");
-        host.append(env, effects).map_err(refused)?;
+        host.append(env, effects).map_err(|code| host.refused(code))?;
         let end = host.end_offset();
         host.controller.advance(end - 1, host.raft.epoch());
 
@@ -449,16 +460,16 @@ impl Shard {
         let node_id = config.node_id;
         let bootstrap = crate::meta::controller::bootstrap_records();
         let activated = host.controller.activate(&bootstrap, min_insync);
-        host.propose(env, activated.records).map_err(refused)?;
+        host.propose(env, activated.records).map_err(|code| host.refused(code))?;
         let words = |e: ApiError| e.message.unwrap_or_else(|| ErrorCode(e.code).to_string());
         let next = host.end_offset();
         let registered =
             host.controller.register_broker(&context, &host.registration, next).map_err(words)?;
-        host.propose(env, registered.records).map_err(refused)?;
+        host.propose(env, registered.records).map_err(|code| host.refused(code))?;
         let unfenced = host.controller.unfence_broker(&context, node_id).map_err(words)?;
-        host.propose(env, unfenced.records).map_err(refused)?;
+        host.propose(env, unfenced.records).map_err(|code| host.refused(code))?;
         let recovered = host.controller.partitions_recovered(node_id);
-        host.propose(env, recovered.records).map_err(refused)
+        host.propose(env, recovered.records).map_err(|code| host.refused(code))
     }
 
     pub(super) fn expire_controller(&mut self, disk: &mut dyn Disk) {
@@ -480,14 +491,14 @@ impl Shard {
 
 fn read<'a, M: Message<'a>>(job: &'a ControlJob) -> Result<M, ErrorCode> {
     decode_request(&job.body, job.api_version).map_err(|error| {
-        tracing::warn!(%error, api = ?job.api_key, "a request for the controller could not be read");
+        limited!(warn, "a request for the controller could not be read", %error, api = ?job.api_key, "a request for the controller could not be read");
         ErrorCode::INVALID_REQUEST
     })
 }
 
 fn body<'a, M: Message<'a>>(message: &M, version: i16) -> Result<Vec<u8>, ErrorCode> {
     encode(message, version).map_err(|error| {
-        tracing::error!(%error, "a response of the controller could not be written: please report this");
+        limited!(error, "a response of the controller could not be written", %error, "a response of the controller could not be written: please report this");
         ErrorCode::UNKNOWN_SERVER_ERROR
     })
 }

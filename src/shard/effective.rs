@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use crate::base::{IdMap, TopicId};
 use crate::config::{BrokerConfig, TopicConfig};
+use crate::io::repeats::limited;
 use crate::meta::image::{Delta, Image, ResourceType};
 
 /// The configurations in force on one core.
@@ -63,7 +64,7 @@ fn with_dynamic(statics: &Arc<BrokerConfig>, image: &Image) -> Arc<BrokerConfig>
     }
     let (config, warnings) = statics.with_dynamic(&cluster, &own);
     for warning in warnings {
-        tracing::warn!("{warning}");
+        limited!(warn, "a warning of a dynamic configuration", "{warning}");
     }
     Arc::new(config)
 }

@@ -22,20 +22,25 @@ impl Shard {
     /// of the others, which [`Shard::begin`] starts. Blocks; for the start of the process.
     pub fn open_all(&mut self, files: &dyn Files, now_ms: i64) {
         let image = self.image.clone();
+        let mut first = Vec::new();
         for topic in image.topics().iter() {
             for partition in topic.partitions.keys() {
-                let Some(spec) = self.spec(topic, *partition, now_ms, false) else { continue };
-                if spec.coordinator.is_none() {
-                    self.opening.add(spec);
-                    continue;
-                }
-                for (slot, result) in partitions::open_all(files, vec![spec]) {
-                    match result {
-                        Ok(opened) => self.install(slot, opened),
-                        Err(error) => self.opening.failed_first.push((slot, error)),
-                    }
+                match self.spec(topic, *partition, now_ms, false) {
+                    Some(spec) if spec.coordinator.is_some() => first.push(spec),
+                    Some(spec) => self.opening.add(spec),
+                    None => {}
                 }
             }
+        }
+        self.opening.progress.expect(first.len() as u64);
+        for spec in first {
+            for (slot, result) in partitions::open_all(files, vec![spec]) {
+                match result {
+                    Ok(opened) => self.install(slot, opened),
+                    Err(error) => self.opening.failed_first.push((slot, error)),
+                }
+            }
+            self.opening.progress.advance(1);
         }
     }
 

@@ -4,6 +4,7 @@ use std::any::Any;
 use std::io;
 
 use crate::base::Offset;
+use crate::io::repeats::limited;
 use crate::io::{Disk, DiskOutcome, FileJob, Files, Lack, Token};
 use crate::log::{LogError, Lookup, OffsetAndTimestamp};
 use crate::wire::errors::ErrorCode;
@@ -218,7 +219,7 @@ impl Shard {
                 // In the same lane as the removal: behind it.
                 return self.write_for_deletions(disk);
             }
-            tracing::error!(%error, "the checkpoint of log starts could not be written: no records are deleted");
+            limited!(error, "the checkpoint of log starts could not be written", %error, "the checkpoint of log starts could not be written: no records are deleted");
         }
         for Deletion { reply_to, parts } in std::mem::take(&mut self.deletions.writing) {
             let delete = |(key, before): (PartitionKey, Result<Offset, ErrorCode>)| match before {

@@ -25,8 +25,10 @@ use std::sync::Arc;
 use slab::Slab;
 
 use crate::base::prng::Prng;
+use crate::base::progress::Progress;
 use crate::base::{IdMap, Offset, ShardId, Ticks};
 use crate::config::BrokerConfig;
+use crate::io::repeats::limited;
 use crate::io::{Disk, DiskOutcome, Token};
 use crate::log::journal::{self, Journal, Outcome};
 use crate::log::{Cache, Env, LogEffect, LogError, Partition};
@@ -130,6 +132,8 @@ pub struct ShardParts {
     pub book: Arc<CheckpointBook>,
     /// What waits in the process for what the disk lacks.
     pub shortages: Arc<Shortages>,
+    /// Partitions of the broker, and how many are open.
+    pub progress: Arc<Progress>,
     /// From a random source: what the ids of group members are made from.
     pub seed: u64,
     /// Directories of deletions that the last run did not finish.
@@ -148,7 +152,7 @@ impl Shard {
             image: parts.image,
             dirs: parts.dirs,
             partitions: Partitions::default(),
-            opening: Opening::default(),
+            opening: Opening::new(parts.progress),
             cache: Cache::new(parts.cache_bytes),
             journal: parts.journal,
             journal_outcomes: Vec::new(),
@@ -393,7 +397,7 @@ impl Shard {
             LogEffect::Truncated { .. } => {}
             LogEffect::Deleted { result } => {
                 if let Err(error) = result {
-                    tracing::warn!(%error, "a deleted partition's directory could not be removed");
+                    limited!(warn, "the directory of a deleted partition could not be removed", %error, "a deleted partition's directory could not be removed");
                 }
                 self.cache_forget(slot);
                 self.partitions.remove(slot);
@@ -401,7 +405,7 @@ impl Shard {
                 self.resumed(disk, slot);
                 self.close_tickets(slot);
             }
-            LogEffect::Warning(text) => tracing::warn!("{text}"),
+            LogEffect::Warning(text) => limited!(warn, "a warning of a partition", "{text}"),
         }
     }
 

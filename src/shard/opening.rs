@@ -10,6 +10,7 @@ use std::sync::Arc;
 use crate::base::limits::{
     PARTITION_JOBS_MAX, PARTITIONS_MADE_AT_ONCE, PARTITIONS_OPENED_AT_ONCE, SHORTAGE_RETRY_MS_MAX,
 };
+use crate::base::progress::Progress;
 use crate::io::{Disk, DiskOutcome, FileJob, FileJobOutcome, Files};
 use crate::log::LogError;
 
@@ -37,13 +38,21 @@ pub(super) struct Opening {
     last_job: u32,
     /// Jobs of the queue that are under way.
     under_way: usize,
+    /// Partitions of the whole broker.
+    pub(super) progress: Arc<Progress>,
     /// The broker is stopping: what nobody waits for stays as it is.
     halted: bool,
 }
 
 impl Opening {
+    /// Nothing to open yet; `progress` counts the partitions of all cores.
+    pub(super) fn new(progress: Arc<Progress>) -> Opening {
+        Opening { progress, ..Opening::default() }
+    }
+
     /// Puts a partition into the queue.
     pub(super) fn add(&mut self, spec: OpenSpec) {
+        self.progress.expect(1);
         self.queue.insert(spec.slot, spec);
     }
 
@@ -112,6 +121,7 @@ impl Shard {
     /// A job that opened partitions ended.
     pub(super) fn opened(&mut self, disk: &mut dyn Disk, job: u32, urgent: bool, outcome: DiskOutcome) {
         let slots = self.opening.jobs.remove(&job).unwrap_or_default();
+        self.opening.progress.advance(slots.len() as u64);
         self.opening.under_way -= usize::from(!urgent);
         let results = match outcome {
             DiskOutcome::Job(Ok(FileJobOutcome::Ran(value))) => {
@@ -180,6 +190,7 @@ impl Shard {
         if !self.opening.halted
             && let Some(spec) = self.spec_again(slot, disk.wall_ms(), is_new)
         {
+            self.opening.progress.expect(1);
             self.opening.urgent.push(spec);
             self.open_more(disk);
         }

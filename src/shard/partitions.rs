@@ -8,6 +8,7 @@ use std::sync::Arc;
 use crate::base::{IdMap, LeaderEpoch, Offset, TopicId, TopicPartition, WallMs};
 use crate::coord::AppendId;
 use crate::coord::group::GroupCoordinator;
+use crate::io::repeats::limited;
 use crate::io::{Disk, FileJob, Files, Token};
 use crate::log::{
     CreateOptions, LogConfig, LogError, OpenOptions, Partition, RecoveryReport, flush_created, retire,
@@ -403,7 +404,7 @@ fn replay(
 pub fn remove_later(disk: &mut dyn Disk, dir: PathBuf) {
     let job = move |files: &dyn Files| -> io::Result<Box<dyn std::any::Any + Send>> {
         if let Err(error) = files.remove_dir_all(&dir) {
-            tracing::warn!(%error, path = %dir.display(), "a deleted partition's directory could not be removed");
+            limited!(warn, "the directory of a deleted partition could not be removed", %error, path = %dir.display(), "a deleted partition's directory could not be removed");
         }
         Ok(Box::new(()))
     };
@@ -415,7 +416,7 @@ pub fn remove_files_later(disk: &mut dyn Disk, paths: Vec<PathBuf>) {
     let job = move |files: &dyn Files| -> io::Result<Box<dyn std::any::Any + Send>> {
         for path in &paths {
             if let Err(error) = files.remove_file(path) {
-                tracing::warn!(%error, path = %path.display(), "a file that is not needed any more could not be removed");
+                limited!(warn, "a file that is not needed any more could not be removed", %error, path = %path.display(), "a file that is not needed any more could not be removed");
             }
         }
         Ok(Box::new(()))

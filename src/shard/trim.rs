@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use crate::base::limits::{METADATA_ROLL_BYTES_MIN, SHORTAGE_RETRY_MS_MAX};
 use crate::base::{Ticks, WallMs};
+use crate::io::repeats::limited;
 use crate::io::{Disk, DiskOutcome, FileJob, FileJobOutcome, Files, OpenMode};
 use crate::log::Env;
 use crate::raft::{KeptSnapshot, SnapshotId, VoterSet, superfluous_snapshots, write_snapshot};
@@ -36,7 +37,7 @@ impl Shard {
         let values = match values {
             Ok(values) => values,
             Err(error) => {
-                tracing::error!(%error, "the metadata snapshot could not be made: please report this");
+                limited!(error, "the metadata snapshot could not be made", %error, "the metadata snapshot could not be made: please report this");
                 return;
             }
         };
@@ -62,7 +63,7 @@ impl Shard {
         host.log.epochs_saved(false);
         host.policy.not_taken();
         if !lacking {
-            tracing::error!(%error, dir = %host.dir.display(), "the metadata snapshot could not be written; it is tried again");
+            limited!(error, "the metadata snapshot could not be written", %error, dir = %host.dir.display(), "the metadata snapshot could not be written; it is tried again");
         }
         self.upkeep.snapshot_at = disk.now().plus_ms(SHORTAGE_RETRY_MS_MAX);
     }
@@ -94,7 +95,7 @@ impl Shard {
         if start > host.log.log_start_offset()
             && let Err(error) = host.log.delete_records(&mut env, start, end, &mut effects)
         {
-            tracing::error!(%error, "the metadata log could not be cut: please report this");
+            limited!(error, "the metadata log could not be cut", %error, "the metadata log could not be cut: please report this");
             return;
         }
         let paths: Vec<PathBuf> = kept[..gone].iter().map(|s| host.dir.join(s.id.file_name())).collect();

@@ -10,6 +10,7 @@ use crate::base::limits::{
     EPOCHS_SAVE_MS, EPOCHS_SAVED_AT_ONCE, FLUSHED_ONE_BY_ONE_MAX, SHORTAGE_RETRY_MS_MAX,
 };
 use crate::base::{Ticks, TopicId};
+use crate::io::repeats::limited;
 use crate::io::{Disk, DiskOutcome, FileJob, Files, OpenMode};
 use crate::log::retire::replace;
 
@@ -132,7 +133,7 @@ impl Shard {
         let lacking = self.note_small(disk, Subject::Epochs, failed.as_ref().map_or(Ok(()), Err));
         if let Some(error) = &failed {
             if !lacking {
-                tracing::warn!(%error, "leader epochs could not be written down: it is tried again");
+                limited!(warn, "leader epochs could not be written down", %error, "leader epochs could not be written down: it is tried again");
             }
             self.upkeep.epochs_at = self.upkeep.epochs_at.min(disk.now().plus_ms(SHORTAGE_RETRY_MS_MAX));
         }

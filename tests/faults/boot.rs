@@ -9,6 +9,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::time::Duration;
 
+use crate::space::SmallVolume;
 use crate::support::broker::{copy_tree, ottla};
 use crate::support::raw::{Client, code};
 use crate::support::records::Batch;
@@ -347,18 +348,28 @@ fn signals_stop_the_broker_cleanly() {
     }
 }
 
-/// `nohup` ignores SIGHUP for what it starts.
+/// `nohup` ignores SIGHUP for what it starts, and a shell SIGINT for what it runs behind (`&`): the handler took it all the
+/// same, and Ctrl-C for another command of a script ended the broker.
 #[test]
 fn a_signal_that_was_ignored_stays_so() {
     let home = TempDir::new("boot-nohup");
     let dir = home.path().join("data");
     let mut command = Command::new("sh");
-    command.args(["-c", "trap '' HUP; exec \"$@\"", "sh"]).arg(ottla()).arg("serve").args(on(&[&dir], &[]));
+    command
+        .args(["-c", "trap '' HUP INT; exec \"$@\"", "sh"])
+        .arg(ottla())
+        .arg("serve")
+        .args(on(&[&dir], &[]));
     command.current_dir(home.path());
     let mut broker = run(home.path(), command).ready();
     broker.signal("-HUP");
+    broker.signal("-INT");
     let mut client = broker.client();
-    assert_eq!(client.create_topic("t", 1).expect("it still serves"), code::NONE);
+    for topic in ["t", "u"] {
+        assert_eq!(client.create_topic(topic, 1).expect("it still serves"), code::NONE);
+    }
+    let text = fs::read_to_string(&broker.log).expect("the log");
+    assert!(!text.contains("stopping"), "{text}");
     assert!(broker.child.try_wait().expect("wait").is_none());
     broker.stop();
 }
@@ -519,12 +530,18 @@ fn a_bench_cleans_up_and_refuses_what_makes_no_sense() {
         (["--seconds", "0"], "--seconds 0"),
         (["--pid", "4194303"], "no such process"),
         (["--scenario", "nothing"], "--list"),
+        (["--against", "127.0.0.1:1"], "is a broker running there"),
     ] {
-        let got =
-            Command::new(ottla()).args(["bench", "--against", &against]).args(args).output().expect("run");
+        let mut command = Command::new(ottla());
+        command.arg("bench");
+        if args[0] != "--against" {
+            command.args(["--against", &against]);
+        }
+        let got = command.args(args).output().expect("run");
         let text = String::from_utf8_lossy(&got.stderr).into_owned();
+        let code = if args[0] == "--against" { 1 } else { 2 };
         assert!(
-            got.status.code() == Some(2) && text.contains(why) && text.lines().count() < 3,
+            got.status.code() == Some(code) && text.contains(why) && text.lines().count() < 3,
             "{args:?}: {text}"
         );
     }
@@ -546,4 +563,121 @@ fn a_bench_cleans_up_and_refuses_what_makes_no_sense() {
     assert_eq!(bench.end().0, Some(130));
     assert_eq!(topics(), 0);
     broker.stop();
+}
+
+/// Features behind which nothing was built were advertised as finalized: clients that were told of them waited for ever.
+#[test]
+fn features_without_anything_behind_them_are_not_advertised() {
+    use ottla::wire::codec::{decode, encode};
+    use ottla::wire::messages::api_versions_request::ApiVersionsRequest;
+    use ottla::wire::messages::api_versions_response::ApiVersionsResponse;
+
+    let home = TempDir::new("boot-features");
+    let dir = home.path().join("data");
+    let broker = serve_on(home.path(), &[&dir], &[]).ready();
+    for version in 3..=4 {
+        let asked = ApiVersionsRequest {
+            client_software_name: "test",
+            client_software_version: "1",
+            ..ApiVersionsRequest::default()
+        };
+        // The empty tagged fields of the header stand before the body; the answer's header has none.
+        let body = [vec![0], encode(&asked, version).expect("encode")].concat();
+        let answer = broker.client().call(18, version, &body).expect("ApiVersions");
+        let got: ApiVersionsResponse<'_> = decode(&answer, version).expect("decode");
+        let supported: Vec<&str> = got.supported_features.iter().map(|f| f.name).collect();
+        let finalized: Vec<&str> = got.finalized_features.iter().map(|f| f.name).collect();
+        assert!(
+            supported.contains(&"metadata.version") && finalized.contains(&"metadata.version"),
+            "{got:?}"
+        );
+        for name in ["group.version", "share.version", "streams.version", "transaction.version"] {
+            assert!(!supported.contains(&name) && !finalized.contains(&name), "{name}: {got:?}");
+        }
+    }
+    broker.stop();
+}
+
+/// On a volume with next to nothing left the process lived and never listened.
+#[test]
+fn a_start_on_a_full_disk_ends_with_the_cause() {
+    let Some(volume) = SmallVolume::mount("boot-full", 24) else { return };
+    let home = TempDir::new("boot-full-home");
+    let dir = volume.0.path().join("data");
+    let broker = serve_on(home.path(), &[&dir], &["log.segment.bytes=1048576"]).ready();
+    assert_eq!(broker.client().create_topic("t", 1).expect("create"), code::NONE);
+    broker.stop();
+    // What is free decides which file is the first that cannot be written.
+    for free in [0, 4 << 10, 8 << 10, 16 << 10, 64 << 10, 512 << 10] {
+        let filler = volume.fill(free);
+        match serve_on(home.path(), &[&dir], &["log.segment.bytes=1048576"]) {
+            Start::Refused(code, text) => {
+                assert_eq!(code, Some(1), "{free} bytes free: {text}");
+                assert!(
+                    text.contains("No space left on device") && text.contains("free some space"),
+                    "{text}"
+                );
+                assert!(text.contains(&dir.display().to_string()), "{text}");
+            }
+            // What there is can be read, and is kept until there is room.
+            Start::Ready(broker) => {
+                let mut client = broker.client();
+                assert_eq!(client.list_offset("t", 0, -1).expect("list offsets"), Ok(0), "{free} bytes free");
+                broker.kill();
+            }
+        }
+        fs::remove_file(filler).expect("make room");
+    }
+    let broker = serve_on(home.path(), &[&dir], &[]).ready();
+    let mut client = broker.client();
+    assert_eq!(client.list_offset("t", 0, -1).expect("list offsets"), Ok(0), "nothing is lost");
+    assert_eq!(client.create_topic("u", 1).expect("create"), code::NONE);
+    broker.stop();
+}
+
+/// "Permission denied" stood alone, without the file and what to do.
+#[test]
+fn a_directory_without_rights_is_named_with_the_remedy() {
+    use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+
+    let home = TempDir::new("boot-rights");
+    let dir = home.path().join("data");
+    fs::create_dir(&dir).expect("make it");
+    fs::set_permissions(&dir, fs::Permissions::from_mode(0o555)).expect("take the right to write");
+    let is_root = fs::metadata("/proc/self").expect("this process").uid() == 0;
+    let mut command = Command::new(if is_root { "setpriv" } else { "env" });
+    if is_root {
+        command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]);
+    }
+    command.arg(ottla()).arg("serve").args(on(&[&dir], &[])).current_dir(home.path());
+    let text = run(home.path(), command).refused(1);
+    assert!(
+        text.contains(&dir.display().to_string())
+            && text.contains("Permission denied")
+            && text.contains("chown"),
+        "{text}"
+    );
+}
+
+/// Each connection that sent garbage wrote a line.
+#[test]
+fn lines_that_clients_can_repeat_are_counted() {
+    let home = TempDir::new("boot-lines");
+    let dir = home.path().join("data");
+    let broker = serve_on(home.path(), &[&dir], &[]).ready();
+    for api_key in [999, 3] {
+        for _ in 0..100 {
+            let mut client = broker.client();
+            assert!(client.call(api_key, 99, b"garbage").is_err(), "the connection is closed");
+        }
+    }
+    let log = broker.log.clone();
+    broker.stop();
+    let text = fs::read_to_string(log).expect("the log");
+    let lines = text.lines().filter(|line| line.contains("the connection is closed")).count();
+    let counted =
+        text.lines().filter_map(|line| line.split(" more lines like this").next()?.rsplit(' ').next());
+    let counted: usize = counted.filter_map(|word| word.parse::<usize>().ok()).sum();
+    assert!((1..=30).contains(&lines), "{lines} lines: {text}");
+    assert_eq!(lines + counted, 200, "{text}");
 }

@@ -93,10 +93,10 @@ fn a_timeout_does_not_bound_what_the_broker_does_itself() {
 }
 
 /// A small tmpfs in the place of a log directory; None, with the reason, if this user may not mount one.
-struct SmallVolume(TempDir);
+pub struct SmallVolume(pub TempDir);
 
 impl SmallVolume {
-    fn mount(name: &str, mebibytes: u32) -> Option<SmallVolume> {
+    pub fn mount(name: &str, mebibytes: u32) -> Option<SmallVolume> {
         let dir = TempDir::new(name);
         let size = format!("size={mebibytes}m");
         let mounted =
@@ -113,7 +113,7 @@ impl SmallVolume {
     }
 
     /// Takes all that is free, but for so many bytes.
-    fn fill(&self, but: u64) -> PathBuf {
+    pub fn fill(&self, but: u64) -> PathBuf {
         let path = self.0.path().join("filler");
         let mut file = File::create(&path).expect("create the filler");
         let block = vec![b'x'; 64 << 10];

@@ -9,6 +9,7 @@ use ottla::io::Files;
 use ottla::io::sim::{Sim, SimConfig, SimWorld};
 use ottla::server::boot::{Boot, Given};
 use ottla::server::core::{Core, Turned};
+use ottla::server::report::Counts;
 use ottla::shard::Mail;
 
 /// Where the broker listens.
@@ -106,6 +107,7 @@ impl Machine {
             shards,
             now_ms,
             seed: self.seed ^ self.starts,
+            counts: Counts::default(),
         };
         let (boot, host) = Boot::prepare(&disk, given).map_err(|e| e.to_string())?;
         let shards: Vec<_> = (0..shards).map(|i| boot.open_shard(&disk, ShardId(i as u16))).collect();

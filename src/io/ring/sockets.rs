@@ -23,6 +23,7 @@ use crate::base::limits::{
     DESCRIPTORS_FOR_FILES_PART, LISTEN_BACKLOG, POOL_KEPT, POOL_KEPT_ITEMS, SEND_NOTICE_BYTES_MAX,
     SEND_PARTS_MAX,
 };
+use crate::io::repeats::limited;
 
 /// After a kill the kernel may hold the port until the old ring is torn down.
 const BIND_RETRIES: u32 = 100;
@@ -83,7 +84,9 @@ impl Admission {
         }
         self.refused = Some((now, now));
         let limit = open_files().unwrap_or(u64::MAX);
-        tracing::warn!(
+        limited!(
+            warn,
+            "new connections are refused for want of descriptors",
             limit,
             kept_for_files = descriptors_for_files(limit),
             "new connections are refused: of the descriptors that the process may have, those that are left are kept for files; {}",
@@ -95,7 +98,13 @@ impl Admission {
         let is_over = |(_, last): &mut (Ticks, Ticks)| now.ms_since(*last) >= ACCEPT_AGAIN_MS;
         if let Some((since, _)) = self.refused.take_if(is_over) {
             let (refused, seconds) = (std::mem::take(&mut self.count), now.ms_since(since) / 1000);
-            tracing::info!(refused, seconds, "connections are accepted again");
+            limited!(
+                info,
+                "connections are accepted again",
+                refused,
+                seconds,
+                "connections are accepted again"
+            );
         }
     }
 }
@@ -304,7 +313,7 @@ impl Reactor {
             if Lack::of(&e) == Some(Lack::Descriptors) {
                 self.admission.refuse(self.now);
             } else {
-                tracing::warn!(error = %e, "cannot accept connections; trying again soon");
+                limited!(warn, "cannot accept connections", error = %e, "cannot accept connections; trying again soon");
             }
             self.listeners[index].retry_at = self.now.plus_ms(ACCEPT_RETRY_MS);
         } else {

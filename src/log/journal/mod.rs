@@ -31,6 +31,7 @@ use crate::base::limits::{
     JOURNAL_FREE_BYTES_MIN, JOURNAL_RETRY_MS,
 };
 use crate::base::{DirectoryId, Offset, ShardId, Ticks, TopicId, Uuid};
+use crate::io::repeats::limited;
 use crate::io::{AlignedBuf, Disk, DiskOutcome, File, FileJob, FileJobOutcome, Files, Lack, OpenMode, Token};
 
 use frame::FileHeader;
@@ -556,7 +557,7 @@ impl Area {
             }
             Err(error) => {
                 let text = self.fail(&error, outcomes);
-                tracing::warn!("{text}");
+                limited!(warn, "a warning of a journal", "{text}");
             }
         }
     }

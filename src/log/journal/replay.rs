@@ -12,7 +12,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::frame::{Entry, EntryError, FileHeader, Frame, Kind, VERSION};
 use super::redo::{Known, Redo, Trust, Verdict};
@@ -20,6 +20,7 @@ use super::scan::{self, Layout, Lost, Part};
 use super::window::Window;
 use super::{JournalDir, Level};
 use crate::base::limits::{BLOCK_BYTES, JOURNAL_FRAME_BYTES_MAX, JOURNAL_REDO_BYTES};
+use crate::base::progress::Progress;
 use crate::base::{Offset, TopicId, Uuid};
 use crate::io::{Files, OpenMode, side_by_side};
 
@@ -129,6 +130,9 @@ struct Facts {
 pub struct Journals {
     sources: Vec<Source>,
     facts: BTreeMap<Id, Facts>,
+    /// Bytes of entries, and how many of them were gone through.
+    bytes: u64,
+    progress: Arc<Progress>,
 }
 
 /// Finds the journals in the log directories and reads what they hold; changes nothing. Blocks.
@@ -136,7 +140,8 @@ pub struct Journals {
 /// # Errors
 /// If one cannot be read, or is of a later version.
 pub fn find(files: &dyn Files, dirs: &[JournalDir]) -> Result<Journals, JournalError> {
-    let mut journals = Journals { sources: Vec::new(), facts: BTreeMap::new() };
+    let mut journals =
+        Journals { sources: Vec::new(), facts: BTreeMap::new(), bytes: 0, progress: Arc::default() };
     for dir in dirs {
         for (path, level) in list(files, &dir.path).map_err(|e| JournalError::Io(dir.path.clone(), e))? {
             let failed = |error| JournalError::Io(path.clone(), error);
@@ -256,12 +261,20 @@ impl Journals {
         self.sources.is_empty()
     }
 
+    /// Counts there how far [`Journals::replay`] is.
+    pub fn count_in(&mut self, progress: Arc<Progress>) {
+        progress.expect(self.bytes);
+        self.progress = progress;
+    }
+
     /// Notes what holds for all entries of a partition.
     fn learn(&mut self, files: &dyn Files, source: &Source) -> Result<(), JournalError> {
         let facts = &mut self.facts;
         // What was safe from the end of the process was not from a power cut.
         let cut = source.trust(files, Since::default()).cut;
-        let read = source.each(files, &mut |entry, _, part, _| {
+        let bytes = &mut self.bytes;
+        let read = source.each(files, &mut |entry, batches, part, _| {
+            *bytes += batches.len() as u64;
             if matches!(part, Part::Run(_)) {
                 let of = facts.entry((entry.topic_id, entry.partition)).or_default();
                 of.safe = of.safe.max(if cut { -1 } else { entry.safe });
@@ -296,8 +309,14 @@ impl Journals {
         since: Since,
         target: impl Fn(TopicId, i32) -> Found + Sync,
     ) -> io::Result<Replayed> {
-        let mut replay =
-            Replay { files, target, facts: &self.facts, known: BTreeMap::new(), done: Mutex::default() };
+        let mut replay = Replay {
+            files,
+            target,
+            facts: &self.facts,
+            progress: &self.progress,
+            known: BTreeMap::new(),
+            done: Mutex::default(),
+        };
         let mut aside = vec![false; self.sources.len()];
         for (source, aside) in self.sources.iter().zip(&mut aside) {
             *aside = replay.source(source, since)?;
@@ -357,6 +376,7 @@ struct Replay<'a, T> {
     files: &'a dyn Files,
     target: T,
     facts: &'a BTreeMap<Id, Facts>,
+    progress: &'a Progress,
     /// None for a partition that is gone, or to which nothing more is written.
     known: BTreeMap<Id, Option<Known>>,
     done: Mutex<Done>,
@@ -370,7 +390,9 @@ impl<T: Fn(TopicId, i32) -> Found + Sync> Replay<'_, T> {
         let mut group: BTreeMap<Id, Vec<Redo>> = BTreeMap::new();
         let mut bytes = 0;
         let files = self.files;
+        let progress = self.progress;
         let read = source.each(files, &mut |entry, batches, part, behind_loss| {
+            progress.advance(batches.len() as u64);
             if entry.kind != Kind::Append {
                 return Ok(());
             }
