@@ -483,7 +483,8 @@ impl Reuse for Produce {
         self.topics.clear();
         self.partitions.clear();
         self.by_owner.clear();
-        self.inflate = Inflate::default();
+        self.inflate.apart.clear();
+        self.inflate.wanted = None;
         self.topics.capacity().max(self.partitions.capacity()) <= POOL_KEPT_ITEMS
     }
 }

@@ -74,14 +74,14 @@ pub fn handle(cx: &mut Cx<'_>, request: &Request<'_>) -> Result<Outcome, DecodeE
     let mut fetch = cx.pools.fetches.take();
     fetch.version = version;
     fetch.listener = request.listener;
-    fetch.min_bytes = walk.min_bytes.max(0) as usize;
-    fetch.max_bytes = (walk.max_bytes.min(cx.config().network.fetch_max_bytes).max(0) as usize)
-        .min(FETCH_RESPONSE_BYTES_MAX);
-    let sizes_are_valid = walk.max_bytes >= 0;
+    let max_bytes = walk.max_bytes.min(cx.config().network.fetch_max_bytes);
+    fetch.max_bytes = (max_bytes.max(0) as usize).min(FETCH_RESPONSE_BYTES_MAX);
+    let min_bytes = walk.min_bytes.min(max_bytes);
+    fetch.min_bytes = (min_bytes.max(0) as usize).min(fetch.max_bytes);
     let isolation_level = walk.isolation_level;
     fetch.committed = isolation_level == 1;
     let max_wait_ms = walk.max_wait_ms;
-    fetch.last_round = max_wait_ms <= 0 || walk.min_bytes <= 0;
+    fetch.last_round = max_wait_ms <= 0 || min_bytes <= 0;
     fetch.outstanding = 0;
     let session = (walk.session_id, walk.session_epoch);
     fetch.read_named(cx, &mut walk)?;
@@ -100,7 +100,7 @@ pub fn handle(cx: &mut Cx<'_>, request: &Request<'_>) -> Result<Outcome, DecodeE
             return Ok(header(cx, version, code, 0, 0).finish());
         }
     }
-    fetch.plan(cx, sizes_are_valid);
+    fetch.plan(cx, max_bytes >= 0);
     fetch.last_round |= fetch.has_error();
     if fetch.owners.is_empty() && (fetch.last_round || fetch.wants.is_empty()) {
         let outcome = fetch.finish(cx);
@@ -166,19 +166,15 @@ impl Fetch {
         Ok(())
     }
 
-    /// Groups the partitions by owner; what cannot be found has its outcome at once.
-    fn plan(&mut self, cx: &mut Cx<'_>, sizes_are_valid: bool) {
+    /// Groups the partitions by owner; what cannot be found has its outcome at once. Of a request that asks for less than
+    /// nothing only the first partition that there is fails, as in Kafka.
+    fn plan(&mut self, cx: &mut Cx<'_>, mut size_is_valid: bool) {
         for (key, want) in &self.wants {
-            let valid = if sizes_are_valid && want.max_bytes >= 0 {
-                Ok(())
-            } else {
-                Err(ErrorCode::UNKNOWN_SERVER_ERROR)
-            };
-            let part = match find(cx.image, key).and_then(|key| valid.map(|()| key)) {
+            let part = match find(cx.image, key) {
                 Ok(key) => ReadPart {
                     key,
                     offset: want.offset,
-                    max_bytes: want.max_bytes.max(0) as usize,
+                    max_bytes: usize::try_from(want.max_bytes).ok().filter(|_| size_is_valid),
                     current_leader_epoch: want.current_leader_epoch,
                     last_fetched_epoch: want.last_fetched_epoch,
                     done: ReadDone::error(ErrorCode::NONE),
@@ -188,6 +184,7 @@ impl Fetch {
                     continue;
                 }
             };
+            size_is_valid = true;
             let shard = part.key.owner(cx.shards);
             let owner = self.owners.iter().position(|o| o.shard == shard).unwrap_or_else(|| {
                 let parts = cx.pools.read_parts.take();
@@ -200,11 +197,14 @@ impl Fetch {
         }
     }
 
-    /// What the response may have in it, save for a first batch that is larger.
+    /// What the owners may read in all, save for first batches that are larger: each of them reads up to the limit of the
+    /// response.
     fn wanted(&self) -> usize {
-        let parts = self.owners.iter().flat_map(|owner| &owner.parts);
-        let all = parts.fold(0usize, |all, part| all.saturating_add(part.max_bytes));
-        self.max_bytes.min(all)
+        let of_owner = |owner: &Owner| {
+            let parts = owner.parts.iter().filter_map(|part| part.max_bytes);
+            parts.fold(0usize, usize::saturating_add).min(self.max_bytes)
+        };
+        self.owners.iter().map(of_owner).fold(0, usize::saturating_add)
     }
 
     /// Asks the owners that are to be asked, once there is memory for the response.
@@ -219,7 +219,7 @@ impl Fetch {
             }
             return;
         };
-        // Where less was granted, the owners share it.
+        // Where less was granted than all may read, they share it.
         let max_bytes = if granted >= wanted { self.max_bytes } else { granted / self.owners.len().max(1) };
         for part in 0..self.owners.len() {
             if std::mem::take(&mut self.owners[part].due) {
@@ -609,7 +609,7 @@ mod tests {
         let part = ReadPart {
             key: PartitionKey { topic_id: TopicId::ONE, partition: 0 },
             offset: 0,
-            max_bytes: 1,
+            max_bytes: Some(1),
             current_leader_epoch: -1,
             last_fetched_epoch: -1,
             done: ReadDone { bytes, ..ReadDone::error(ErrorCode::NONE) },
@@ -640,6 +640,31 @@ mod tests {
             pools: &mut Pools::default(),
             computing: &mut Vec::new(),
         });
+    }
+
+    /// Each owner read up to the limit of the response, and the memory for one of them was reserved.
+    #[test]
+    fn owners_read_no_more_than_is_reserved() {
+        for (owners, max_bytes) in [(1, 100_000), (2, 100_000), (2, 200_000), (5, 200_000), (64, 50 << 20)] {
+            with_cx(|cx| {
+                let mut fetch = asked();
+                fetch.max_bytes = max_bytes;
+                fetch.owners.clear();
+                for shard in 0..owners {
+                    let Done::Read { mut parts, .. } = read(0) else { unreachable!() };
+                    parts[0].max_bytes = Some(max_bytes);
+                    let shard = ShardId(shard);
+                    fetch.owners.push(Owner { shard, parts, watching: false, again: false, due: true });
+                }
+                fetch.read_due(cx, 1);
+                let reads = cx.outbox.iter().map(|(_, mail)| match mail {
+                    Mail::Job { job: Job::Read(job), .. } => job.max_bytes,
+                    _ => unreachable!("it reads"),
+                });
+                let reads: usize = reads.sum();
+                assert!(reads > 0 && reads <= cx.budget.reserved(), "{owners} owners: {reads}");
+            });
+        }
     }
 
     #[test]

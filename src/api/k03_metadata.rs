@@ -213,11 +213,15 @@ impl Metadata {
         match &self.topics {
             None => {
                 w.count(flex, view.image.topics().len());
-                view.image.topics().iter().for_each(|topic| self.topic(view, topic).put(w, version));
+                for topic in view.image.topics().iter() {
+                    self.topic(view, topic).put(w, version);
+                }
             }
             Some(wanted) => {
                 w.count(flex, wanted.len());
-                wanted.iter().for_each(|wanted| self.one(view, wanted).put(w, version));
+                for wanted in wanted {
+                    self.one(view, wanted).put(w, version);
+                }
             }
         }
         let operations = if self.cluster_operations { CLUSTER_OPERATIONS } else { i32::MIN };

@@ -26,18 +26,16 @@ pub fn handle(cx: &mut Cx<'_>, request: &Request<'_>) -> Result<Outcome, DecodeE
     let supported = crate::meta::controller::supported_features();
     let features = cx.image.features();
     let on_controller = cx.controller_listener(request.listener).is_some();
+    let mut api_keys = Vec::with_capacity(ROUTES.len());
+    api_keys.extend(ROUTES.iter().filter(|r| is_offered(r.key, on_controller)).map(|r| ApiVersion {
+        api_key: r.key.code(),
+        // librdkafka looks for version 0 of Produce to tell whether it may send (KAFKA-18659): it is named and refused, as
+        // Kafka does.
+        min_version: if r.key == ApiKey::Produce { 0 } else { *r.versions.start() },
+        max_version: *r.versions.end(),
+    }));
     let response = ApiVersionsResponse {
-        api_keys: ROUTES
-            .iter()
-            .filter(|r| is_offered(r.key, on_controller))
-            .map(|r| ApiVersion {
-                api_key: r.key.code(),
-                // librdkafka looks for version 0 of Produce to tell whether it may send (KAFKA-18659): it is named and
-                // refused, as Kafka does.
-                min_version: if r.key == ApiKey::Produce { 0 } else { *r.versions.start() },
-                max_version: *r.versions.end(),
-            })
-            .collect(),
+        api_keys,
         supported_features: supported
             .iter()
             .filter(|f| is_built(&f.name))

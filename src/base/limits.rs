@@ -266,6 +266,8 @@ pub const NET_PRESSURE_MS: i64 = 10_000;
 pub const NET_PROGRESS_BYTES_MIN: u64 = 64 << 10;
 /// How long one connection may receive beyond the budget without progress before another may, milliseconds.
 pub const NET_PRIVILEGE_MS: i64 = 250;
+/// How long a connection that takes nothing of its large reply keeps another large reply from being made, milliseconds.
+pub const NET_STANDING_MS: i64 = 1000;
 
 /// Bytes of small requests that a connection has served before it is another's turn.
 pub const NET_TURN_BYTES: usize = 4 << 10;

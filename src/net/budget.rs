@@ -110,7 +110,9 @@ mod tests {
         budget.held = 200 << 20;
         budget.wait(7);
         assert_eq!(budget.next_waiting(), None);
-        granted.into_iter().for_each(|bytes| budget.release(bytes));
+        for bytes in granted {
+            budget.release(bytes);
+        }
         assert_eq!((budget.reserved(), budget.room()), (0, 0));
         assert_eq!(budget.next_waiting(), Some(7));
         assert_eq!(budget.grant(1 << 30), Some(NET_GRANT_BYTES_MIN));
@@ -133,7 +135,9 @@ mod tests {
             assert_eq!(budget.reserved(), granted.iter().sum::<usize>());
             assert!(budget.used() <= 32 << 20);
         }
-        granted.into_iter().for_each(|bytes| budget.release(bytes));
+        for bytes in granted {
+            budget.release(bytes);
+        }
         assert_eq!(budget.used(), 0);
     }
 }

@@ -39,7 +39,6 @@ pub struct Net {
     /// Of the send that is being made.
     parts: Vec<Bytes>,
     spare: Spare,
-    frames: Vec<Bytes>,
 }
 
 pub(super) struct Conn {
@@ -63,6 +62,13 @@ pub(super) struct Conn {
     peer_state: Peer,
     pub(super) active: Ticks,
     pub(super) mark: Mark,
+}
+
+/// What decides how a connection is read, beside its own state.
+pub(super) struct Given<'a> {
+    pub(super) config: &'a NetConfig,
+    pub(super) budget: &'a mut Budget,
+    pub(super) pressure: &'a mut Pressure,
 }
 
 /// What is known of the client.
@@ -121,6 +127,69 @@ impl Conn {
     fn is_done(&self) -> bool {
         self.queue.is_empty() && self.replies.len() == 0 && !self.send_in_flight
     }
+
+    /// Makes it be read the way its state and the budgets want.
+    pub(super) fn steer(&mut self, id: ConnId, given: &mut Given<'_>, io: &mut dyn Sockets) {
+        let large = self.frames.is_large();
+        let (allowed, starved) = self.allowance(given, large, id);
+        given.pressure.steered(id, large, starved);
+        match (self.reading, large, allowed) {
+            // The buffer is with the ring until it is filled.
+            (Reading::Large, _, _) | (Reading::Small, false, true) | (Reading::Paused, _, false) => {}
+            (Reading::Paused, false, true) => {
+                io.resume(id);
+                self.reading = Reading::Small;
+            }
+            (Reading::Small, _, false) => {
+                io.pause(id);
+                if self.peer_state == Peer::Open {
+                    io.watch(id);
+                }
+                self.reading = Reading::Paused;
+            }
+            (Reading::Small | Reading::Paused, true, true) => {
+                if self.reading == Reading::Small {
+                    io.pause(id);
+                }
+                self.reading = Reading::Paused;
+                if let Some(buffer) = self.frames.lend(given.budget.is_half_used()) {
+                    io.recv_into(id, buffer);
+                    self.reading = Reading::Large;
+                }
+                self.account(given.budget);
+            }
+        }
+    }
+
+    /// Whether it may be read, and if not, whether the core's budget is the reason.
+    fn allowance(&self, given: &Given<'_>, large: bool, id: ConnId) -> (bool, bool) {
+        let Given { config, budget, pressure } = given;
+        let requests = self.replies.open_count() + self.queue.len();
+        if self.peer_state == Peer::Ended
+            || self.close_before.is_some()
+            || requests >= config.requests_in_flight_max
+        {
+            return (false, false);
+        }
+        let busy = self.busy() + self.queue.bytes();
+        if busy >= config.connection_bytes_max {
+            return (false, false);
+        }
+        if !large {
+            // Whoever has nothing in flight may ask one thing, or a few clients could silence all others.
+            let allowed = !budget.is_short() || busy == 0;
+            return (allowed, !allowed);
+        }
+        // A large request goes on alone on its connection, or it could fill the connection's budget twice.
+        let growth = self.frames.growth(budget.is_half_used());
+        if self.held + growth > config.connection_bytes_max && busy > 0 {
+            return (false, false);
+        }
+        if budget.used() + growth <= config.core_bytes_max || pressure.is_privileged(id) {
+            return (true, false);
+        }
+        (false, true)
+    }
 }
 
 impl Net {
@@ -141,7 +210,6 @@ impl Net {
             scratch: BytesMut::with_capacity(NET_SCRATCH_BYTES),
             parts: Vec::new(),
             spare: Spare::default(),
-            frames: Vec::new(),
         }
     }
 
@@ -189,12 +257,12 @@ impl Net {
         match event {
             SocketEvent::Accepted(listener, socket) => self.accepted(now, listener, socket, io, out),
             SocketEvent::Received(id, bytes) => {
-                self.arrived(now, id, |conn, frames| conn.frames.feed(bytes, frames));
+                self.arrived(now, id, |conn| conn.frames.feed(bytes, &mut conn.queue));
             }
             SocketEvent::Filled(id, buffer) => {
-                self.arrived(now, id, |conn, frames| {
+                self.arrived(now, id, |conn| {
                     conn.reading = Reading::Paused;
-                    conn.frames.filled(buffer, frames)
+                    conn.frames.filled(buffer, &mut conn.queue)
                 });
             }
             SocketEvent::Sent(id) => {
@@ -289,22 +357,14 @@ impl Net {
         }
     }
 
-    fn arrived(
-        &mut self,
-        now: Ticks,
-        id: ConnId,
-        take: impl FnOnce(&mut Conn, &mut Vec<Bytes>) -> Result<(), FrameError>,
-    ) {
+    fn arrived(&mut self, now: Ticks, id: ConnId, take: impl FnOnce(&mut Conn) -> Result<(), FrameError>) {
         let Some(conn) = self.conns.get_mut(&id).filter(|c| c.is_served() && c.peer_state != Peer::Ended)
         else {
             return;
         };
         conn.active = now;
-        let taken = take(conn, &mut self.frames);
-        if !self.frames.is_empty() {
-            conn.queue.extend(self.frames.drain(..));
-            self.ready.push(id, conn);
-        }
+        let taken = take(conn);
+        self.ready.push(id, conn);
         if let Err(e) = taken {
             // What came before is served.
             limited!(info, "a connection is closed", peer = %conn.peer, "connection closed: {e}");
@@ -334,18 +394,12 @@ impl Net {
         (&mut self.spare, &mut self.budget)
     }
 
-    /// Whether this slot's client still takes an answer, and whether it may send more: if not, nothing is to be waited
-    /// for.
-    pub fn listens(&self, slot: Slot) -> (bool, bool) {
-        let conn = self.conns.get(&slot.conn).filter(|c| !c.closing);
-        conn.map_or((false, false), |conn| (true, conn.peer_state == Peer::Open))
-    }
-
-    /// Names who is to be told, by [`NetEvent::Gone`], if the connection ends before this slot is answered.
-    pub fn waits(&mut self, slot: Slot, waiting: u64) {
-        if let Some(conn) = self.conns.get_mut(&slot.conn) {
-            conn.replies.waits(slot.seq, waiting);
-        }
+    /// Names who is to be told, by [`NetEvent::Gone`], if the connection ends before this slot is answered. Gives whether
+    /// its client still takes an answer, and whether it may send more: if not, nothing is to be waited for.
+    pub fn waits(&mut self, slot: Slot, waiting: u64) -> (bool, bool) {
+        let Some(conn) = self.conns.get_mut(&slot.conn) else { return (false, false) };
+        conn.replies.waits(slot.seq, waiting);
+        (!conn.closing, !conn.closing && conn.peer_state == Peer::Open)
     }
 
     /// Answers a request: `head`, then the reply. Nothing happens if its connection has ended. Sent by the next
@@ -427,10 +481,12 @@ impl Net {
             let ends = conn.close_before.is_some_and(|before| conn.replies.first_seq() >= before);
             conn.account(&mut self.budget);
             if (ends && !conn.send_in_flight) || (conn.peer_state == Peer::Ended && conn.is_done()) {
-                self.close(id, io);
+                conn.closing = true;
+                io.close(id);
             } else {
                 self.ready.look_at(id, conn);
-                self.steer(id, io);
+                let (config, budget, pressure) = (&self.config, &mut self.budget, &mut self.pressure);
+                conn.steer(id, &mut Given { config, budget, pressure }, io);
             }
         }
         debug_assert!(self.dirty.is_empty(), "nothing is touched while it is looked at");
@@ -441,14 +497,13 @@ impl Net {
     }
 
     fn ended(&mut self, id: ConnId, how: &std::io::Result<()>, out: &mut VecDeque<NetEvent>) {
-        let Some(conn) = self.conns.remove(&id) else { return };
+        let Some(mut conn) = self.conns.remove(&id) else { return };
         if let Err(e) = how {
             tracing::debug!(peer = %conn.peer, error = %e, "connection lost");
         }
         self.budget.held -= conn.held;
-        self.ready.forget(&conn);
-        self.set_starved(id, false);
-        self.lose_privilege(id);
+        self.ready.forget(id, &mut conn);
+        self.pressure.forget(id);
         self.report_gone(id, conn.peer, conn.replies.waiting().collect(), out);
     }
 
@@ -462,74 +517,5 @@ impl Net {
         let shard = self.config.shard;
         self.released(shard, peer.ip());
         out.push_back(NetEvent::Gone { conn, peer, waiting });
-    }
-
-    /// Makes a connection be read the way its state and the budgets want.
-    pub(super) fn steer(&mut self, id: ConnId, io: &mut dyn Sockets) {
-        let Some(conn) = self.conns.get(&id).filter(|c| !c.closing) else { return };
-        let large = conn.frames.is_large();
-        if !large {
-            self.lose_privilege(id);
-        }
-        let (allowed, starved) = self.allowance(id);
-        self.set_starved(id, starved);
-        let Some(conn) = self.conns.get_mut(&id) else { return };
-        match (conn.reading, large, allowed) {
-            // The buffer is with the ring until it is filled.
-            (Reading::Large, _, _) | (Reading::Small, false, true) | (Reading::Paused, _, false) => {}
-            (Reading::Paused, false, true) => {
-                io.resume(id);
-                conn.reading = Reading::Small;
-            }
-            (Reading::Small, _, false) => {
-                io.pause(id);
-                if conn.peer_state == Peer::Open {
-                    io.watch(id);
-                }
-                conn.reading = Reading::Paused;
-            }
-            (Reading::Small | Reading::Paused, true, true) => {
-                if conn.reading == Reading::Small {
-                    io.pause(id);
-                }
-                conn.reading = Reading::Paused;
-                if let Some(buffer) = conn.frames.lend(self.budget.is_half_used()) {
-                    io.recv_into(id, buffer);
-                    conn.reading = Reading::Large;
-                }
-                conn.account(&mut self.budget);
-            }
-        }
-    }
-
-    /// Whether a connection may be read, and if not, whether the core's budget is the reason.
-    fn allowance(&mut self, id: ConnId) -> (bool, bool) {
-        let Some(conn) = self.conns.get(&id) else { return (false, false) };
-        let config = &self.config;
-        let requests = conn.replies.open_count() + conn.queue.len();
-        if conn.peer_state == Peer::Ended
-            || conn.close_before.is_some()
-            || requests >= config.requests_in_flight_max
-        {
-            return (false, false);
-        }
-        let busy = conn.busy() + conn.queue.bytes();
-        if busy >= config.connection_bytes_max {
-            return (false, false);
-        }
-        if !conn.frames.is_large() {
-            // Whoever has nothing in flight may ask one thing, or a few clients could silence all others.
-            let allowed = !self.budget.is_short() || busy == 0;
-            return (allowed, !allowed);
-        }
-        // A large request goes on alone on its connection, or it could fill the connection's budget twice.
-        let growth = conn.frames.growth(self.budget.is_half_used());
-        if conn.held + growth > config.connection_bytes_max && busy > 0 {
-            return (false, false);
-        }
-        if self.budget.used() + growth <= config.core_bytes_max || self.is_privileged(id) {
-            return (true, false);
-        }
-        (false, true)
     }
 }

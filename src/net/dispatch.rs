@@ -1,14 +1,15 @@
 //! Which request is served next: the connections take turns, and a connection that does not take its replies gets no more.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
 
 use super::budget::{Budget, Weight};
 use super::connections::{Conn, Net};
-use super::{Arrived, Slot};
-use crate::base::limits::NET_TURN_BYTES;
-use crate::io::ConnId;
+use super::{Arrived, NetConfig, Slot};
+use crate::base::limits::{NET_STANDING_MS, NET_TURN_BYTES};
+use crate::base::{IdMap, Ticks};
+use crate::io::{ConnId, Sockets};
 
 /// Whole requests of one connection that are not being served yet.
 #[derive(Default)]
@@ -19,7 +20,7 @@ pub(super) struct Queue {
     listed: bool,
     /// Its requests wait for one that is worked on.
     held: bool,
-    /// It is counted in [`Ready::large_unsent`].
+    /// It is among [`Ready::large_unsent`].
     large_unsent: bool,
 }
 
@@ -37,8 +38,9 @@ pub(super) struct Ready {
     blocked: VecDeque<ConnId>,
     /// What was used when the last one was blocked.
     blocked_at: usize,
-    /// Connections with a large reply that has not left.
-    large_unsent: usize,
+    /// Connections with a large reply that has not left, and what they had taken of it when. Those that stand still are not
+    /// waited for.
+    large_unsent: BTreeMap<ConnId, (u64, Ticks)>,
 }
 
 /// Whether a request may be served now.
@@ -50,14 +52,16 @@ enum Permit {
     Blocked,
 }
 
-impl Queue {
-    pub(super) fn extend(&mut self, frames: impl Iterator<Item = Bytes>) {
+impl Extend<Bytes> for Queue {
+    fn extend<I: IntoIterator<Item = Bytes>>(&mut self, frames: I) {
         for frame in frames {
             self.bytes += frame.len();
             self.frames.push_back(frame);
         }
     }
+}
 
+impl Queue {
     pub(super) fn clear(&mut self) {
         self.frames.clear();
         self.bytes = 0;
@@ -94,15 +98,33 @@ impl Ready {
     /// Something has happened to a connection: its next request may be served now.
     pub(super) fn look_at(&mut self, id: ConnId, conn: &mut Conn) {
         if conn.queue.large_unsent && conn.busy() == 0 {
-            self.forget(conn);
-            conn.queue.large_unsent = false;
+            self.forget(id, conn);
         }
         self.push(id, conn);
     }
 
-    /// A connection has ended.
-    pub(super) fn forget(&mut self, conn: &Conn) {
-        self.large_unsent -= usize::from(conn.queue.large_unsent);
+    /// A connection has no large reply any more, or has ended.
+    pub(super) fn forget(&mut self, id: ConnId, conn: &mut Conn) {
+        if std::mem::take(&mut conn.queue.large_unsent) {
+            self.large_unsent.remove(&id);
+        }
+    }
+
+    /// While others wait for memory, those that take nothing of their large replies give up their place: what they hold
+    /// stays counted.
+    pub(super) fn pass_standing(&mut self, now: Ticks, conns: &mut IdMap<ConnId, Conn>, io: &dyn Sockets) {
+        if !self.is_blocked() {
+            return;
+        }
+        self.large_unsent.retain(|id, (taken, at)| {
+            let Some(conn) = conns.get_mut(id) else { return false };
+            let bytes = io.transferred(*id);
+            if !conn.send_in_flight || bytes > *taken {
+                (*taken, *at) = (bytes, now);
+            }
+            conn.queue.large_unsent = now < at.plus_ms(NET_STANDING_MS);
+            conn.queue.large_unsent
+        });
     }
 
     /// A request of a connection is being served, and it may have more.
@@ -121,7 +143,7 @@ impl Ready {
 
     /// Those that waited for memory try again, if there is more of it.
     pub(super) fn unblock(&mut self, budget: &Budget) {
-        if budget.used() < self.blocked_at || self.large_unsent == 0 {
+        if self.is_blocked() && (budget.used() < self.blocked_at || self.large_unsent.is_empty()) {
             self.large.append(&mut self.blocked);
         }
     }
@@ -129,6 +151,25 @@ impl Ready {
     /// Whether a connection waits for memory.
     pub(super) fn is_blocked(&self) -> bool {
         !self.blocked.is_empty()
+    }
+
+    /// Whether a connection's next request may be served. One of each connection always may if it is small; a large one
+    /// needs room for its reply, or that no other large reply waits to be sent.
+    fn permit(&self, conn: &Conn, weight: Weight, config: &NetConfig, budget: &Budget) -> Permit {
+        let busy = conn.busy();
+        let alone = conn.queue.held
+            || weight.alone && (conn.replies.has_alone() || (busy > 0 && budget.is_half_used()));
+        let full = busy >= config.connection_bytes_max && busy > 0;
+        if alone || full || conn.replies.open_count() >= config.requests_in_flight_max {
+            return Permit::Later;
+        }
+        let fits = if weight.bytes > 0 { budget.room() >= weight.bytes } else { !budget.is_short() };
+        match (fits, busy > 0) {
+            (true, _) => Permit::Yes,
+            (false, true) => Permit::Later,
+            (false, false) if weight.bytes == 0 || self.large_unsent.is_empty() => Permit::Yes,
+            (false, false) => Permit::Blocked,
+        }
     }
 }
 
@@ -149,12 +190,9 @@ impl Net {
     }
 
     /// The next small request: a few of each connection in turn.
-    pub fn next_small(&mut self, weigh: &dyn Fn(&[u8]) -> Weight) -> Option<Arrived> {
+    pub fn next_small(&mut self, weigh: impl Fn(&[u8]) -> Weight) -> Option<Arrived> {
         while let Some(id) = self.ready.small.pop_front() {
-            let Some(weight) = self.weigh(id, weigh) else { continue };
-            if weight.bytes > 0 {
-                self.ready.large.push_back(id);
-            } else if let Some(arrived) = self.serve(id, weight) {
+            if let Some(arrived) = self.serve(id, &weigh, false) {
                 return Some(arrived);
             }
         }
@@ -162,34 +200,30 @@ impl Net {
     }
 
     /// The next request whose reply may be large.
-    pub fn next_large(&mut self, weigh: &dyn Fn(&[u8]) -> Weight) -> Option<Arrived> {
+    pub fn next_large(&mut self, weigh: impl Fn(&[u8]) -> Weight) -> Option<Arrived> {
         while let Some(id) = self.ready.large.pop_front() {
-            let Some(weight) = self.weigh(id, weigh) else { continue };
-            if let Some(arrived) = self.serve(id, weight) {
+            if let Some(arrived) = self.serve(id, &weigh, true) {
                 return Some(arrived);
             }
         }
         None
     }
 
-    /// The weight of a connection's next request; without one it is in no list any more.
-    fn weigh(&mut self, id: ConnId, weigh: &dyn Fn(&[u8]) -> Weight) -> Option<Weight> {
+    /// A connection's next request, if it may be served now, and is small or `large` ones are; else the connection goes to
+    /// the list in which it waits, or to none.
+    fn serve(&mut self, id: ConnId, weigh: &impl Fn(&[u8]) -> Weight, large: bool) -> Option<Arrived> {
         let conn = self.conns.get_mut(&id)?;
-        let frame = conn.queue.frames.front().filter(|_| conn.is_served());
-        let weight = frame.map(|frame| weigh(frame));
-        conn.queue.listed = weight.is_some();
-        weight
-    }
-
-    fn serve(&mut self, id: ConnId, weight: Weight) -> Option<Arrived> {
-        let permit = self.permit(id, weight);
-        let conn = self.conns.get_mut(&id)?;
-        match permit {
-            Permit::Later => {
-                conn.queue.listed = false;
-                return None;
-            }
+        conn.queue.listed = false;
+        let weight = weigh(conn.queue.frames.front().filter(|_| conn.is_served())?);
+        if weight.bytes > 0 && !large {
+            conn.queue.listed = true;
+            self.ready.large.push_back(id);
+            return None;
+        }
+        match self.ready.permit(conn, weight, &self.config, &self.budget) {
+            Permit::Later => return None,
             Permit::Blocked => {
+                conn.queue.listed = true;
                 self.ready.blocked.push_back(id);
                 self.ready.blocked_at = self.budget.used();
                 return None;
@@ -200,31 +234,11 @@ impl Net {
         let slot = Slot { conn: id, seq: conn.replies.open(frame.len(), weight.alone) };
         if weight.bytes > 0 && !conn.queue.large_unsent {
             conn.queue.large_unsent = true;
-            self.ready.large_unsent += 1;
+            self.ready.large_unsent.insert(id, (0, self.now));
         }
         conn.queue.listed = !conn.queue.is_empty();
         self.ready.served(id, frame.len(), conn.queue.listed);
         conn.touch(id, &mut self.dirty);
         Some(Arrived { slot, frame, peer: conn.peer, listener: conn.listener, weight })
-    }
-
-    /// Whether a connection's next request may be served. One of each connection always may if it is small; a large one
-    /// needs room for its reply, or that no other large reply waits to be sent.
-    fn permit(&self, id: ConnId, weight: Weight) -> Permit {
-        let Some(conn) = self.conns.get(&id) else { return Permit::Later };
-        let (busy, config, budget) = (conn.busy(), &self.config, &self.budget);
-        let alone = conn.queue.held
-            || weight.alone && (conn.replies.has_alone() || (busy > 0 && budget.is_half_used()));
-        let full = busy >= config.connection_bytes_max && busy > 0;
-        if alone || full || conn.replies.open_count() >= config.requests_in_flight_max {
-            return Permit::Later;
-        }
-        let fits = if weight.bytes > 0 { budget.room() >= weight.bytes } else { !budget.is_short() };
-        match (fits, busy > 0) {
-            (true, _) => Permit::Yes,
-            (false, true) => Permit::Later,
-            (false, false) if weight.bytes == 0 || self.ready.large_unsent == 0 => Permit::Yes,
-            (false, false) => Permit::Blocked,
-        }
     }
 }

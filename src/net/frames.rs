@@ -51,13 +51,13 @@ impl Frames {
     }
 
     /// Takes the next bytes; whole requests go to `out`: slices of `chunk` where they lie in it whole.
-    pub(super) fn feed(&mut self, mut chunk: Bytes, out: &mut Vec<Bytes>) -> Result<(), FrameError> {
+    pub(super) fn feed(&mut self, mut chunk: Bytes, out: &mut impl Extend<Bytes>) -> Result<(), FrameError> {
         while !chunk.is_empty() {
             if self.partial.is_some() {
                 self.feed_partial(&mut chunk, out);
             } else if let Some(len) = self.length(&mut chunk)? {
                 if chunk.len() >= len {
-                    out.push(chunk.split_to(len));
+                    out.extend(Some(chunk.split_to(len)));
                 } else {
                     // What a peer announces is not allocated before a good part of it has come.
                     let all = len <= 4 * chunk.len();
@@ -85,7 +85,7 @@ impl Frames {
         check(self.prefix, self.max).map(Some)
     }
 
-    fn feed_partial(&mut self, chunk: &mut Bytes, out: &mut Vec<Bytes>) {
+    fn feed_partial(&mut self, chunk: &mut Bytes, out: &mut impl Extend<Bytes>) {
         let Some(partial) = &mut self.partial else { return };
         assert!(partial.lent == 0, "bytes outside the buffer that was lent for them");
         let (len, capacity) = (partial.buffer.len(), partial.buffer.capacity());
@@ -99,9 +99,9 @@ impl Frames {
         self.finish_partial(out);
     }
 
-    fn finish_partial(&mut self, out: &mut Vec<Bytes>) {
+    fn finish_partial(&mut self, out: &mut impl Extend<Bytes>) {
         if let Some(partial) = self.partial.take_if(|p| p.buffer.len() == p.len) {
-            out.push(Bytes::from(partial.buffer));
+            out.extend(Some(Bytes::from(partial.buffer)));
         }
     }
 
@@ -138,7 +138,11 @@ impl Frames {
     }
 
     /// Takes the buffer back with what has come.
-    pub(super) fn filled(&mut self, mut buffer: Vec<u8>, out: &mut Vec<Bytes>) -> Result<(), FrameError> {
+    pub(super) fn filled(
+        &mut self,
+        mut buffer: Vec<u8>,
+        out: &mut impl Extend<Bytes>,
+    ) -> Result<(), FrameError> {
         let Some(partial) = self.partial.as_mut().filter(|p| p.lent > 0) else { return Ok(()) };
         partial.lent = 0;
         // An allocator may give more room than was asked for; then the next request has begun in it.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::connections::{Net, Reading};
+use super::connections::{Given, Net, Reading};
 use crate::base::Ticks;
 use crate::base::limits::{NET_PRIVILEGE_MS, NET_PROGRESS_BYTES_MIN};
 use crate::io::repeats::limited;
@@ -31,6 +31,30 @@ impl Default for Pressure {
     }
 }
 
+impl Pressure {
+    /// How a connection is read has been decided: whether it assembles a large request, and whether the budget keeps it from
+    /// that.
+    pub(super) fn steered(&mut self, id: ConnId, large: bool, starved: bool) {
+        if starved {
+            self.starved.insert(id);
+        } else if !self.starved.is_empty() {
+            self.starved.remove(&id);
+        }
+        if !large && self.is_privileged(id) {
+            self.privileged = None;
+        }
+    }
+
+    /// A connection has ended.
+    pub(super) fn forget(&mut self, id: ConnId) {
+        self.steered(id, false, false);
+    }
+
+    pub(super) fn is_privileged(&self, id: ConnId) -> bool {
+        self.privileged.is_some_and(|(privileged, _)| privileged == id)
+    }
+}
+
 impl Net {
     /// When [`Net::expire`] wants to be called.
     pub fn deadline(&self) -> Ticks {
@@ -49,6 +73,7 @@ impl Net {
         if self.pressure.at <= now {
             self.pressure.at = now.plus_ms(NET_PRIVILEGE_MS.min(self.config.pressure_ms));
             self.move_privilege(io);
+            self.ready.pass_standing(now, &mut self.conns, io);
             self.close_those_in_the_way(io);
         }
     }
@@ -81,14 +106,6 @@ impl Net {
         }
     }
 
-    pub(super) fn set_starved(&mut self, id: ConnId, starved: bool) {
-        if starved {
-            self.pressure.starved.insert(id);
-        } else if !self.pressure.starved.is_empty() {
-            self.pressure.starved.remove(&id);
-        }
-    }
-
     /// Begins or ends to look for those in the way.
     pub(super) fn watch_pressure(&mut self) {
         let waited_for =
@@ -117,17 +134,9 @@ impl Net {
             self.pressure.privileged = first.map(|(_, id)| (*id, io.transferred(*id)));
         }
         for (_, id) in starved {
-            self.steer(id, io);
-        }
-    }
-
-    pub(super) fn is_privileged(&self, id: ConnId) -> bool {
-        self.pressure.privileged.is_some_and(|(privileged, _)| privileged == id)
-    }
-
-    pub(super) fn lose_privilege(&mut self, id: ConnId) {
-        if self.is_privileged(id) {
-            self.pressure.privileged = None;
+            let Some(conn) = self.conns.get_mut(&id).filter(|c| !c.closing) else { continue };
+            let (config, budget, pressure) = (&self.config, &mut self.budget, &mut self.pressure);
+            conn.steer(id, &mut Given { config, budget, pressure }, io);
         }
     }
 

@@ -117,7 +117,7 @@ impl Bench {
 
     fn next(&mut self) -> Option<Arrived> {
         let weigh = self.weigh;
-        self.net.next_small(&weigh).or_else(|| self.net.next_large(&weigh))
+        self.net.next_small(weigh).or_else(|| self.net.next_large(weigh))
     }
 
     fn reply(&mut self, slot: Slot, fill: u8, len: usize) {
@@ -473,7 +473,7 @@ fn over_a_real_ring() {
         for event in out.drain(..) {
             assert!(matches!(event, NetEvent::Gone { .. }));
         }
-        while let Some(Arrived { slot, frame, .. }) = net.next_small(&|_| Weight::default()) {
+        while let Some(Arrived { slot, frame, .. }) = net.next_small(|_| Weight::default()) {
             assert!(frame.iter().all(|b| *b == frame[0]));
             let len = Bytes::copy_from_slice(&(frame.len() as u32).to_be_bytes());
             net.reply(slot, b"", [&frame[..1], &len].concat().into());
@@ -542,8 +542,7 @@ fn simulated(seed: u64) -> (u64, bool) {
                     NetEvent::Ended { .. } => panic!("nothing waits"),
                 }
             }
-            while let Some(Arrived { slot, frame, listener: 7, .. }) = net.next_small(&|_| Weight::default())
-            {
+            while let Some(Arrived { slot, frame, listener: 7, .. }) = net.next_small(|_| Weight::default()) {
                 assert!(frame.iter().all(|b| *b == frame.len() as u8));
                 net.reply(slot, b"", (frame.len() as u32).to_be_bytes().to_vec().into());
             }

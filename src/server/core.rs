@@ -300,14 +300,14 @@ impl Core {
         let mut small = 0;
         while small < TURN_SMALL_BYTES {
             let (image, _) = self.shard.metadata();
-            let Some(arrived) = self.net.next_small(&|frame| api::weight::of(image, frame)) else { break };
+            let Some(arrived) = self.net.next_small(|frame| api::weight::of(image, frame)) else { break };
             small += turn_bytes(&arrived.frame);
             self.request(world, &arrived);
         }
         let mut large = 0;
         while large < TURN_LARGE_BYTES {
             let (image, _) = self.shard.metadata();
-            let Some(arrived) = self.net.next_large(&|frame| api::weight::of(image, frame)) else { break };
+            let Some(arrived) = self.net.next_large(|frame| api::weight::of(image, frame)) else { break };
             large += arrived.weight.bytes;
             self.request(world, &arrived);
         }
@@ -367,8 +367,7 @@ impl Core {
             self.net.hold(asked.slot.conn, true);
         }
         self.parked.insert(asked, parked);
-        self.net.waits(asked.slot, id);
-        let (listens, sends) = self.net.listens(asked.slot);
+        let (listens, sends) = self.net.waits(asked.slot, id);
         if !listens {
             self.heavy.gone(asked.slot.conn);
             self.gone(world, vec![id]);
@@ -460,16 +459,17 @@ impl Core {
     }
 
     fn finish(&mut self, world: &mut dyn World<Mail>, id: u64, outcome: Outcome) {
-        let Some(asked) = self.parked.asked(id) else { return };
         match outcome {
             // Opened while this one was there, so it is parked before this one goes.
             Outcome::Parked(parked) => {
+                let Some(asked) = self.parked.asked(id) else { return };
                 self.park(world, asked, parked);
                 self.parked.finish(id);
             }
             outcome => {
-                self.parked.finish(id);
-                self.answer(asked, outcome);
+                if let Some(asked) = self.parked.finish(id) {
+                    self.answer(asked, outcome);
+                }
             }
         }
     }

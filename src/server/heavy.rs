@@ -46,7 +46,7 @@ impl Heavy {
 
     /// A request is heavy no more, if it was: its connection.
     pub(super) fn ended(&mut self, request: u64) -> Option<ConnId> {
-        self.requests.remove(&request)
+        if self.requests.is_empty() { None } else { self.requests.remove(&request) }
     }
 
     /// A connection has ended.

@@ -181,8 +181,9 @@ pub struct ReadPart {
     pub key: PartitionKey,
     /// The first offset wanted.
     pub offset: Offset,
-    /// Bytes at most, save for a first batch that is larger.
-    pub max_bytes: usize,
+    /// Bytes at most, save for a first batch that is larger; None for less than none, which is an error where there is
+    /// something to read.
+    pub max_bytes: Option<usize>,
     /// The leader epoch the reader knows, -1 if none.
     pub current_leader_epoch: i32,
     /// The epoch of the last record that the reader has, -1 if none (KIP-595).

@@ -60,7 +60,7 @@ impl Shard {
                     outstanding += 1;
                     // What comes from the disk counts before it is there.
                     let most = self.readable_bytes(slot, part.offset);
-                    let reserved = most.min(part.max_bytes).min(left);
+                    let reserved = most.min(part.max_bytes.unwrap_or(0)).min(left);
                     from_disk += reserved;
                     left -= reserved;
                     if from_disk >= FETCH_DISK_BYTES_MAX {
@@ -131,12 +131,19 @@ impl Shard {
                 let refused = ReadDone::error(ErrorCode::OFFSET_OUT_OF_RANGE);
                 return (refused, Some(Ok(ReadData::default())));
             }
-            if part.offset >= upper || (limits.bytes == 0 && !limits.min_one_message) {
+            if part.offset >= upper {
+                return (done, Some(Ok(ReadData::default())));
+            }
+            let Some(max_bytes) = part.max_bytes else {
+                let refused = ReadDone::error(ErrorCode::UNKNOWN_SERVER_ERROR);
+                return (refused, Some(Ok(ReadData::default())));
+            };
+            if limits.bytes == 0 && !limits.min_one_message {
                 return (done, Some(Ok(ReadData::default())));
             }
             let request = ReadRequest {
                 offset: part.offset,
-                max_bytes: part.max_bytes.min(limits.bytes),
+                max_bytes: max_bytes.min(limits.bytes),
                 min_one_message: limits.min_one_message,
                 upper,
             };

@@ -105,7 +105,7 @@ fn memory_comes_back_after_many_consumers() {
     let broker = Broker::start("memory-consumers", &[("ottla.core.cache.bytes", "16777216")]);
     fill(&broker, "consumed", 120);
     let mut consumers: Vec<Client> = (0..600).map(|_| Client::connect(&broker)).collect();
-    for round in 0..2 {
+    for round in 0..4 {
         let asked: Vec<i32> = consumers
             .iter_mut()
             .enumerate()
@@ -117,6 +117,23 @@ fn memory_comes_back_after_many_consumers() {
     }
     drop(consumers);
     returns_below(&broker, 110 * MIB, "after the consumers");
+    // What is asked for again and again is in the cache again.
+    let mut client = Client::connect(&broker);
+    let mut pass = || {
+        for offset in 0..6 {
+            assert!(client.call(1, 4, &fetch_body("consumed", offset, 0, 1)).unwrap().len() > 1_000_000);
+        }
+        disk_bytes_read(&broker)
+    };
+    let cached = poll::within(Duration::from_secs(30), || (pass() == pass()).then_some(()));
+    assert!(cached.is_some(), "every pass reads from the disk");
+}
+
+/// What the broker has had the disk read.
+fn disk_bytes_read(broker: &Broker) -> u64 {
+    let io = std::fs::read_to_string(format!("/proc/{}/io", broker.pid())).expect("read io");
+    let line = io.lines().find_map(|line| line.strip_prefix("read_bytes: ")).expect("a read_bytes line");
+    line.parse().expect("a number")
 }
 
 /// 400 uploads that stood still kept everyone's requests of 1 MB from being received for half a minute and longer.
@@ -237,4 +254,90 @@ fn fetches_with_impossible_fields_are_refused() {
     assert_eq!(error(-1, 0, 1 << 20, -1), (0, -1));
     assert_eq!(error(1 << 20, 0, -5, -1), (0, -1));
     assert_eq!(error(1 << 20, 1, 1 << 20, i32::MIN), (0, 0), "as if there were none");
+}
+
+/// The batches in a Fetch response of version 4, by partition: error and bytes.
+fn fetched(answer: &[u8]) -> Vec<(i32, i16, usize)> {
+    let mut reader = Reader(answer);
+    let _throttle = reader.i32();
+    assert_eq!(reader.i32(), 1, "topics");
+    let _topic = reader.string();
+    let partition = |reader: &mut Reader<'_>| {
+        let (index, error) = (reader.i32(), reader.i16());
+        let _offsets = (reader.i64(), reader.i64());
+        for _ in 0..reader.i32().max(0) {
+            let _aborted = (reader.i64(), reader.i64());
+        }
+        (index, error, reader.bytes().len())
+    };
+    (0..reader.i32()).map(|_| partition(&mut reader)).collect()
+}
+
+fn fetch_all(
+    client: &mut Client,
+    topic: &str,
+    partitions: i32,
+    sizes: [i32; 2],
+    wait: [i32; 2],
+) -> Vec<(i32, i16, usize)> {
+    let [max_bytes, partition_max_bytes] = sizes;
+    let [max_wait_ms, min_bytes] = wait;
+    let head = Writer::default().i32(-1).i32(max_wait_ms).i32(min_bytes).i32(max_bytes).i8(0);
+    let topic = head.i32(1).string(topic).i32(partitions);
+    let body = (0..partitions).fold(topic, |body, p| body.i32(p).i64(0).i32(partition_max_bytes)).0;
+    fetched(&client.call(1, 4, &body).unwrap())
+}
+
+/// Each core gave its first batch though it was larger than the limit, so that a response was as many times too large as
+/// there were cores.
+#[test]
+fn one_first_batch_of_a_response_may_be_too_large() {
+    let broker = Broker::start("memory-first-batch", &[("ottla.cores", "2")]);
+    let mut client = Client::connect(&broker);
+    assert_eq!(client.create_topic("first", 12).unwrap(), code::NONE);
+    let batch = one_record(20_000);
+    for partition in 0..12 {
+        poll::until("a leader", Duration::from_secs(30), || {
+            let (error, _) = client.produce("first", partition, 1, &batch).unwrap();
+            (error == code::NONE).then_some(())
+        });
+    }
+    let one = batch.len();
+    for (sizes, expected) in [
+        ([1 << 20, 10], 1),
+        ([10, 1 << 20], 1),
+        ([0, 0], 1),
+        ([10, 10], 1),
+        ([3 * one as i32, 1 << 20], 3),
+        ([3 * one as i32 - 1, 1 << 20], 2),
+        ([1 << 20, one as i32], 12),
+    ] {
+        let all = fetch_all(&mut client, "first", 12, sizes, [0, 1]);
+        let given: Vec<_> = all.iter().filter(|(_, _, bytes)| *bytes > 0).collect();
+        assert_eq!((all.len(), given.len()), (12, expected), "{sizes:?}: {all:?}");
+        assert!(all.iter().all(|(_, error, _)| *error == code::NONE), "{all:?}");
+    }
+}
+
+/// Sizes below zero are an error where there is something to read, as in Kafka, and only there; and no request waits for
+/// more bytes than it takes.
+#[test]
+fn a_fetch_of_less_than_nothing_fails_where_there_is_something() {
+    let broker = Broker::start("memory-negative", &[]);
+    let mut client = Client::connect(&broker);
+    assert_eq!(client.create_topic("negative", 3).unwrap(), code::NONE);
+    let batch = one_record(100);
+    poll::until("a leader", Duration::from_secs(30), || {
+        let (error, _) = client.produce("negative", 1, 1, &batch).unwrap();
+        (error == code::NONE).then_some(())
+    });
+    let forever = [i32::MAX, i32::MAX];
+    let mut errors = |sizes: [i32; 2]| {
+        let all = fetch_all(&mut client, "negative", 3, sizes, forever);
+        all.into_iter().map(|(_, error, bytes)| (error, bytes > 0)).collect::<Vec<_>>()
+    };
+    assert_eq!(errors([1 << 20, -1]), [(0, false), (-1, false), (0, false)]);
+    // Only the first partition sees the limit of the response below zero; there is nothing in it.
+    assert_eq!(errors([-1, 1 << 20]), [(0, false), (0, true), (0, false)]);
+    assert_eq!(errors([10, 1 << 20]), [(0, false), (0, true), (0, false)], "as much as it takes");
 }

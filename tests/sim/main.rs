@@ -4,6 +4,7 @@
 mod admin;
 mod backlog;
 mod consumer;
+mod ghosts;
 mod link;
 mod machine;
 mod member;

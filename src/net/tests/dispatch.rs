@@ -1,6 +1,7 @@
 //! Which requests are served, and what they hold.
 
 use super::*;
+use crate::base::limits::NET_STANDING_MS;
 use crate::base::prng::Prng;
 
 /// The first byte of a frame says what it is: 0 small, 1 alone, 2 and more: so many times 10,000 bytes of reply.
@@ -126,6 +127,37 @@ fn a_core_without_memory_answers_the_small_and_one_large_at_a_time() {
     assert_eq!((served.iter().filter(|c| **c == hogs[39]).count(), b.net.held_bytes()), (100, 0));
 }
 
+/// A client that took nothing of its large reply kept everyone else's large replies from being made until it was closed.
+#[test]
+fn one_that_stands_still_passes_its_place_on() {
+    let mut b = bench(10 << 20, 1 << 20);
+    let conns: Vec<ConnId> = (0..5).map(|_| b.connect()).collect();
+    for conn in &conns {
+        b.bytes(*conn, &frame(200, 8));
+    }
+    assert_eq!(b.serve_all(), conns[..1], "larger than what is left: one at a time");
+    let start = b.now;
+    let mut served = Vec::new();
+    while b.now < start.plus_ms(3 * NET_STANDING_MS - 10) {
+        b.now = b.now.plus_ms(10);
+        *b.io.transferred.entry(conns[1]).or_default() += 1; // slow, but it takes its reply
+        b.net.expire(b.now, &mut b.io);
+        b.flush();
+        served.extend(b.serve_all().into_iter().map(|conn| (conn, b.now)));
+    }
+    let [(second, at)] = served[..] else { panic!("served {served:?}") };
+    assert!(second == conns[1] && at >= start.plus_ms(NET_STANDING_MS), "the first stood still");
+    assert!(b.io.closed.is_empty() && b.net.held_bytes() >= 4_000_000, "and is counted");
+    let (mut served, deadline) = (Vec::new(), b.now.plus_ms(10 * NET_STANDING_MS));
+    while b.now < deadline && served.len() < 3 {
+        b.now = b.now.plus_ms(10);
+        b.net.expire(b.now, &mut b.io);
+        b.flush();
+        served.extend(b.serve_all());
+    }
+    assert_eq!(served, conns[2..]);
+}
+
 /// For any sequence of requests, answers, sends and ends: what is counted is what is held, the bounds hold, and all of it
 /// comes back.
 #[test]
@@ -184,7 +216,9 @@ fn the_books_are_right_after_every_step() {
             let small = 2 * 8 * 20 * 312 + 8 * 1000;
             assert!(b.net.held_bytes() <= 400_000 + 70_000 + 40_000 + small, "{}", b.net.held_bytes());
         }
-        granted.into_iter().for_each(|bytes| b.net.budget.release(bytes));
+        for bytes in granted {
+            b.net.budget.release(bytes);
+        }
         // The clients read all, and are answered to the end.
         for _ in 0..10_000 {
             open.extend(b.next());
@@ -213,7 +247,7 @@ fn a_client_that_sends_no_more_gets_its_replies() {
     for served in 0..3 {
         assert!(b.io.closed.is_empty(), "after {served}");
         let arrived = b.next().unwrap();
-        assert_eq!(b.net.listens(arrived.slot), (true, false), "it does not wait for more");
+        assert_eq!(b.net.waits(arrived.slot, 7), (true, false), "it does not wait for more");
         b.reply(arrived.slot, 3, 5);
         b.flush();
         b.all_sent();
@@ -243,10 +277,10 @@ fn whoever_waits_is_told_when_its_client_has_ended() {
     b.flush();
     b.all_sent();
     let second = b.next().unwrap();
-    assert_eq!(b.net.listens(second.slot), (true, false));
+    assert_eq!(b.net.waits(second.slot, 71), (true, false));
     assert!(b.io.reading[&conn], "there may be more to read");
     b.event(SocketEvent::Closed(conn, Ok(())));
-    assert_eq!(b.net.listens(second.slot), (false, false));
+    assert_eq!(b.net.waits(second.slot, 71), (false, false));
 }
 
 /// 400 uploads that stood still held the core's budget for half a minute, and nobody's large requests were received.
@@ -256,7 +290,7 @@ fn uploads_without_progress_end_when_others_need_the_memory() {
     let stalled: Vec<ConnId> = (0..40).map(|_| b.connect()).collect();
     for conn in &stalled {
         let announced = 100i32 << 20;
-        b.bytes(*conn, &[&announced.to_be_bytes()[..], &[0; 150_000]].concat());
+        b.bytes(*conn, &[&announced.to_be_bytes()[..], &vec![0; 150_000]].concat());
     }
     assert!(b.net.held_bytes() <= 11 << 20, "no more than what was sent, nearly");
     let (good, request) = (b.connect(), frame(0, 1 << 20));

@@ -200,7 +200,11 @@ impl<'a> Reader<'a> {
 
     /// A string that is not compact, or null, with replacement characters for what is not UTF-8.
     pub fn lossy_string(&mut self) -> Result<Option<Cow<'a, str>>> {
-        Ok(self.string_bytes(false)?.map(String::from_utf8_lossy))
+        let text = |bytes| match std::str::from_utf8(bytes) {
+            Ok(text) => Cow::Borrowed(text),
+            Err(_) => String::from_utf8_lossy(bytes),
+        };
+        Ok(self.string_bytes(false)?.map(text))
     }
 
     fn string_bytes(&mut self, flex: bool) -> Result<Option<&'a [u8]>> {

@@ -64,7 +64,7 @@ fn error_texts_are_cut_between_characters() {
 #[test]
 fn lossy_strings_replace_what_is_no_utf8() {
     let read =
-        |bytes: &[u8]| Reader::new(bytes).lossy_string().map(|name| name.map(|name| name.into_owned()));
+        |bytes: &[u8]| Reader::new(bytes).lossy_string().map(|name| name.map(std::borrow::Cow::into_owned));
     assert_eq!(read(b"\0\x03\xffa\xc0"), Ok(Some("\u{fffd}a\u{fffd}".to_owned())));
     assert_eq!(read(b"\0\x01a"), Ok(Some("a".to_owned())));
     assert_eq!(read(b"\xff\xff"), Ok(None));
