@@ -315,9 +315,16 @@ fn tags_from<const FROM: i16>(w: &mut Writer, version: i16) {
 
 /// Serves a ListGroups request, versions 0 to 5: every core has a share of the groups.
 pub fn list_groups(cx: &mut Cx<'_>, request: &Request<'_>) -> Result<Outcome, DecodeError> {
-    let version = request.api_version;
-    let message: ListGroupsRequest<'_> = decode_request(&request.body, version)?;
-    let wanted = ask::ListRequest::from_wire(&message);
+    let (body, version) = (request.body.clone(), request.api_version);
+    let read = move || {
+        let message: ListGroupsRequest<'_> = decode_request(&body, version)?;
+        Ok(ask::ListRequest::from_wire(&message))
+    };
+    let from = client(request);
+    apart(cx, request.is_large(), read, move |cx, wanted| list_everywhere(cx, version, &from, &wanted))
+}
+
+fn list_everywhere(cx: &mut Cx<'_>, version: i16, from: &ClientInfo, wanted: &ask::ListRequest) -> Outcome {
     let id = cx.open();
     let mut gather = Gather::new(move |replies| {
         let shares = replies.into_iter().filter_map(|share| match share {
@@ -332,13 +339,13 @@ pub fn list_groups(cx: &mut Cx<'_>, request: &Request<'_>) -> Result<Outcome, De
     for shard in 0..cx.shards {
         let job = GroupJob {
             partition: None,
-            client: client(request),
+            client: from.clone(),
             api_version: version,
             request: GroupRequest::List(wanted.clone()),
         };
         gather.send(cx, id, ShardId(shard as u16), job);
     }
-    Ok(gather.park(id))
+    gather.park(id)
 }
 
 #[cfg(test)]

@@ -3,8 +3,10 @@
 
 use std::collections::BTreeSet;
 
+use crate::base::Ticks;
 use crate::base::limits::REQUEST_TIMEOUT_MS;
 use crate::log::OffsetAndTimestamp;
+use crate::meta::image::Image;
 use crate::shard::{Done, Job, OffsetsPart};
 use crate::wire::codec::{DecodeError, decode_request};
 use crate::wire::errors::ErrorCode;
@@ -13,23 +15,28 @@ use crate::wire::messages::list_offsets_response::{
     ListOffsetsPartitionResponse, ListOffsetsResponse, ListOffsetsTopicResponse,
 };
 
-use super::cx::{Cx, Outcome, Request};
-use super::scatter::{Scatter, scatter};
-use super::{deadline, reply, topics};
+use super::cx::{Cx, Outcome, Request, Written};
+use super::scatter::{Asked, Scatter, scatter};
+use super::{deadline, topics, write};
 
 /// The lowest version that knows a negative timestamp.
 const SENTINELS: [(i64, i16); 6] = [(-1, 0), (-2, 0), (-3, 7), (-4, 8), (-5, 9), (-6, 11)];
 
 struct ListOffsets {
     version: i16,
+    timeout_ms: i32,
     topics: Vec<(String, Vec<i32>)>,
 }
 
 /// Serves a ListOffsets request.
 pub fn handle(cx: &mut Cx<'_>, request: &Request<'_>) -> Result<Outcome, DecodeError> {
-    let version = request.api_version;
-    let message: ListOffsetsRequest<'_> = decode_request(&request.body, version)?;
-    let mut gathered = ListOffsets { version, topics: Vec::new() };
+    let (body, version, image) = (request.body.clone(), request.api_version, cx.image.clone());
+    scatter(cx, request, move || read(&body, version, &image))
+}
+
+fn read(body: &[u8], version: i16, image: &Image) -> Result<Asked<ListOffsets>, DecodeError> {
+    let message: ListOffsetsRequest<'_> = decode_request(body, version)?;
+    let mut gathered = ListOffsets { version, timeout_ms: message.timeout_ms, topics: Vec::new() };
     let mut items = Vec::new();
     for topic in &message.topics {
         let mut seen = Vec::new();
@@ -43,7 +50,7 @@ pub fn handle(cx: &mut Cx<'_>, request: &Request<'_>) -> Result<Outcome, DecodeE
             }
             let known =
                 p.timestamp >= 0 || SENTINELS.iter().any(|(t, since)| *t == p.timestamp && *since <= version);
-            let item = match topics::find_partition(cx.image, topic.name, p.partition_index) {
+            let item = match topics::find_partition(image, topic.name, p.partition_index) {
                 _ if twice.contains(&p.partition_index) => Err(ErrorCode::INVALID_REQUEST),
                 Ok(_) if !(0..=1).contains(&message.isolation_level) => Err(ErrorCode::UNKNOWN_SERVER_ERROR),
                 Ok(_) if !known => Err(ErrorCode::UNSUPPORTED_VERSION),
@@ -63,9 +70,7 @@ pub fn handle(cx: &mut Cx<'_>, request: &Request<'_>) -> Result<Outcome, DecodeE
         }
         gathered.topics.push((topic.name.to_owned(), seen));
     }
-    // The client's timeout is meant for remote storage; a local log is waited for.
-    let until = deadline(cx, message.timeout_ms.max(REQUEST_TIMEOUT_MS));
-    Ok(scatter(cx, gathered, items, until))
+    Ok((gathered, items))
 }
 
 impl Scatter for ListOffsets {
@@ -87,7 +92,12 @@ impl Scatter for ListOffsets {
         Err(code)
     }
 
-    fn finish(&self, _cx: &mut Cx<'_>, answers: Vec<Self::Answer>) -> Outcome {
+    /// The client's timeout is meant for remote storage; a local log is waited for.
+    fn deadline(&self, cx: &Cx<'_>) -> Ticks {
+        deadline(cx, self.timeout_ms.max(REQUEST_TIMEOUT_MS))
+    }
+
+    fn finish(&self, answers: Vec<Self::Answer>) -> Written {
         let mut answers = answers.into_iter();
         let topics = self
             .topics
@@ -101,7 +111,7 @@ impl Scatter for ListOffsets {
                     .collect(),
             })
             .collect();
-        reply(&ListOffsetsResponse { topics, ..Default::default() }, self.version)
+        write(&ListOffsetsResponse { topics, ..Default::default() }, self.version)
     }
 }
 

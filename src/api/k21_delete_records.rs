@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use crate::base::Offset;
+use crate::base::{Offset, Ticks};
+use crate::meta::image::Image;
 use crate::shard::{Done, Job, PartitionKey};
 use crate::wire::codec::{DecodeError, decode_request};
 use crate::wire::errors::ErrorCode;
@@ -11,9 +12,9 @@ use crate::wire::messages::delete_records_response::{
     DeleteRecordsPartitionResult, DeleteRecordsResponse, DeleteRecordsTopicResult,
 };
 
-use super::cx::{Cx, Outcome, Request};
-use super::scatter::{Scatter, scatter};
-use super::{REPLICAS_IN_TIME, reply, topics};
+use super::cx::{Cx, Outcome, Request, Written};
+use super::scatter::{Asked, Scatter, scatter};
+use super::{REPLICAS_IN_TIME, topics, write};
 
 struct DeleteRecords {
     version: i16,
@@ -22,8 +23,13 @@ struct DeleteRecords {
 
 /// Serves a DeleteRecords request.
 pub fn handle(cx: &mut Cx<'_>, request: &Request<'_>) -> Result<Outcome, DecodeError> {
-    let message: DeleteRecordsRequest<'_> = decode_request(&request.body, request.api_version)?;
-    let mut gathered = DeleteRecords { version: request.api_version, topics: Vec::new() };
+    let (body, version, image) = (request.body.clone(), request.api_version, cx.image.clone());
+    scatter(cx, request, move || read(&body, version, &image))
+}
+
+fn read(body: &[u8], version: i16, image: &Image) -> Result<Asked<DeleteRecords>, DecodeError> {
+    let message: DeleteRecordsRequest<'_> = decode_request(body, version)?;
+    let mut gathered = DeleteRecords { version, topics: Vec::new() };
     let mut items = Vec::new();
     // Of a partition that is named twice the last offset holds, and it is answered once, as in Kafka.
     let mut asked: BTreeMap<&str, BTreeMap<i32, Offset>> = BTreeMap::new();
@@ -35,14 +41,14 @@ pub fn handle(cx: &mut Cx<'_>, request: &Request<'_>) -> Result<Outcome, DecodeE
     for (name, partitions) in asked {
         let internal = topics::is_internal(name);
         for (index, offset) in &partitions {
-            items.push(match topics::find_partition(cx.image, name, *index) {
+            items.push(match topics::find_partition(image, name, *index) {
                 Ok(_) if internal => Err(ErrorCode::INVALID_TOPIC_EXCEPTION),
                 found => found.map(|key| (key, (key, *offset))),
             });
         }
         gathered.topics.push((name.to_owned(), partitions.into_keys().collect()));
     }
-    Ok(scatter(cx, gathered, items, REPLICAS_IN_TIME))
+    Ok((gathered, items))
 }
 
 impl Scatter for DeleteRecords {
@@ -64,7 +70,11 @@ impl Scatter for DeleteRecords {
         Err(code)
     }
 
-    fn finish(&self, _cx: &mut Cx<'_>, answers: Vec<Self::Answer>) -> Outcome {
+    fn deadline(&self, _cx: &Cx<'_>) -> Ticks {
+        REPLICAS_IN_TIME
+    }
+
+    fn finish(&self, answers: Vec<Self::Answer>) -> Written {
         let mut answers = answers.into_iter();
         let result = |partition_index: i32, answer: Result<Offset, ErrorCode>| DeleteRecordsPartitionResult {
             partition_index,
@@ -79,6 +89,6 @@ impl Scatter for DeleteRecords {
                 partitions: partitions.iter().zip(&mut answers).map(|(i, a)| result(*i, a)).collect(),
             })
             .collect();
-        reply(&DeleteRecordsResponse { topics, ..Default::default() }, self.version)
+        write(&DeleteRecordsResponse { topics, ..Default::default() }, self.version)
     }
 }

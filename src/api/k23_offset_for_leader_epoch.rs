@@ -1,7 +1,7 @@
 //! OffsetForLeaderEpoch (key 23), versions 2 to 4: KIP-279, KIP-320.
 
 use crate::base::Offset;
-use crate::base::limits::REQUEST_TIMEOUT_MS;
+use crate::meta::image::Image;
 use crate::shard::{Done, EpochPart, Job};
 use crate::wire::codec::{DecodeError, decode_request};
 use crate::wire::errors::ErrorCode;
@@ -10,9 +10,9 @@ use crate::wire::messages::offset_for_leader_epoch_response::{
     EpochEndOffset, OffsetForLeaderEpochResponse, OffsetForLeaderTopicResult,
 };
 
-use super::cx::{Cx, Outcome, Request};
-use super::scatter::{Scatter, scatter};
-use super::{deadline, reply, topics};
+use super::cx::{Cx, Outcome, Request, Written};
+use super::scatter::{Asked, Scatter, scatter};
+use super::{topics, write};
 
 struct Epochs {
     version: i16,
@@ -21,12 +21,17 @@ struct Epochs {
 
 /// Serves an OffsetForLeaderEpoch request.
 pub fn handle(cx: &mut Cx<'_>, request: &Request<'_>) -> Result<Outcome, DecodeError> {
-    let message: OffsetForLeaderEpochRequest<'_> = decode_request(&request.body, request.api_version)?;
-    let mut gathered = Epochs { version: request.api_version, topics: Vec::new() };
+    let (body, version, image) = (request.body.clone(), request.api_version, cx.image.clone());
+    scatter(cx, request, move || read(&body, version, &image))
+}
+
+fn read(body: &[u8], version: i16, image: &Image) -> Result<Asked<Epochs>, DecodeError> {
+    let message: OffsetForLeaderEpochRequest<'_> = decode_request(body, version)?;
+    let mut gathered = Epochs { version, topics: Vec::new() };
     let mut items = Vec::new();
     for topic in &message.topics {
         for p in &topic.partitions {
-            items.push(topics::find_partition(cx.image, topic.topic, p.partition).map(|key| {
+            items.push(topics::find_partition(image, topic.topic, p.partition).map(|key| {
                 let ask = EpochPart {
                     key,
                     current_leader_epoch: p.current_leader_epoch,
@@ -38,8 +43,7 @@ pub fn handle(cx: &mut Cx<'_>, request: &Request<'_>) -> Result<Outcome, DecodeE
         let indexes = topic.partitions.iter().map(|p| p.partition).collect();
         gathered.topics.push((topic.topic.to_owned(), indexes));
     }
-    let until = deadline(cx, REQUEST_TIMEOUT_MS);
-    Ok(scatter(cx, gathered, items, until))
+    Ok((gathered, items))
 }
 
 impl Scatter for Epochs {
@@ -61,7 +65,7 @@ impl Scatter for Epochs {
         Err(code)
     }
 
-    fn finish(&self, _cx: &mut Cx<'_>, answers: Vec<Self::Answer>) -> Outcome {
+    fn finish(&self, answers: Vec<Self::Answer>) -> Written {
         let mut answers = answers.into_iter();
         let result = |partition: i32, answer: Result<(i32, Offset), ErrorCode>| {
             let (leader_epoch, end_offset) = *answer.as_ref().unwrap_or(&(-1, -1));
@@ -76,6 +80,6 @@ impl Scatter for Epochs {
                 partitions: partitions.iter().zip(&mut answers).map(|(i, a)| result(*i, a)).collect(),
             })
             .collect();
-        reply(&OffsetForLeaderEpochResponse { topics, ..Default::default() }, self.version)
+        write(&OffsetForLeaderEpochResponse { topics, ..Default::default() }, self.version)
     }
 }

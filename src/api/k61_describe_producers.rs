@@ -1,7 +1,7 @@
 //! DescribeProducers (key 61), version 0 (KIP-664).
 
-use crate::base::limits::REQUEST_TIMEOUT_MS;
 use crate::log::ProducerDescription;
+use crate::meta::image::Image;
 use crate::shard::{Done, Job, PartitionKey};
 use crate::wire::codec::{DecodeError, decode_request};
 use crate::wire::errors::ErrorCode;
@@ -10,30 +10,44 @@ use crate::wire::messages::describe_producers_response::{
     DescribeProducersResponse, PartitionResponse, ProducerState, TopicResponse,
 };
 
-use super::cx::{Cx, Outcome, Request};
-use super::scatter::{Scatter, scatter};
-use super::{deadline, reply, topics};
+use super::cx::{Cx, Outcome, Request, Written};
+use super::scatter::{Asked, Scatter, scatter};
+use super::{topics, write};
 
 struct Producers {
-    topics: Vec<(String, Vec<i32>)>,
+    topics: Vec<Asking>,
+}
+
+/// A topic that is asked about.
+struct Asking {
+    name: String,
+    known: bool,
+    partitions: Vec<i32>,
 }
 
 /// Serves a DescribeProducers request.
 pub fn handle(cx: &mut Cx<'_>, request: &Request<'_>) -> Result<Outcome, DecodeError> {
-    let message: DescribeProducersRequest<'_> = decode_request(&request.body, request.api_version)?;
+    let (body, version, image) = (request.body.clone(), request.api_version, cx.image.clone());
+    scatter(cx, request, move || read(&body, version, &image))
+}
+
+fn read(body: &[u8], version: i16, image: &Image) -> Result<Asked<Producers>, DecodeError> {
+    let message: DescribeProducersRequest<'_> = decode_request(body, version)?;
     let mut gathered = Producers { topics: Vec::new() };
     let mut items = Vec::new();
     for topic in &message.topics {
-        for index in &topic.partition_indexes {
-            items.push(match crate::meta::topic_name::validate(topic.name) {
-                Ok(()) => topics::find_partition(cx.image, topic.name, *index).map(|key| (key, key)),
-                Err(_) => Err(ErrorCode::INVALID_TOPIC_EXCEPTION),
-            });
-        }
-        gathered.topics.push((topic.name.to_owned(), topic.partition_indexes.clone()));
+        let valid = crate::meta::topic_name::validate(topic.name).is_ok();
+        items.extend(topic.partition_indexes.iter().map(|index| match valid {
+            true => topics::find_partition(image, topic.name, *index).map(|key| (key, key)),
+            false => Err(ErrorCode::INVALID_TOPIC_EXCEPTION),
+        }));
+        gathered.topics.push(Asking {
+            name: topic.name.to_owned(),
+            known: image.topics().get(topic.name).is_some(),
+            partitions: topic.partition_indexes.clone(),
+        });
     }
-    let until = deadline(cx, REQUEST_TIMEOUT_MS);
-    Ok(scatter(cx, gathered, items, until))
+    Ok((gathered, items))
 }
 
 impl Scatter for Producers {
@@ -55,20 +69,25 @@ impl Scatter for Producers {
         Err(code)
     }
 
-    fn finish(&self, cx: &mut Cx<'_>, answers: Vec<Self::Answer>) -> Outcome {
+    fn bytes(answer: &Self::Answer) -> usize {
+        answer.as_ref().map_or(0, |producers| size_of_val(producers.as_slice()))
+    }
+
+    fn finish(&self, answers: Vec<Self::Answer>) -> Written {
         let mut answers = answers.into_iter();
         let topics = self
             .topics
             .iter()
-            .map(|(name, indexes)| TopicResponse {
+            .map(|Asking { name, known, partitions }| TopicResponse {
                 name,
-                partitions: {
-                    let known = cx.image.topics().get(name).is_some();
-                    indexes.iter().zip(&mut answers).map(|(i, a)| partition(*i, known, a)).collect()
-                },
+                partitions: partitions
+                    .iter()
+                    .zip(&mut answers)
+                    .map(|(index, answer)| partition(*index, *known, answer))
+                    .collect(),
             })
             .collect();
-        reply(&DescribeProducersResponse { topics, ..Default::default() }, 0)
+        write(&DescribeProducersResponse { topics, ..Default::default() }, 0)
     }
 }
 

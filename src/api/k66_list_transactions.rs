@@ -5,8 +5,9 @@ use crate::wire::codec::{DecodeError, decode_request};
 use crate::wire::messages::list_transactions_request::ListTransactionsRequest;
 use crate::wire::messages::list_transactions_response::ListTransactionsResponse;
 
+use super::apart::apart;
 use super::cx::{Cx, Outcome, Request};
-use super::reply;
+use super::write;
 
 /// The states that a transaction can be in (`TransactionState`).
 const STATES: [&str; 8] = [
@@ -21,9 +22,14 @@ const STATES: [&str; 8] = [
 ];
 
 /// Serves a ListTransactions request.
-pub fn handle(_cx: &mut Cx<'_>, request: &Request<'_>) -> Result<Outcome, DecodeError> {
-    let version = request.api_version;
-    let message: ListTransactionsRequest<'_> = decode_request(&request.body, version)?;
-    let unknown_state_filters = message.state_filters.into_iter().filter(|s| !STATES.contains(s)).collect();
-    Ok(reply(&ListTransactionsResponse { unknown_state_filters, ..Default::default() }, version))
+pub fn handle(cx: &mut Cx<'_>, request: &Request<'_>) -> Result<Outcome, DecodeError> {
+    let (body, version) = (request.body.clone(), request.api_version);
+    let list = move || {
+        let message: ListTransactionsRequest<'_> = decode_request(&body, version)?;
+        let unknown = message.state_filters.into_iter().filter(|s| !STATES.contains(s));
+        let response =
+            ListTransactionsResponse { unknown_state_filters: unknown.collect(), ..Default::default() };
+        Ok(write(&response, version))
+    };
+    apart(cx, request.is_large(), list, |_, written| written.into())
 }

@@ -1,93 +1,160 @@
 //! Requests that ask several cores and answer when all have: the items grouped by owner, the outcomes put back in
-//! the request's order.
+//! the request's order. A long one is read and its response written by a helper thread, and its owners are asked about a
+//! bounded number of items at a time, so that others have their turn between.
 
+use crate::base::limits::{PARTITIONS_ASKED_AT_ONCE, PARTITIONS_REPLY_BYTES_MAX, REQUEST_TIMEOUT_MS};
 use crate::base::{ShardId, Ticks};
 use crate::shard::{Done, Job, PartitionKey};
+use crate::wire::codec::DecodeError;
 use crate::wire::errors::ErrorCode;
 
-use super::cx::{ByOwner, Cx, Outcome, Parked, Step, Waiting};
+use super::apart::apart;
+use super::cx::{ByOwner, Cx, Outcome, Parked, Request, Step, Waiting, Written};
+use super::deadline;
 
 /// How a kind of request gathers its answers.
-pub trait Scatter: 'static {
+pub trait Scatter: Send + 'static {
     /// What an owner is asked for one item.
-    type Ask: Clone;
+    type Ask: Send;
     /// What an owner answers for one item.
-    type Answer;
+    type Answer: Send;
     /// The job for the items of one owner.
     fn job(items: Vec<Self::Ask>) -> Job;
     /// The answers in a job's outcome.
     fn answers(done: Done) -> Option<Vec<Self::Answer>>;
     /// The answer for an item that could not be asked, or was not answered in time.
     fn refused(code: ErrorCode) -> Self::Answer;
+    /// What an answer takes beside its own size.
+    fn bytes(_answer: &Self::Answer) -> usize {
+        0
+    }
+    /// How long the client waits for the owners.
+    fn deadline(&self, cx: &Cx<'_>) -> Ticks {
+        deadline(cx, REQUEST_TIMEOUT_MS)
+    }
     /// The response, given the answers in the order of the request.
-    fn finish(&self, cx: &mut Cx<'_>, answers: Vec<Self::Answer>) -> Outcome;
+    fn finish(&self, answers: Vec<Self::Answer>) -> Written;
 }
+
+/// What is to be asked about one partition, or why not.
+pub type Item<A> = Result<(PartitionKey, A), ErrorCode>;
+/// A request that was read.
+pub type Asked<S> = (S, Vec<Item<<S as Scatter>::Ask>>);
 
 struct Gather<S: Scatter> {
-    scatter: S,
+    scatter: Option<S>,
+    large: bool,
     answers: Vec<Option<S::Answer>>,
+    /// Not asked yet, with their places.
+    left: std::vec::IntoIter<(usize, PartitionKey, S::Ask)>,
+    /// Of each owner that was asked, the places of its items.
     places: Vec<Vec<usize>>,
     outstanding: usize,
+    bytes: usize,
 }
 
-/// Asks the owners of `items`; an item that is an error already keeps it.
+/// Asks the owners of what `read` finds in the request; an item that is an error already keeps it.
 pub fn scatter<S: Scatter>(
     cx: &mut Cx<'_>,
-    scatter: S,
-    items: Vec<Result<(PartitionKey, S::Ask), ErrorCode>>,
-    deadline: Ticks,
-) -> Outcome {
-    let mut by_owner: ByOwner<S::Ask> = ByOwner::default();
-    let mut answers = Vec::with_capacity(items.len());
-    for (place, item) in items.into_iter().enumerate() {
-        match item {
-            Ok((key, ask)) => {
-                by_owner.push(key.owner(cx.shards), place, ask);
-                answers.push(None);
-            }
-            Err(code) => answers.push(Some(S::refused(code))),
-        }
-    }
-    let mut gather = Gather { scatter, answers, places: Vec::new(), outstanding: by_owner.groups.len() };
-    if by_owner.groups.is_empty() {
-        return gather.finish(cx);
-    }
-    let id = cx.open();
-    for (part, (owner, places, asks)) in by_owner.groups.into_iter().enumerate() {
-        gather.places.push(places);
-        cx.send(owner, id, part as u32, S::job(asks));
-    }
-    Outcome::Parked(Parked { id, deadline, waiting: Box::new(gather) })
+    request: &Request<'_>,
+    read: impl FnOnce() -> Result<Asked<S>, DecodeError> + Send + 'static,
+) -> Result<Outcome, DecodeError> {
+    let large = request.is_large();
+    let read = move || read().map(|(scatter, items)| Gather::new(scatter, items, large));
+    apart(cx, large, read, |cx, gather| gather.begin(cx))
 }
 
 impl<S: Scatter> Gather<S> {
+    fn new(scatter: S, items: Vec<Item<S::Ask>>, large: bool) -> Gather<S> {
+        let mut answers = Vec::with_capacity(items.len());
+        let mut left = Vec::new();
+        for (place, item) in items.into_iter().enumerate() {
+            answers.push(item.as_ref().err().map(|code| S::refused(*code)));
+            left.extend(item.ok().map(|(key, ask)| (place, key, ask)));
+        }
+        let left = left.into_iter();
+        Gather { scatter: Some(scatter), large, answers, left, places: Vec::new(), outstanding: 0, bytes: 0 }
+    }
+
+    fn begin(mut self, cx: &mut Cx<'_>) -> Outcome {
+        if self.left.len() == 0 {
+            return self.finish(cx);
+        }
+        let deadline = self.scatter.as_ref().map_or(Ticks::NEVER, |scatter| scatter.deadline(cx));
+        let id = cx.open();
+        self.ask(cx, id);
+        Outcome::Parked(Parked { id, deadline, waiting: Box::new(self) })
+    }
+
+    /// Asks about the next items.
+    fn ask(&mut self, cx: &mut Cx<'_>, id: u64) {
+        let mut by_owner: ByOwner<S::Ask> = ByOwner::default();
+        for (place, key, ask) in self.left.by_ref().take(PARTITIONS_ASKED_AT_ONCE) {
+            by_owner.push(key.owner(cx.shards), place, ask);
+        }
+        self.outstanding = by_owner.groups.len();
+        self.places.clear();
+        for (part, (owner, places, asks)) in by_owner.groups.into_iter().enumerate() {
+            self.places.push(places);
+            cx.send(owner, id, part as u32, S::job(asks));
+        }
+    }
+
+    /// Refuses what there is no room for.
+    fn refuse_rest(&mut self) {
+        for (place, ..) in self.left.by_ref() {
+            self.answers[place] = Some(S::refused(ErrorCode::UNKNOWN_SERVER_ERROR));
+        }
+    }
+
     fn finish(&mut self, cx: &mut Cx<'_>) -> Outcome {
+        let Some(scatter) = self.scatter.take() else { return Outcome::Close("a request that is over") };
         let answers = std::mem::take(&mut self.answers);
-        let answers =
-            answers.into_iter().map(|a| a.unwrap_or_else(|| S::refused(ErrorCode::REQUEST_TIMED_OUT)));
-        self.scatter.finish(cx, answers.collect())
+        let write = move || {
+            let answer = |a: Option<S::Answer>| a.unwrap_or_else(|| S::refused(ErrorCode::REQUEST_TIMED_OUT));
+            Ok(scatter.finish(answers.into_iter().map(answer).collect()))
+        };
+        let written = apart(cx, self.large, write, |_, written: Written| written.into());
+        written.unwrap_or(Outcome::Close("a response could not be written"))
     }
 }
 
 impl<S: Scatter> Waiting for Gather<S> {
     fn done(&mut self, cx: &mut Cx<'_>, _id: u64, part: u32, done: Done) -> Step {
-        if let Some(answers) = S::answers(done) {
-            for (place, answer) in self.places[part as usize].iter().zip(answers) {
-                self.answers[*place] = Some(answer);
-            }
+        let places = self.places.get(part as usize).map(Vec::as_slice).unwrap_or_default();
+        for (place, answer) in places.iter().zip(S::answers(done).into_iter().flatten()) {
+            self.bytes += S::bytes(&answer);
+            self.answers[*place] = Some(answer);
         }
         self.outstanding -= 1;
-        if self.outstanding > 0 { Step::Wait } else { Step::Finish(self.finish(cx)) }
+        if self.bytes > PARTITIONS_REPLY_BYTES_MAX {
+            self.refuse_rest();
+        }
+        match (self.outstanding, self.left.len()) {
+            (0, 0) => Step::Finish(self.finish(cx)),
+            (0, _) => Step::Yield,
+            _ => Step::Wait,
+        }
+    }
+
+    fn resume(&mut self, cx: &mut Cx<'_>, id: u64) -> Step {
+        self.ask(cx, id);
+        Step::Wait
     }
 
     fn expired(&mut self, cx: &mut Cx<'_>, _id: u64) -> Step {
         Step::Finish(self.finish(cx))
     }
+
+    fn is_heavy(&self) -> bool {
+        self.large
+    }
 }
 
-/// Asks every core the same and gathers their answers.
-pub fn ask_all(cx: &mut Cx<'_>, id: u64, job: impl Fn() -> Job) {
+/// Asks every core and gathers their answers.
+pub fn ask_all(cx: &mut Cx<'_>, id: u64, job: impl Fn(ShardId) -> Job) {
     for shard in 0..cx.shards {
-        cx.send(ShardId(shard as u16), id, shard as u32, job());
+        let shard = ShardId(shard as u16);
+        cx.send(shard, id, u32::from(shard.0), job(shard));
     }
 }

@@ -368,6 +368,12 @@ pub const GROUPS_IN_TURN_FIRST: usize = 16;
 pub const GROUPS_IN_TURN: usize = 128;
 /// See [`GROUPS_IN_TURN`].
 pub const GROUPS_TURN_BYTES: usize = 64 << 10;
+/// Partitions that a request asks about in one turn.
+pub const PARTITIONS_ASKED_AT_ONCE: usize = 1024;
+/// What the answers about partitions may take, beside one of fixed size each; partitions beyond are answered with an error.
+pub const PARTITIONS_REPLY_BYTES_MAX: usize = 32 << 20;
+/// Partitions that a reply lists to be written on its core.
+pub const PARTITIONS_LISTED_SMALL_MAX: usize = 1000;
 /// Bytes of a large reply that are written in one turn.
 pub const REPLY_TURN_BYTES: usize = 1 << 20;
 /// A reply that describes groups takes so much; groups beyond are answered with an error.

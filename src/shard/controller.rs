@@ -1,14 +1,18 @@
 //! The controller and the metadata log, on core 0: requests become records, records become durable, and only then
 //! replies leave and the new image goes to every core.
 
+use std::any::Any;
 use std::collections::VecDeque;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::base::limits::REQUEST_SMALL_BYTES_MAX;
 use crate::base::prng::Prng;
-use crate::base::{Offset, ShardId, TopicId, Uuid};
+use crate::base::{Offset, ShardId, TopicId, Uuid, WallMs};
+use crate::config::BrokerConfig;
 use crate::io::repeats::limited;
-use crate::io::{Disk, DiskOutcome, Files, remedy};
+use crate::io::{Disk, DiskOutcome, FileJob, FileJobOutcome, Files, remedy};
 use crate::log::{AppendError, AppendInfo, AppendOrigin, Env, LogEffect, LogError, Partition};
 use crate::meta::controller::{
     AlterConfigsReply, ApiError, BrokerRegistration, Context, Controller, CreatePartitionsReply,
@@ -28,12 +32,15 @@ use crate::wire::messages::delete_topics_request::DeleteTopicsRequest;
 use crate::wire::messages::delete_topics_response::{DeletableTopicResult, DeleteTopicsResponse};
 
 use super::lifecycle::not_closed;
+use super::partitions::token;
 use super::{ControlJob, Done, Mail, ReplyTo, Shard};
 
 /// The place of the metadata log among core 0's tokens: no partition of a topic has it.
 pub const SLOT: u32 = 0;
 /// The metadata snapshot is written.
 pub(super) const SNAPSHOT_TAG: u32 = u32::MAX;
+/// A helper thread has decided on a request.
+const DECIDED_TAG: u32 = u32::MAX - 2;
 /// Kafka's name for the file with this node's vote.
 pub const QUORUM_STATE_FILE: &str = "quorum-state";
 
@@ -54,6 +61,25 @@ struct Uncommitted {
     record: MetadataRecord,
 }
 
+/// Requests that wait for the decision on another. Decisions are made one after the other: each sees what the ones before
+/// have changed.
+#[derive(Default)]
+struct Queue {
+    /// Whose decision a helper thread makes.
+    deciding: Option<ReplyTo>,
+    waiting: VecDeque<(ReplyTo, ControlJob)>,
+}
+
+/// What a request leads to: records, and the response body for when they are committed.
+type Decided = Result<Decision<Vec<u8>>, ErrorCode>;
+
+/// What a decision is made from, beside the state.
+struct Facts {
+    config: Arc<BrokerConfig>,
+    random: Prng,
+    ids: Prng,
+}
+
 /// The controller of this node.
 pub struct ControllerHost {
     pub(super) controller: Controller,
@@ -65,6 +91,7 @@ pub struct ControllerHost {
     pub(super) dir: PathBuf,
     uncommitted: VecDeque<Uncommitted>,
     pending: VecDeque<Pending>,
+    queue: Queue,
     random: Prng,
     pub(super) snapshot_in_flight: bool,
     failed: Option<String>,
@@ -92,6 +119,7 @@ impl ControllerHost {
             log,
             uncommitted: VecDeque::new(),
             pending: VecDeque::new(),
+            queue: Queue::default(),
             random: Prng::new(seed),
             snapshot_in_flight: false,
             failed: None,
@@ -100,7 +128,8 @@ impl ControllerHost {
     }
 
     pub(super) fn is_idle(&self) -> bool {
-        self.pending.is_empty() && !self.snapshot_in_flight && self.log.is_idle()
+        let decided = self.queue.deciding.is_none() && self.queue.waiting.is_empty();
+        decided && self.pending.is_empty() && !self.snapshot_in_flight && self.log.is_idle()
     }
 
     fn end_offset(&self) -> Offset {
@@ -156,17 +185,28 @@ impl ControllerHost {
         format!("the metadata log refused its first records: {why}")
     }
 
-    /// Proposes what was decided; the reply counts once that is committed.
-    fn carry_out<R>(
+    /// What the next decision is made from.
+    fn facts(&mut self, config: Arc<BrokerConfig>) -> Facts {
+        Facts { config, random: Prng::new(self.random.next_u64()), ids: Prng::new(self.random.next_u64()) }
+    }
+
+    /// Proposes what was decided; the body counts once that is committed.
+    fn carry_out(
         &mut self,
         env: &mut Env<'_>,
-        decided: Result<Decision<R>, ApiError>,
-    ) -> Result<R, ApiError> {
+        job: &ControlJob,
+        decided: Decided,
+    ) -> Result<Vec<u8>, ErrorCode> {
         let Decision { records, reply } = decided?;
-        match self.propose(env, records) {
-            Ok(()) => Ok(reply),
-            Err(code) => Err(ApiError::new(code.code(), NO_ROOM)),
+        self.propose(env, records).map_or_else(|code| refused(job, code), |()| Ok(reply))
+    }
+
+    /// Decides here and now.
+    fn decide(&self, facts: Facts, job: &ControlJob, now_ms: WallMs) -> Decided {
+        if job.api_key == ApiKey::DescribeQuorum {
+            return body(&self.raft.describe(&read(job)?, now_ms), job.api_version).map(Decision::reply);
         }
+        decide(&self.controller, facts, job, self.log.put_off_by().is_none())
     }
 
     /// Appends what the quorum says.
@@ -229,98 +269,76 @@ impl Shard {
     }
 
     /// A request for the controller.
-    pub(super) fn control(&mut self, disk: &mut dyn Disk, reply_to: ReplyTo, job: &ControlJob) {
-        let Some(mut host) = self.controller.take() else {
+    pub(super) fn control(&mut self, disk: &mut dyn Disk, reply_to: ReplyTo, job: ControlJob) {
+        let Some(host) = self.controller.as_mut() else {
             return self.answer(reply_to, Done::Body(Err(ErrorCode::NOT_CONTROLLER)));
         };
+        host.queue.waiting.push_back((reply_to, job));
+        self.decide_next(disk);
+    }
+
+    /// Decides on what waits, as far as nobody else decides. Long requests are decided on by a helper thread, on a copy of
+    /// the state, which does not change meanwhile.
+    fn decide_next(&mut self, disk: &mut dyn Disk) {
+        while let Some(host) = self.controller.as_mut() {
+            if host.queue.deciding.is_some() {
+                return;
+            }
+            let Some((reply_to, job)) = host.queue.waiting.pop_front() else { return };
+            let facts = host.facts(self.effective.broker().clone());
+            if job.body.len() <= REQUEST_SMALL_BYTES_MAX {
+                let decided = host.decide(facts, &job, disk.wall_ms());
+                self.decided(disk, reply_to, &job, decided);
+                continue;
+            }
+            host.queue.deciding = Some(reply_to);
+            let (controller, room) = (host.controller.clone(), host.log.put_off_by().is_none());
+            let work = move |_: &dyn Files| -> io::Result<Box<dyn Any + Send>> {
+                let decided = decide(&controller, facts, &job, room);
+                Ok(Box::new((job, decided)))
+            };
+            disk.compute(FileJob::Run(Box::new(work)), token(SLOT, DECIDED_TAG));
+        }
+    }
+
+    /// A helper thread has decided.
+    fn decided_apart(&mut self, disk: &mut dyn Disk, outcome: DiskOutcome) {
+        let deciding = self.controller.as_mut().and_then(|host| host.queue.deciding.take());
+        let Some(reply_to) = deciding else { return };
+        let ran = match outcome {
+            DiskOutcome::Job(Ok(FileJobOutcome::Ran(ran))) => ran.downcast::<(ControlJob, Decided)>().ok(),
+            _ => None,
+        };
+        match ran {
+            Some(ran) => self.decided(disk, reply_to, &ran.0, ran.1),
+            None => self.answer(reply_to, Done::Body(Err(ErrorCode::UNKNOWN_SERVER_ERROR))),
+        }
+        self.decide_next(disk);
+    }
+
+    /// Proposes what was decided, and gives the reply for when that is durable.
+    fn decided(&mut self, disk: &mut dyn Disk, reply_to: ReplyTo, job: &ControlJob, decided: Decided) {
+        let Some(host) = self.controller.as_mut() else { return };
         let mut effects = Vec::new();
-        match self.decide(disk, &mut host, job) {
+        let env = &mut Env { disk, cache: &mut self.cache, journal: None };
+        match host.carry_out(env, job, decided) {
             Ok(body) => {
                 let end_offset = host.end_offset();
                 host.pending.push_back(Pending { end_offset, reply_to, body });
-                host.log.sync_now(&mut Env { disk, cache: &mut self.cache, journal: None }, &mut effects);
+                host.log.sync_now(env, &mut effects);
             }
             Err(code) => self.answer(reply_to, Done::Body(Err(code))),
         }
-        self.controller = Some(host);
         self.controller_effects(disk, effects);
         self.release_replies();
-    }
-
-    /// Decides, proposes, and gives the reply for when that is durable.
-    fn decide(
-        &mut self,
-        disk: &mut dyn Disk,
-        host: &mut ControllerHost,
-        job: &ControlJob,
-    ) -> Result<Vec<u8>, ErrorCode> {
-        let version = job.api_version;
-        let config = self.effective.broker().clone();
-        let mut random = Prng::new(host.random.next_u64());
-        let mut ids = Prng::new(host.random.next_u64());
-        let mut new_topic_id = || random_uuid(&mut ids);
-        let mut context = Context { config: &config, random: &mut random, new_topic_id: &mut new_topic_id };
-        let env = &mut Env { disk, cache: &mut self.cache, journal: None };
-        match job.api_key {
-            // Where there is no space to be reserved ahead, what is left is for what frees some.
-            ApiKey::CreateTopics if host.log.put_off_by().is_some() => {
-                let error = ApiError::new(ErrorCode::KAFKA_STORAGE_ERROR.code(), NO_ROOM);
-                body(&create_topics_refused(&read(job)?, &error), version)
-            }
-            ApiKey::CreateTopics => {
-                let request: CreateTopicsRequest<'_> = read(job)?;
-                let decided = host.controller.create_topics(&mut context, &request);
-                match host.carry_out(env, decided) {
-                    Ok(reply) => body(&CreateTopicsReply::to_wire(&reply), version),
-                    Err(error) => body(&create_topics_refused(&request, &error), version),
-                }
-            }
-            ApiKey::DeleteTopics => {
-                let request: DeleteTopicsRequest<'_> = read(job)?;
-                let decided = host.controller.delete_topics(&context, &request, version);
-                match host.carry_out(env, decided) {
-                    Ok(reply) => body(&DeleteTopicsReply::to_wire(&reply, version), version),
-                    Err(error) => body(&delete_topics_refused(&request, &error, version), version),
-                }
-            }
-            ApiKey::CreatePartitions => {
-                let decided = host.controller.create_partitions(&mut context, &read(job)?);
-                let reply = host.carry_out(env, Ok(decided)).map_err(|e| ErrorCode(e.code))?;
-                body(&CreatePartitionsReply::to_wire(&reply), version)
-            }
-            ApiKey::IncrementalAlterConfigs => {
-                let decided = host.controller.incremental_alter_configs(&context, &read(job)?);
-                let reply = host.carry_out(env, Ok(decided)).map_err(|e| ErrorCode(e.code))?;
-                body(&AlterConfigsReply::to_incremental(&reply), version)
-            }
-            ApiKey::AlterConfigs => {
-                let decided = host.controller.alter_configs(&context, &read(job)?);
-                let reply = host.carry_out(env, Ok(decided)).map_err(|e| ErrorCode(e.code))?;
-                body(&AlterConfigsReply::to_legacy(&reply), version)
-            }
-            ApiKey::AllocateProducerIds => {
-                let request: AllocateProducerIdsRequest = read(job)?;
-                let decided = host.controller.allocate_producer_ids(request.broker_id, request.broker_epoch);
-                let response = match host.carry_out(env, decided) {
-                    Ok(block) => AllocateProducerIdsResponse {
-                        producer_id_start: block.first,
-                        producer_id_len: block.len,
-                        ..Default::default()
-                    },
-                    Err(error) => {
-                        AllocateProducerIdsResponse { error_code: error.code, ..Default::default() }
-                    }
-                };
-                body(&response, version)
-            }
-            ApiKey::DescribeQuorum => body(&host.raft.describe(&read(job)?, env.disk.wall_ms()), version),
-            _ => Err(ErrorCode::UNSUPPORTED_VERSION),
-        }
     }
 
     pub(super) fn controller_on_disk(&mut self, disk: &mut dyn Disk, tag: u32, outcome: DiskOutcome) {
         if tag == SNAPSHOT_TAG {
             return self.snapshot_written(disk, outcome);
+        }
+        if tag == DECIDED_TAG {
+            return self.decided_apart(disk, outcome);
         }
         let Some(host) = self.controller.as_mut() else { return };
         let mut effects = Vec::new();
@@ -487,6 +505,82 @@ impl Shard {
         let Some(host) = self.controller.as_mut() else { return true };
         host.log.close_end(files).map_or_else(|error| not_closed("__cluster_metadata-0", &error), |()| true)
     }
+}
+
+/// Decides on a request. Where there is no `room`, no space to be reserved ahead, what is left is for what frees some.
+fn decide(controller: &Controller, facts: Facts, job: &ControlJob, room: bool) -> Decided {
+    let Facts { config, mut random, mut ids } = facts;
+    let version = job.api_version;
+    let mut new_topic_id = || random_uuid(&mut ids);
+    let mut context = Context { config: &config, random: &mut random, new_topic_id: &mut new_topic_id };
+    match job.api_key {
+        ApiKey::CreateTopics if !room => refused(job, ErrorCode::KAFKA_STORAGE_ERROR).map(Decision::reply),
+        ApiKey::CreateTopics => {
+            let request: CreateTopicsRequest<'_> = read(job)?;
+            match controller.create_topics(&mut context, &request) {
+                Ok(decision) => written(decision, |reply| body(&CreateTopicsReply::to_wire(reply), version)),
+                Err(error) => body(&create_topics_refused(&request, &error), version).map(Decision::reply),
+            }
+        }
+        ApiKey::DeleteTopics => {
+            let request: DeleteTopicsRequest<'_> = read(job)?;
+            match controller.delete_topics(&context, &request, version) {
+                Ok(decision) => {
+                    written(decision, |reply| body(&DeleteTopicsReply::to_wire(reply, version), version))
+                }
+                Err(error) => {
+                    body(&delete_topics_refused(&request, &error, version), version).map(Decision::reply)
+                }
+            }
+        }
+        ApiKey::CreatePartitions => {
+            let decision = controller.create_partitions(&mut context, &read(job)?);
+            written(decision, |reply| body(&CreatePartitionsReply::to_wire(reply), version))
+        }
+        ApiKey::IncrementalAlterConfigs => {
+            let decision = controller.incremental_alter_configs(&context, &read(job)?);
+            written(decision, |reply| body(&AlterConfigsReply::to_incremental(reply), version))
+        }
+        ApiKey::AlterConfigs => {
+            let decision = controller.alter_configs(&context, &read(job)?);
+            written(decision, |reply| body(&AlterConfigsReply::to_legacy(reply), version))
+        }
+        ApiKey::AllocateProducerIds => {
+            let request: AllocateProducerIdsRequest = read(job)?;
+            match controller.allocate_producer_ids(request.broker_id, request.broker_epoch) {
+                Ok(decision) => written(decision, |block| {
+                    let response = AllocateProducerIdsResponse {
+                        producer_id_start: block.first,
+                        producer_id_len: block.len,
+                        ..Default::default()
+                    };
+                    body(&response, version)
+                }),
+                Err(error) => producer_ids_refused(error.code, version).map(Decision::reply),
+            }
+        }
+        _ => Err(ErrorCode::UNSUPPORTED_VERSION),
+    }
+}
+
+/// A decision with its reply as the response's body.
+fn written<R>(decision: Decision<R>, write: impl FnOnce(&R) -> Result<Vec<u8>, ErrorCode>) -> Decided {
+    Ok(Decision { reply: write(&decision.reply)?, records: decision.records })
+}
+
+/// The answer to a request whose records the metadata log does not take.
+fn refused(job: &ControlJob, code: ErrorCode) -> Result<Vec<u8>, ErrorCode> {
+    let (error, version) = (ApiError::new(code.code(), NO_ROOM), job.api_version);
+    match job.api_key {
+        ApiKey::CreateTopics => body(&create_topics_refused(&read(job)?, &error), version),
+        ApiKey::DeleteTopics => body(&delete_topics_refused(&read(job)?, &error, version), version),
+        ApiKey::AllocateProducerIds => producer_ids_refused(error.code, version),
+        _ => Err(code),
+    }
+}
+
+fn producer_ids_refused(error_code: i16, version: i16) -> Result<Vec<u8>, ErrorCode> {
+    body(&AllocateProducerIdsResponse { error_code, ..Default::default() }, version)
 }
 
 fn read<'a, M: Message<'a>>(job: &'a ControlJob) -> Result<M, ErrorCode> {

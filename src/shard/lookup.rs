@@ -289,10 +289,9 @@ impl Shard {
         let keys: Vec<PartitionKey> = keys.map_or_else(|| self.partitions.keys().collect(), <[_]>::to_vec);
         let mut sizes = Vec::with_capacity(keys.len());
         for key in keys {
-            let dirs = self.dirs.paths.clone();
             let Some((_, hosted)) = self.partitions.find(key) else { continue };
             let Some(log) = hosted.log() else { continue };
-            let log_dir = dirs.iter().position(|d| log.dir().starts_with(d)).unwrap_or(0) as u32;
+            let log_dir = self.dirs.paths.iter().position(|d| log.dir().starts_with(d)).unwrap_or(0) as u32;
             sizes.push(PartitionSize { key, log_dir, size_bytes: log.size_bytes() });
         }
         self.answer(reply_to, Done::Sizes(sizes));

@@ -266,7 +266,7 @@ impl Shard {
             Job::Producers(keys) => self.producers(reply_to, &keys),
             Job::Sizes(keys) => self.sizes(reply_to, keys.as_deref()),
             Job::Group(group) => self.group(disk, reply_to, *group),
-            Job::Control(control) => self.control(disk, reply_to, &control),
+            Job::Control(control) => self.control(disk, reply_to, control),
         }
     }
 

@@ -1,6 +1,7 @@
 //! Between the wire's messages and the coordinator's requests and replies: every difference between API versions that is
 //! only one of form.
 
+use super::classic::{CLASSIC, ClassicState};
 use super::error::error_code;
 use super::reply::{
     CommitReply, DeleteOffsetsReply, DeleteReply, DescribeReply, FetchReply, JoinReply, LeaveReply,
@@ -16,6 +17,10 @@ use crate::wire::messages::{
     delete_groups_response, describe_groups_response, join_group_response, leave_group_response,
     list_groups_response, offset_commit_response, offset_delete_response, offset_fetch_response,
 };
+use std::collections::BTreeSet;
+
+/// A state or type that no group is in.
+const NO_GROUP: &str = "none";
 
 /// From this version OffsetFetch asks for several groups (KIP-709).
 const FETCH_GROUPS_FROM: i16 = 8;
@@ -168,9 +173,21 @@ impl DeleteOffsetsRequest {
 impl ListRequest {
     /// From ListGroups.
     pub fn from_wire(request: &wire::ListGroupsRequest<'_>) -> ListRequest {
-        let texts = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
-        ListRequest { states: texts(&request.states_filter), types: texts(&request.types_filter) }
+        let states = ClassicState::ALL.map(ClassicState::name);
+        ListRequest {
+            states: filter(request.states_filter.iter().map(|state| state.trim()), &states),
+            types: filter(request.types_filter.iter().copied(), &[CLASSIC]),
+        }
     }
+}
+
+/// What a filter lets through: every core reads it for every group, so of names that no group has only one is kept.
+fn filter<'a>(named: impl Iterator<Item = &'a str>, known: &[&str]) -> Vec<String> {
+    let mut kept = BTreeSet::new();
+    for name in named {
+        kept.insert(known.iter().find(|k| k.eq_ignore_ascii_case(name)).copied().unwrap_or(NO_GROUP));
+    }
+    kept.into_iter().map(str::to_owned).collect()
 }
 
 impl JoinReply {

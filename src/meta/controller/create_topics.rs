@@ -1,5 +1,6 @@
 //! CreateTopics (API 19), as Kafka's `ControllerApis.createTopics` and `ReplicationControlManager.createTopics`.
 
+use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::image::{Image, Partition};
@@ -94,6 +95,9 @@ impl CreatedTopic {
     }
 }
 
+/// The configuration of topics that override nothing, made when the first one is there.
+type Plain = OnceCell<Vec<ConfigEcho>>;
+
 impl Controller {
     /// Decides on CreateTopics. A topic fails or succeeds by itself; with `validate_only` nothing is created. The
     /// error is one for the whole request.
@@ -112,10 +116,11 @@ impl Controller {
 
         check_total_partitions(&topics, context.config.num_partitions)?;
         let collisions = Collisions::new(self.image(), &topics);
+        let plain = OnceCell::new();
         let mut records = Vec::new();
         let mut reply = CreateTopicsReply::default();
         for topic in topics {
-            let created = self.create_topic(context, &collisions, topic, &mut records);
+            let created = self.create_topic(context, (&collisions, &plain), topic, &mut records);
             reply.topics.push(created.unwrap_or_else(|error| CreatedTopic::failed(topic.name, error)));
         }
         let refused = seen.iter().filter_map(|(name, count)| {
@@ -138,7 +143,7 @@ impl Controller {
     fn create_topic(
         &self,
         context: &mut Context<'_>,
-        collisions: &Collisions,
+        (collisions, plain): (&Collisions, &Plain),
         topic: &CreatableTopic<'_>,
         records: &mut Vec<MetadataRecord>,
     ) -> Result<CreatedTopic, ApiError> {
@@ -169,7 +174,10 @@ impl Controller {
             error: ApiError::NONE,
             num_partitions: partitions.len() as i32,
             replication_factor: partitions.first().map_or(-1, |p| p.replicas.len() as i16),
-            configs: echo(context, &configs),
+            configs: match configs.is_empty() {
+                true => plain.get_or_init(|| echo(context, &configs)).clone(),
+                false => echo(context, &configs),
+            },
         })
     }
 

@@ -41,7 +41,18 @@ pub(super) enum ClassicState {
     Stable,
 }
 
+/// What ListGroups calls the type of these groups.
+pub(super) const CLASSIC: &str = "classic";
+
 impl ClassicState {
+    /// All of them.
+    pub(super) const ALL: [ClassicState; 4] = [
+        ClassicState::Empty,
+        ClassicState::PreparingRebalance,
+        ClassicState::CompletingRebalance,
+        ClassicState::Stable,
+    ];
+
     /// Kafka's name.
     pub(super) const fn name(self) -> &'static str {
         match self {
@@ -482,7 +493,7 @@ impl ClassicGroup {
             group_id: self.id.clone(),
             protocol_type: self.protocol_type.clone().unwrap_or_else(|| "".into()),
             state: self.state.name(),
-            group_type: "classic",
+            group_type: CLASSIC,
         }
     }
 }
