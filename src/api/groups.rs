@@ -29,9 +29,9 @@ use crate::wire::messages::list_groups_request::ListGroupsRequest;
 use crate::wire::messages::sync_group_request::SyncGroupRequest;
 
 use super::apart::apart;
-use super::cx::{Cx, Outcome, Parked, Request, Step, Waiting};
+use super::cx::{Cx, Outcome, Parked, Request, Step, Waiting, Written};
 use super::k03_metadata::GROUP_OPERATIONS;
-use super::reply;
+use super::{reply, write};
 
 use listing::{Asker, Listing};
 pub use offsets::{offset_commit, offset_delete, offset_fetch};
@@ -54,19 +54,21 @@ fn client(request: &Request<'_>) -> ClientInfo {
 }
 
 /// How the replies, in the order of what was asked, become a response.
-type Respond = Box<dyn FnOnce(Vec<GroupReply>) -> Outcome>;
+type Respond = Box<dyn FnOnce(Vec<GroupReply>) -> Written + Send>;
 
 /// A request that waits for coordinators. They answer every question, if only when their timers say so.
 struct Gather {
     /// Until a reply has come, the refusal that stands in for it.
     replies: Vec<GroupReply>,
     outstanding: usize,
+    /// The response is long, so that a helper thread writes it.
+    long: bool,
     respond: Option<Respond>,
 }
 
 impl Gather {
-    fn new(respond: impl FnOnce(Vec<GroupReply>) -> Outcome + 'static) -> Gather {
-        Gather { replies: Vec::new(), outstanding: 0, respond: Some(Box::new(respond)) }
+    fn new(long: bool, respond: impl FnOnce(Vec<GroupReply>) -> Written + Send + 'static) -> Gather {
+        Gather { replies: Vec::new(), outstanding: 0, long, respond: Some(Box::new(respond)) }
     }
 
     fn send(&mut self, cx: &mut Cx<'_>, id: u64, owner: ShardId, job: GroupJob) {
@@ -77,32 +79,35 @@ impl Gather {
         cx.send(owner, id, part, Job::Group(Box::new(job)));
     }
 
-    fn park(mut self, id: u64) -> Outcome {
+    fn park(mut self, cx: &mut Cx<'_>, id: u64) -> Outcome {
         match self.outstanding {
-            0 => self.finish(),
+            0 => self.finish(cx),
             _ => Outcome::Parked(Parked { id, deadline: Ticks::NEVER, waiting: Box::new(self) }),
         }
     }
 
-    fn finish(&mut self) -> Outcome {
+    fn finish(&mut self, cx: &mut Cx<'_>) -> Outcome {
         let replies = std::mem::take(&mut self.replies);
-        self.respond.take().map_or_else(unexpected, |respond| respond(replies))
+        let Some(respond) = self.respond.take() else { return unexpected().into() };
+        let written =
+            apart(cx, self.long, move || Ok(respond(replies)), |_, written: Written| written.into());
+        written.unwrap_or(Outcome::Close("a response could not be written"))
     }
 }
 
 impl Waiting for Gather {
-    fn done(&mut self, _cx: &mut Cx<'_>, _id: u64, part: u32, done: Done) -> Step {
+    fn done(&mut self, cx: &mut Cx<'_>, _id: u64, part: u32, done: Done) -> Step {
         if let Done::Group(reply) = done
             && let Some(place) = self.replies.get_mut(part as usize)
         {
             *place = *reply;
         }
         self.outstanding -= 1;
-        if self.outstanding > 0 { Step::Wait } else { Step::Finish(self.finish()) }
+        if self.outstanding > 0 { Step::Wait } else { Step::Finish(self.finish(cx)) }
     }
 
-    fn expired(&mut self, _cx: &mut Cx<'_>, _id: u64) -> Step {
-        Step::Finish(self.finish())
+    fn expired(&mut self, cx: &mut Cx<'_>, _id: u64) -> Step {
+        Step::Finish(self.finish(cx))
     }
 
     /// Joining and syncing wait for other members; the rest is done at once or when it is durable.
@@ -117,11 +122,11 @@ fn coordinate(
     cx: &mut Cx<'_>,
     from: &Asker,
     wanted: Vec<GroupRequest>,
-    respond: impl FnOnce(Vec<GroupReply>) -> Outcome + 'static,
+    respond: impl FnOnce(Vec<GroupReply>) -> Written + Send + 'static,
 ) -> Outcome {
     let api_version = from.version;
     let id = cx.open();
-    let mut gather = Gather::new(respond);
+    let mut gather = Gather::new(from.long, respond);
     for wanted in wanted {
         let Some(key) = wanted.group_id().and_then(|group_id| offsets_partition(cx.image, group_id)) else {
             gather.replies.push(GroupReply::refused(&wanted, api_version, GroupError::NotCoordinator));
@@ -135,17 +140,17 @@ fn coordinate(
         };
         gather.send(cx, id, key.owner(cx.shards), job);
     }
-    gather.park(id)
+    gather.park(cx, id)
 }
 
 /// A reply of another kind than the request's: a bug of ours, which ends this connection and no other.
-fn unexpected() -> Outcome {
+fn unexpected() -> Written {
     limited!(
         error,
         "a coordinator answered another question",
         "a coordinator answered another question: please report this"
     );
-    Outcome::Close("the coordinator's answer could not be used")
+    Err("the coordinator's answer could not be used")
 }
 
 /// Serves a JoinGroup request, versions 0 to 9.
@@ -158,7 +163,7 @@ pub fn join_group(cx: &mut Cx<'_>, request: &Request<'_>) -> Result<Outcome, Dec
     let from = Asker::of(request);
     apart(cx, is_long(request), read, move |cx, wanted| {
         coordinate(cx, &from, vec![wanted], move |replies| match &*replies {
-            [GroupReply::Join(joined)] => reply(&joined.to_wire(version), version),
+            [GroupReply::Join(joined)] => write(&joined.to_wire(version), version),
             _ => unexpected(),
         })
     })
@@ -179,7 +184,7 @@ pub fn sync_group(cx: &mut Cx<'_>, request: &Request<'_>) -> Result<Outcome, Dec
             return reply(&refused.to_wire(), version);
         };
         coordinate(cx, &from, vec![wanted], move |replies| match &*replies {
-            [GroupReply::Sync(synced)] => reply(&synced.to_wire(), version),
+            [GroupReply::Sync(synced)] => write(&synced.to_wire(), version),
             _ => unexpected(),
         })
     })
@@ -198,7 +203,7 @@ pub fn heartbeat(cx: &mut Cx<'_>, request: &Request<'_>) -> Result<Outcome, Deco
     Ok(coordinate(cx, &Asker::of(request), vec![wanted], move |replies| match &*replies {
         [GroupReply::Heartbeat(error)] => {
             let error_code = error_code(*error);
-            reply(&HeartbeatResponse { error_code, ..Default::default() }, version)
+            write(&HeartbeatResponse { error_code, ..Default::default() }, version)
         }
         _ => unexpected(),
     }))
@@ -214,7 +219,7 @@ pub fn leave_group(cx: &mut Cx<'_>, request: &Request<'_>) -> Result<Outcome, De
     let from = Asker::of(request);
     apart(cx, is_long(request), read, move |cx, wanted| {
         coordinate(cx, &from, vec![wanted], move |replies| match &*replies {
-            [GroupReply::Leave(left)] => reply(&left.to_wire(version), version),
+            [GroupReply::Leave(left)] => write(&left.to_wire(version), version),
             _ => unexpected(),
         })
     })
@@ -326,7 +331,8 @@ pub fn list_groups(cx: &mut Cx<'_>, request: &Request<'_>) -> Result<Outcome, De
 
 fn list_everywhere(cx: &mut Cx<'_>, version: i16, from: &ClientInfo, wanted: &ask::ListRequest) -> Outcome {
     let id = cx.open();
-    let mut gather = Gather::new(move |replies| {
+    // The more groups there are, the longer is the response.
+    let mut gather = Gather::new(true, move |replies| {
         let shares = replies.into_iter().filter_map(|share| match share {
             GroupReply::List(share) => Some(share),
             _ => None,
@@ -334,7 +340,7 @@ fn list_everywhere(cx: &mut Cx<'_>, version: i16, from: &ClientInfo, wanted: &as
         let shares: Vec<ListReply> = shares.collect();
         let mut response = ListReply::to_wire(&shares);
         response.groups.sort_by(|a, b| a.group_id.cmp(b.group_id));
-        reply(&response, version)
+        write(&response, version)
     });
     for shard in 0..cx.shards {
         let job = GroupJob {
@@ -345,7 +351,7 @@ fn list_everywhere(cx: &mut Cx<'_>, version: i16, from: &ClientInfo, wanted: &as
         };
         gather.send(cx, id, ShardId(shard as u16), job);
     }
-    gather.park(id)
+    gather.park(cx, id)
 }
 
 #[cfg(test)]

@@ -39,9 +39,14 @@ pub struct Record {
 const BATCH_OF_ONE_BYTES: usize = 61 + 5 + 1 + 1 + 1 + 5 + 5 + 1;
 
 impl Record {
+    /// Bytes of its key and value.
+    pub fn payload_bytes(&self) -> usize {
+        self.key.len() + self.value.as_ref().map_or(0, Vec::len)
+    }
+
     /// Bytes of a batch with this record alone.
     pub fn batch_bytes(&self) -> usize {
-        self.key.len() + self.value.as_ref().map_or(0, Vec::len) + BATCH_OF_ONE_BYTES
+        self.payload_bytes() + BATCH_OF_ONE_BYTES
     }
 }
 

@@ -13,7 +13,7 @@ use crate::shard::{Done, GroupJob, Job};
 use crate::wire::codec::Writer;
 
 use super::super::cx::{Cx, Outcome, Parked, ReplyWriter, Request, Step, Waiting};
-use super::{client, offsets_partition, unexpected};
+use super::{client, is_long, offsets_partition, unexpected};
 
 /// The groups that are asked for.
 pub type Wanted = Box<dyn Iterator<Item = GroupRequest>>;
@@ -27,12 +27,14 @@ pub struct Asker {
     pub version: i16,
     /// Who sent it.
     pub client: ClientInfo,
+    /// There is much of the request, and so of the response.
+    pub long: bool,
 }
 
 impl Asker {
     /// Of a request.
     pub fn of(request: &Request<'_>) -> Asker {
-        Asker { version: request.api_version, client: client(request) }
+        Asker { version: request.api_version, client: client(request), long: is_long(request) }
     }
 }
 
@@ -135,7 +137,7 @@ impl Listing {
             let full = self.reply.writer.position() > GROUPS_REPLY_BYTES_MAX;
             let reply = if full { too_large(reply) } else { reply };
             if !(self.put)(reply, &mut self.reply.writer) {
-                return Step::Finish(unexpected());
+                return Step::Finish(unexpected().into());
             }
             if self.reply.writer.position() > began + REPLY_TURN_BYTES {
                 return Step::Yield;

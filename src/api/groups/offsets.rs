@@ -22,7 +22,7 @@ use crate::wire::messages::offset_fetch_request::{OffsetFetchRequest, OffsetFetc
 
 use super::super::apart::apart;
 use super::super::cx::{Cx, Outcome, Request};
-use super::super::{reply, topics};
+use super::super::{reply, topics, write};
 use super::listing::{Asker, Listing};
 use super::{coordinate, is_long, unexpected};
 
@@ -50,7 +50,7 @@ pub fn offset_commit(cx: &mut Cx<'_>, request: &Request<'_>) -> Result<Outcome, 
             };
             let key = |t: &CommittedTopic| (t.topic_id, t.name.clone());
             let topics = merged(refused, committed.topics, key, |t| &mut t.partitions);
-            reply(&CommitReply { topics }.to_wire(), version)
+            write(&CommitReply { topics }.to_wire(), version)
         })
     })
 }
@@ -118,21 +118,34 @@ pub fn offset_fetch(cx: &mut Cx<'_>, request: &Request<'_>) -> Result<Outcome, D
     if request.api_version >= GROUPS_FROM {
         return offset_fetch_groups(cx, request);
     }
-    let version = request.api_version;
-    let message: OffsetFetchRequest<'_> = decode_request(&request.body, version)?;
-    let wanted = FetchRequest::from_wire(&message, version).into_iter().map(GroupRequest::FetchOffsets);
-    Ok(coordinate(cx, &Asker::of(request), wanted.collect(), move |replies| {
-        let fetched = replies.into_iter().filter_map(|reply| match reply {
-            GroupReply::FetchOffsets(fetched) => Some(fetched),
-            _ => None,
-        });
-        reply(&FetchReply::to_wire(&fetched.collect::<Vec<_>>(), version), version)
-    }))
+    let (body, version) = (request.body.clone(), request.api_version);
+    let read = move || {
+        let message: OffsetFetchRequest<'_> = decode_request(&body, version)?;
+        let wanted = FetchRequest::from_wire(&message, version).into_iter();
+        Ok(wanted.map(GroupRequest::FetchOffsets).collect())
+    };
+    let from = Asker::of(request);
+    apart(cx, is_long(request), read, move |cx, wanted| {
+        coordinate(cx, &from, wanted, move |replies| {
+            write(&FetchReply::to_wire(&fetched(replies), version), version)
+        })
+    })
+}
+
+fn fetched(replies: Vec<GroupReply>) -> Vec<FetchReply> {
+    let fetched = replies.into_iter().filter_map(|reply| match reply {
+        GroupReply::FetchOffsets(fetched) => Some(fetched),
+        _ => None,
+    });
+    fetched.collect()
 }
 
 /// From version 8 a request names several groups (KIP-709).
 fn offset_fetch_groups(cx: &mut Cx<'_>, request: &Request<'_>) -> Result<Outcome, DecodeError> {
     let (body, version) = (request.body.clone(), request.api_version);
+    if is_long(request) && is_of_one_group(&body, version)? {
+        return offset_fetch_group(cx, request);
+    }
     let from = Asker::of(request);
     let read = move || Groups::read(&body, version).map(|groups| (body, groups));
     apart(cx, request.is_large(), read, move |cx, (body, groups)| {
@@ -147,15 +160,9 @@ fn offset_fetch_groups(cx: &mut Cx<'_>, request: &Request<'_>) -> Result<Outcome
         let unknown: Rc<RefCell<VecDeque<Vec<FetchedTopic>>>> = Rc::default();
         let missing = unknown.clone();
         let put = move |reply: GroupReply, w: &mut Writer| {
-            let GroupReply::FetchOffsets(mut found) = reply else { return false };
+            let GroupReply::FetchOffsets(found) = reply else { return false };
             let missing = missing.borrow_mut().pop_front().unwrap_or_default();
-            if by_id {
-                found.topics.retain_mut(|topic| fill_in_id(&image, topic));
-            }
-            if found.error.is_none() {
-                found.topics.extend(missing);
-            }
-            found.to_wire_group().put(w, version);
+            completed(found, missing, by_id.then_some(&*image)).to_wire_group().put(w, version);
             true
         };
         let image = cx.image.clone();
@@ -173,6 +180,43 @@ fn offset_fetch_groups(cx: &mut Cx<'_>, request: &Request<'_>) -> Result<Outcome
         };
         Listing::new(from, Box::new(wanted), head, Box::new(put), tail).begin(cx)
     })
+}
+
+fn is_of_one_group(body: &[u8], version: i16) -> Result<bool, DecodeError> {
+    let mut r = Reader::new(body);
+    let count = r.count(true, OffsetFetchRequestGroup::WIRE_MIN);
+    count.map(|count| count == Some(1)).map_err(|error| error.of(OffsetFetchRequest::NAME, version))
+}
+
+/// A long request for one group is read and answered by a helper thread.
+fn offset_fetch_group(cx: &mut Cx<'_>, request: &Request<'_>) -> Result<Outcome, DecodeError> {
+    let (body, version, image) = (request.body.clone(), request.api_version, cx.image.clone());
+    let by_id = version >= TOPIC_IDS_FROM;
+    let read = move || {
+        let message: OffsetFetchRequest<'_> = decode_request(&body, version)?;
+        let mut wanted = FetchRequest::from_wire(&message, version);
+        let missing: Vec<_> = wanted.iter_mut().map(|group| resolve(&image, by_id, group)).collect();
+        Ok((wanted.into_iter().map(GroupRequest::FetchOffsets).collect(), missing, image))
+    };
+    let from = Asker::of(request);
+    apart(cx, true, read, move |cx, (wanted, missing, image)| {
+        coordinate(cx, &from, wanted, move |replies| {
+            let groups = fetched(replies).into_iter().zip(missing);
+            let groups = groups.map(|(found, missing)| completed(found, missing, by_id.then_some(&*image)));
+            write(&FetchReply::to_wire(&groups.collect::<Vec<_>>(), version), version)
+        })
+    })
+}
+
+/// The coordinator's reply with what it was not asked for. An image gives topics their ids.
+fn completed(mut found: FetchReply, missing: Vec<FetchedTopic>, ids: Option<&Image>) -> FetchReply {
+    if let Some(image) = ids {
+        found.topics.retain_mut(|topic| fill_in_id(image, topic));
+    }
+    if found.error.is_none() {
+        found.topics.extend(missing);
+    }
+    found
 }
 
 /// Where the groups of an OffsetFetch lie in its body: each is read when its turn comes.
@@ -255,7 +299,7 @@ pub fn offset_delete(cx: &mut Cx<'_>, request: &Request<'_>) -> Result<Outcome, 
                 Some(_) => Vec::new(),
                 None => merged(refused, deleted.topics, |t| t.name.clone(), |t| &mut t.partitions),
             };
-            reply(&DeleteOffsetsReply { error: deleted.error, topics }.to_wire(), version)
+            write(&DeleteOffsetsReply { error: deleted.error, topics }.to_wire(), version)
         })
     })
 }

@@ -68,8 +68,20 @@ impl InFlight {
         InFlight { record_bytes_max, next_id: 0, queue: VecDeque::new() }
     }
 
-    /// Asks for an append. Records that cannot be written settle at once as refused; so do those of which one is larger
-    /// than a batch may be, as the log of Kafka refuses them.
+    /// Whether records may be appended: the log of Kafka refuses a record that is larger than a batch may be, and the
+    /// offsets of one OffsetCommit together are one batch.
+    fn fits(&self, records: &[Record], then: &Then) -> bool {
+        let mut bytes = records.iter().map(Record::batch_bytes);
+        match then {
+            Then::Reply(_, GroupReply::CommitOffsets(_)) if records.len() > 1 => {
+                let all: usize = records.iter().map(Record::payload_bytes).sum();
+                all <= self.record_bytes_max
+            }
+            _ => bytes.all(|bytes| bytes <= self.record_bytes_max),
+        }
+    }
+
+    /// Asks for an append. Records that cannot be written settle at once as refused; so do those that do not fit.
     pub(super) fn push(
         &mut self,
         effects: &mut Effects,
@@ -83,9 +95,7 @@ impl InFlight {
         self.next_id += 1;
         let records: Option<Vec<Record>> = changes.iter().map(record::encode).collect();
         let outcome = match records {
-            Some(records) if records.iter().any(|record| record.batch_bytes() > self.record_bytes_max) => {
-                Some(Err(ErrorCode::MESSAGE_TOO_LARGE.code()))
-            }
+            Some(records) if !self.fits(&records, &then) => Some(Err(ErrorCode::MESSAGE_TOO_LARGE.code())),
             Some(records) => {
                 effects.appends.push(Append { id, records });
                 None

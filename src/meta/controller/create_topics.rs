@@ -2,6 +2,7 @@
 
 use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use super::super::image::{Image, Partition};
 use super::super::record::{ConfigRecord, MetadataRecord, Text, TopicRecord};
@@ -38,7 +39,7 @@ pub struct CreatedTopic {
     /// How many replicas each has, -1 on error.
     pub replication_factor: i16,
     /// Its whole configuration in the order of names (versions 5 and later).
-    pub configs: Vec<ConfigEcho>,
+    pub configs: Arc<[ConfigEcho]>,
 }
 
 /// One effective value of a new topic.
@@ -70,7 +71,7 @@ impl CreatedTopic {
             error,
             num_partitions: -1,
             replication_factor: -1,
-            configs: Vec::new(),
+            configs: Arc::default(),
         }
     }
 
@@ -96,7 +97,7 @@ impl CreatedTopic {
 }
 
 /// The configuration of topics that override nothing, made when the first one is there.
-type Plain = OnceCell<Vec<ConfigEcho>>;
+type Plain = OnceCell<Arc<[ConfigEcho]>>;
 
 impl Controller {
     /// Decides on CreateTopics. A topic fails or succeeds by itself; with `validate_only` nothing is created. The
@@ -374,7 +375,7 @@ fn check_total_partitions(topics: &[&CreatableTopic<'_>], default_count: i32) ->
     Ok(())
 }
 
-fn echo(context: &Context<'_>, configs: &BTreeMap<String, String>) -> Vec<ConfigEcho> {
+fn echo(context: &Context<'_>, configs: &BTreeMap<String, String>) -> Arc<[ConfigEcho]> {
     let mut entries: Vec<ConfigEcho> = config::describe_topic(context.config, configs)
         .into_iter()
         .map(|e| ConfigEcho {
@@ -385,7 +386,7 @@ fn echo(context: &Context<'_>, configs: &BTreeMap<String, String>) -> Vec<Config
         })
         .collect();
     entries.sort_by(|a, b| a.name.cmp(&b.name));
-    entries
+    entries.into()
 }
 
 /// The names that exist with '.' and '_' taken as one: metrics cannot tell them apart.
