@@ -148,7 +148,9 @@ impl Shard {
                 }
             }
             Err(error) => {
-                slots.iter().for_each(|(slot, is_new)| self.not_opened(disk, *slot, *is_new, &error));
+                for (slot, is_new) in &slots {
+                    self.not_opened(disk, *slot, *is_new, &error);
+                }
             }
         }
         for (slot, _) in slots {

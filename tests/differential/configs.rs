@@ -130,9 +130,9 @@ fn altering(session: &mut Session) {
         steps
     });
     // A broker's own settings, those of all brokers, and the order in which they hold.
-    let keys = ["log.cleaner.backoff.ms", "message.max.bytes", "log.retention.ms"];
+    let keys = ["log.index.interval.bytes", "message.max.bytes", "log.retention.ms"];
     for (name, value) in [("", "30001"), ("0", "30002")] {
-        let body = incremental(BROKER, name, &[("log.cleaner.backoff.ms", SET, json!(value))]);
+        let body = incremental(BROKER, name, &[("log.index.interval.bytes", SET, json!(value))]);
         session.run(step("IncrementalAlterConfigs, broker", api::INCREMENTAL_ALTER_CONFIGS, body));
         let body = describe(BROKER, "0", Some(&keys));
         session.run(step("DescribeConfigs, broker altered", api::DESCRIBE_CONFIGS, body).settles());
@@ -146,7 +146,7 @@ fn altering(session: &mut Session) {
     session.run(step("DescribeConfigs, inherited", api::DESCRIBE_CONFIGS, body).settles());
     for name in ["", "0"] {
         let deletes =
-            [("log.cleaner.backoff.ms", DELETE, Value::Null), ("message.max.bytes", DELETE, Value::Null)];
+            [("log.index.interval.bytes", DELETE, Value::Null), ("message.max.bytes", DELETE, Value::Null)];
         let body = incremental(BROKER, name, &deletes);
         session.run(step("IncrementalAlterConfigs, deleted", api::INCREMENTAL_ALTER_CONFIGS, body).latest());
     }
@@ -173,9 +173,9 @@ fn altering_badly(session: &mut Session) {
         (TOPIC, "configured", &[]),
         (TOPIC, "absent", &[("retention.ms", SET, json!("1"))]),
         (TOPIC, "", &[("retention.ms", SET, json!("1"))]),
-        (BROKER, "7", &[("log.cleaner.backoff.ms", SET, json!("1"))]),
-        (BROKER, "none", &[("log.cleaner.backoff.ms", SET, json!("1"))]),
-        (BROKER, "0", &[("log.cleaner.backoff.ms", SET, json!("soon"))]),
+        (BROKER, "7", &[("log.index.interval.bytes", SET, json!("1"))]),
+        (BROKER, "none", &[("log.index.interval.bytes", SET, json!("1"))]),
+        (BROKER, "0", &[("log.index.interval.bytes", SET, json!("soon"))]),
         (BROKER, "0", &[("node.id", SET, json!("4"))]),
         (BROKER, "0", &[("log.dirs", SET, json!("elsewhere"))]),
         (UNKNOWN, "x", &[("a", SET, json!("1"))]),

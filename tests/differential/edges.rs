@@ -333,7 +333,7 @@ fn instead(value: &Value) -> Vec<Value> {
         ]
         .map(Value::from)
         .to_vec(),
-        Value::String(text) if text.ends_with(".id") || text == NO_SUCH_ID => {
+        Value::String(text) if text.split('.').next_back() == Some("id") || text == NO_SUCH_ID => {
             vec![json!(NO_SUCH_ID), json!(ZERO_ID), json!("$other.id")]
         }
         Value::String(_) => {

@@ -112,7 +112,10 @@ fn sources(dir: &std::path::Path, found: &mut Vec<(String, String)>) {
         let name = path.display().to_string();
         if path.is_dir() {
             sources(&path, found);
-        } else if name.ends_with(".rs") && !name.ends_with("tests.rs") && !name.contains("config/table/") {
+        } else if path.extension().is_some_and(|e| e == "rs")
+            && !name.ends_with("tests.rs")
+            && !name.contains("config/table/")
+        {
             let text = std::fs::read_to_string(&path).unwrap();
             found.push((name, text.split("#[cfg(test)]").next().unwrap().to_owned()));
         }
