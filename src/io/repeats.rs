@@ -42,7 +42,7 @@ impl Site {
         let admitted = window.admits(now);
         let first_counted = window.counted == 1 && !admitted;
         drop(window);
-        self.tell(ended);
+        self.tell(ended.as_ref());
         if first_counted {
             let mut counting = COUNTING.lock().unwrap_or_else(PoisonError::into_inner);
             if !counting.iter().any(|site| std::ptr::eq(*site, self)) {
@@ -52,7 +52,7 @@ impl Site {
         admitted
     }
 
-    fn tell(&self, ended: Option<Ended>) {
+    fn tell(&self, ended: Option<&Ended>) {
         if let Some(Ended { counted, seconds }) = ended {
             (self.say)(&format!("{counted} more lines like this in {seconds} s: {}", self.kind));
         }
@@ -66,7 +66,7 @@ pub fn tell_counted(now: Ticks) {
         let ended = window.end(now);
         let counts = window.counted > 0;
         drop(window);
-        site.tell(ended);
+        site.tell(ended.as_ref());
         counts
     });
 }
