@@ -39,7 +39,7 @@ fn main() -> io::Result<()> {
     let (config, _) = BrokerConfig::from_pairs(pairs).map_err(io::Error::other)?;
     thread::spawn(move || {
         serve(ServeOptions { config, cluster_id: None, format_command: String::new() })
-            .expect("the broker serves")
+            .expect("the broker serves");
     });
 
     let measured = measure(address, requests);

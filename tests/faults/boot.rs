@@ -111,17 +111,14 @@ fn run(home: &Path, mut command: Command) -> Start {
     });
     let address = SocketAddr::from(([127, 0, 0, 1], 9));
     let mut process = Process { child, address, log };
-    match lines.recv_timeout(LIMIT) {
-        Ok(line) => {
-            let after = line.split(" ready on ").nth(1).unwrap_or_else(|| panic!("{line}"));
-            let first = after.split([',', ' ']).next().unwrap_or_default();
-            process.address = first.replace("localhost", "127.0.0.1").parse().unwrap_or(address);
-            Start::Ready(process)
-        }
-        Err(_) => {
-            let (code, text) = process.end();
-            Start::Refused(code, text)
-        }
+    if let Ok(line) = lines.recv_timeout(LIMIT) {
+        let after = line.split(" ready on ").nth(1).unwrap_or_else(|| panic!("{line}"));
+        let first = after.split([',', ' ']).next().unwrap_or_default();
+        process.address = first.replace("localhost", "127.0.0.1").parse().unwrap_or(address);
+        Start::Ready(process)
+    } else {
+        let (code, text) = process.end();
+        Start::Refused(code, text)
     }
 }
 
@@ -184,9 +181,9 @@ impl Ran {
             assert!(partitions.count() > 0, "{} holds something", dir.display());
         }
         if clean {
-            broker.stop()
+            broker.stop();
         } else {
-            broker.kill()
+            broker.kill();
         }
         ran
     }
@@ -576,11 +573,7 @@ fn features_without_anything_behind_them_are_not_advertised() {
     let dir = home.path().join("data");
     let broker = serve_on(home.path(), &[&dir], &[]).ready();
     for version in 3..=4 {
-        let asked = ApiVersionsRequest {
-            client_software_name: "test",
-            client_software_version: "1",
-            ..ApiVersionsRequest::default()
-        };
+        let asked = ApiVersionsRequest { client_software_name: "test", client_software_version: "1" };
         // The empty tagged fields of the header stand before the body; the answer's header has none.
         let body = [vec![0], encode(&asked, version).expect("encode")].concat();
         let answer = broker.client().call(18, version, &body).expect("ApiVersions");

@@ -11,7 +11,7 @@ use crate::support::poll;
 use crate::support::raw::{Client, code};
 use crate::support::records::Batch;
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 const METADATA: &str = "__cluster_metadata-0/00000000000000000000.log";
 
 /// Every file below a directory with its bytes, except what a process leaves that only looks.

@@ -49,7 +49,7 @@ fn no_fetch_outlives_its_client() {
             if prng.one_in(2) {
                 pass(&mut machine, prng.below(20) as i64);
             }
-            for _ in 0..1 + prng.below(3) {
+            for _ in 0..=prng.below(3) {
                 let partitions = (0..4).map(|partition| FetchPartition {
                     partition,
                     partition_max_bytes: 1 << 20,

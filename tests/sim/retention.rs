@@ -38,9 +38,9 @@ impl Watched {
 
     fn end(&mut self, power_cut: bool) {
         if power_cut {
-            self.machine.power_cut()
+            self.machine.power_cut();
         } else {
-            self.machine.kill()
+            self.machine.kill();
         }
         self.link.close(&self.machine.sim, true);
     }
@@ -50,11 +50,10 @@ impl Watched {
         loop {
             assert!(self.machine.sim.now() < until, "no answer in a minute: {:?}", self.machine.load());
             self.machine.step(until);
-            for news in self.link.poll(&self.machine.sim) {
-                match news {
-                    News::Answer(answer) => return answer,
-                    News::Lost(_) => panic!("the connection ended"),
-                }
+            match self.link.poll(&self.machine.sim).into_iter().next() {
+                Some(News::Answer(answer)) => return answer,
+                Some(News::Lost(_)) => panic!("the connection ended"),
+                None => {}
             }
         }
     }
