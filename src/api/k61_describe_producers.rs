@@ -37,9 +37,12 @@ fn read(body: &[u8], version: i16, image: &Image) -> Result<Asked<Producers>, De
     let mut items = Vec::new();
     for topic in &message.topics {
         let valid = crate::meta::topic_name::validate(topic.name).is_ok();
-        items.extend(topic.partition_indexes.iter().map(|index| match valid {
-            true => topics::find_partition(image, topic.name, *index).map(|key| (key, key)),
-            false => Err(ErrorCode::INVALID_TOPIC_EXCEPTION),
+        items.extend(topic.partition_indexes.iter().map(|index| {
+            if valid {
+                topics::find_partition(image, topic.name, *index).map(|key| (key, key))
+            } else {
+                Err(ErrorCode::INVALID_TOPIC_EXCEPTION)
+            }
         }));
         gathered.topics.push(Asking {
             name: topic.name.to_owned(),

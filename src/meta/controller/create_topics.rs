@@ -175,9 +175,10 @@ impl Controller {
             error: ApiError::NONE,
             num_partitions: partitions.len() as i32,
             replication_factor: partitions.first().map_or(-1, |p| p.replicas.len() as i16),
-            configs: match configs.is_empty() {
-                true => plain.get_or_init(|| echo(context, &configs)).clone(),
-                false => echo(context, &configs),
+            configs: if configs.is_empty() {
+                plain.get_or_init(|| echo(context, &configs)).clone()
+            } else {
+                echo(context, &configs)
             },
         })
     }
