@@ -184,7 +184,8 @@ impl Partition {
         if let Some(segment) = search.said.take().and_then(|said| self.contradicts(&data, said)) {
             return Step::Unfit(segment);
         }
-        let scan = Scan { target: search.target, from: *offset, upper: search.upper };
+        // What led here names the last record of a batch, and its first may be meant.
+        let scan = Scan { target: search.target, from: self.log_start, upper: search.upper };
         match scan.run(&data, &mut search.best, &mut self.scratch) {
             Some(found) => return Step::Done(Ok(Some(found))),
             None if data.next_offset <= *offset => return Step::Done(Ok(search.best)),
