@@ -389,7 +389,8 @@ impl Journal {
     pub fn reclaim(&mut self, disk: &mut dyn Disk, mut is_done: impl FnMut(Level, &Member) -> bool) {
         for area in &mut self.areas {
             let half = &mut area.halves[1 - area.active];
-            if half.draining {
+            // Before it was given by `rotated`, a member names its first entry only.
+            if half.draining && !area.rotated {
                 while half.members.pop_if(|member| is_done(area.level, member)).is_some() {
                     half.flushing = half.flushing.saturating_sub(1);
                 }
