@@ -218,6 +218,8 @@ pub const FLUSHED_ONE_BY_ONE_MAX: usize = 3;
 pub const PARTITIONS_MADE_AT_ONCE: usize = 256;
 /// Existing partitions that one job opens: somebody else's may wait for its end.
 pub const PARTITIONS_OPENED_AT_ONCE: usize = 64;
+/// A partition whose directory an earlier one of its name still uses, on another core, asks again after so long, milliseconds.
+pub const DIRECTORY_RETRY_MS: i64 = 10;
 /// Such jobs of a core that are submitted at once.
 pub const PARTITION_JOBS_MAX: usize = 2;
 

@@ -82,7 +82,7 @@ impl Partition {
             }
             Op::Truncate => self.on_truncated(result, effects),
             Op::Delete => {
-                let result = result.map(|_| ()).map_err(storage("removing", &self.dir));
+                let result = result.map(ran::<Option<PathBuf>>).map_err(storage("removing", &self.dir));
                 effects.push(LogEffect::Deleted { result });
             }
             Op::Remove(base) => match result {

@@ -181,8 +181,8 @@ impl Partition {
         env.disk.background(FileJob::Run(Box::new(work)), token);
     }
 
-    /// Renames the directory to `<name>.<unique>-delete` and removes it in the background;
-    /// [`LogEffect::Deleted`] follows. What is in flight still completes before; its effects may be ignored.
+    /// Renames the directory to `<name>.<unique>-delete` in the background; [`LogEffect::Deleted`] follows. What is in flight
+    /// still completes before, but for slow jobs; its effects may be ignored.
     pub fn delete(&mut self, env: &mut Env, unique: &str) {
         self.state = State::Closed;
         self.writer.drop_pending();
@@ -191,11 +191,8 @@ impl Partition {
         let (dir, own, suffix) = (self.dir.clone(), self.topic_id, format!("{unique}-delete"));
         let token = self.token(Op::Delete);
         let work = move |files: &dyn crate::io::Files| {
-            // A topic made anew under the same name may have put this aside already, and stand here itself.
-            if let Some(gone) = retire(files, &dir, &suffix, |id| id.unwrap_or_default() == own)? {
-                files.remove_dir_all(&gone)?;
-            }
-            Ok(Box::new(()) as Box<dyn std::any::Any + Send>)
+            let renamed = retire(files, &dir, &suffix, |id| id.unwrap_or_default() == own)?;
+            Ok(Box::new(renamed) as Box<dyn std::any::Any + Send>)
         };
         env.disk.background(FileJob::Run(Box::new(work)), token);
     }

@@ -1,5 +1,7 @@
 //! What goes into a partition and what comes out of it.
 
+use std::path::PathBuf;
+
 use bytes::Bytes;
 
 use super::cache::Cache;
@@ -251,10 +253,11 @@ pub enum LogEffect {
         /// The log's end now.
         result: Result<Offset, LogError>,
     },
-    /// [`Partition::delete`](super::Partition::delete) ended: the directory is gone.
+    /// [`Partition::delete`](super::Partition::delete) ended: nothing goes by the directory's old
+    /// name any more.
     Deleted {
-        /// Whether it worked.
-        result: Result<(), LogError>,
+        /// Its new name, to be removed; None if there was none of this topic.
+        result: Result<Option<PathBuf>, LogError>,
     },
     /// Something worth a line in the broker's log.
     Warning(String),

@@ -129,6 +129,8 @@ struct Lines {
     by_name: BTreeMap<TopicPartition, PartitionKey>,
     /// Log starts that are about to be: written before they are shown, or a killed process would take them back.
     planned: BTreeMap<PartitionKey, Offset>,
+    /// Who may use the directories of a name, by path: one partition at a time, whatever core it is on.
+    held: BTreeMap<TopicPartition, PartitionKey>,
     /// Partitions that stay offline, the directory and the name of the journal with their records.
     offline: BTreeMap<PartitionKey, (usize, String)>,
 }
@@ -252,6 +254,20 @@ impl CheckpointBook {
         if let Some(line) = key.and_then(|key| lines.by_key.get_mut(&key)).filter(|line| !line.noted.certain)
         {
             line.noted = Noted::default();
+        }
+    }
+
+    /// A partition is about to use the directory of its name; whether no earlier one of the same name does. From then on
+    /// it is the only one, until [`CheckpointBook::leave_dir`]: jobs go by path, and would take another's files.
+    pub fn enter_dir(&self, name: &TopicPartition, key: PartitionKey) -> bool {
+        *self.lines().held.entry(name.clone()).or_insert(key) == key
+    }
+
+    /// No job of the partition will use the directory of its name any more.
+    pub fn leave_dir(&self, name: &TopicPartition, key: PartitionKey) {
+        let mut lines = self.lines();
+        if lines.held.get(name) == Some(&key) {
+            lines.held.remove(name);
         }
     }
 

@@ -34,6 +34,7 @@ impl Shard {
         }
         self.opening.progress.expect(first.len() as u64);
         for spec in first {
+            self.book.enter_dir(&spec.name, spec.key);
             for (slot, result) in partitions::open_all(files, vec![spec]) {
                 match result {
                     Ok(opened) => self.install(slot, opened),

@@ -312,7 +312,7 @@ impl Shard {
 
     /// When [`Shard::expire`] wants to be called.
     pub fn deadline(&self) -> Ticks {
-        let upkeep = self.upkeep.deadline().min(self.journal.deadline());
+        let upkeep = self.upkeep.deadline().min(self.journal.deadline()).min(self.opening.deadline());
         self.next_maintenance.min(self.groups.deadline()).min(upkeep)
     }
 
@@ -396,8 +396,12 @@ impl Shard {
             }
             LogEffect::Truncated { .. } => {}
             LogEffect::Deleted { result } => {
-                if let Err(error) = result {
+                let renamed = result.unwrap_or_else(|error| {
                     limited!(warn, "the directory of a deleted partition could not be removed", %error, "a deleted partition's directory could not be removed");
+                    None
+                });
+                if let Some(hosted) = self.partitions.get(slot) {
+                    partitions::leave_later(disk, &self.book, (hosted.name.clone(), hosted.key), renamed);
                 }
                 self.cache_forget(slot);
                 self.partitions.remove(slot);

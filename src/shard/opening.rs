@@ -7,8 +7,10 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::base::Ticks;
 use crate::base::limits::{
-    PARTITION_JOBS_MAX, PARTITIONS_MADE_AT_ONCE, PARTITIONS_OPENED_AT_ONCE, SHORTAGE_RETRY_MS_MAX,
+    DIRECTORY_RETRY_MS, PARTITION_JOBS_MAX, PARTITIONS_MADE_AT_ONCE, PARTITIONS_OPENED_AT_ONCE,
+    SHORTAGE_RETRY_MS_MAX,
 };
 use crate::base::progress::Progress;
 use crate::io::{Disk, DiskOutcome, FileJob, FileJobOutcome, Files};
@@ -31,6 +33,9 @@ pub(super) struct Opening {
     urgent: Vec<OpenSpec>,
     /// The places in each job, and whether each is new.
     jobs: BTreeMap<u32, Vec<(u32, bool)>>,
+    /// Partitions whose directory another of the same name still uses, and when they ask again.
+    waiting: Vec<OpenSpec>,
+    ask_at: Option<Ticks>,
     /// Places that could not be opened and are tried again, and whether each is new.
     again: BTreeMap<u32, bool>,
     /// What could not be opened before there was a clock.
@@ -64,7 +69,22 @@ impl Opening {
         }
     }
 
-    /// Whether no job is under way and none will follow.
+    /// Whether a partition may use its directory now; else it asks again soon.
+    fn enters(&mut self, disk: &dyn Disk, book: &CheckpointBook, spec: OpenSpec) -> Option<OpenSpec> {
+        if book.enter_dir(&spec.name, spec.key) {
+            return Some(spec);
+        }
+        self.waiting.push(spec);
+        self.ask_at.get_or_insert(disk.now().plus_ms(DIRECTORY_RETRY_MS));
+        None
+    }
+
+    /// When something is due.
+    pub(super) fn deadline(&self) -> Ticks {
+        self.ask_at.unwrap_or(Ticks::NEVER)
+    }
+
+    /// Whether no job is under way and none will follow, but for those whose directory is not theirs yet.
     fn is_idle(&self) -> bool {
         self.jobs.is_empty() && self.urgent.is_empty() && (self.halted || self.queue.is_empty())
     }
@@ -100,8 +120,13 @@ impl Shard {
     pub(super) fn open_more(&mut self, disk: &mut dyn Disk) {
         let opening = &mut self.opening;
         while !opening.urgent.is_empty() {
-            let specs = opening.urgent.drain(..opening.urgent.len().min(PARTITIONS_OPENED_AT_ONCE)).collect();
-            opening.submit(disk, &self.book, specs, true);
+            let left = opening.urgent.split_off(opening.urgent.len().min(PARTITIONS_OPENED_AT_ONCE));
+            let next = std::mem::replace(&mut opening.urgent, left).into_iter();
+            let specs: Vec<OpenSpec> =
+                next.filter_map(|spec| opening.enters(disk, &self.book, spec)).collect();
+            if !specs.is_empty() {
+                opening.submit(disk, &self.book, specs, true);
+            }
         }
         while opening.under_way < PARTITION_JOBS_MAX && !opening.halted && !opening.queue.is_empty() {
             let mut specs: Vec<OpenSpec> = Vec::new();
@@ -111,11 +136,32 @@ impl Shard {
                 if specs.len() >= max || specs.first().is_some_and(|first| first.is_new != is_new) {
                     break;
                 }
-                specs.push(next.remove());
+                let spec = next.remove();
+                specs.extend(opening.enters(disk, &self.book, spec));
             }
-            opening.under_way += 1;
-            opening.submit(disk, &self.book, specs, false);
+            if !specs.is_empty() {
+                opening.under_way += 1;
+                opening.submit(disk, &self.book, specs, false);
+            }
         }
+    }
+
+    /// Those whose directory was another's ask again, unless their topic is gone as well.
+    pub(super) fn ask_for_dirs(&mut self, disk: &mut dyn Disk) {
+        if self.opening.deadline() > disk.now() {
+            return;
+        }
+        self.opening.ask_at = None;
+        for spec in std::mem::take(&mut self.opening.waiting) {
+            if self.partitions.get(spec.slot).is_some_and(|hosted| hosted.doomed) {
+                self.partitions.remove(spec.slot);
+                self.opening.progress.advance(1);
+            } else {
+                self.opening.queue.insert(spec.slot, spec);
+            }
+        }
+        self.retry_deferred = true;
+        self.open_more(disk);
     }
 
     /// A job that opened partitions ended.
@@ -173,6 +219,9 @@ impl Shard {
 
     /// A partition could not be opened: it is tried again, or stays offline.
     pub(super) fn not_opened(&mut self, disk: &dyn Disk, slot: u32, is_new: bool, error: &LogError) {
+        if let Some(hosted) = self.partitions.get(slot) {
+            self.book.leave_dir(&hosted.name, hosted.key);
+        }
         if !error.may_pass() {
             self.waits_no_more(disk, Subject::Partition(slot));
             return self.broken(slot, &error.to_string());

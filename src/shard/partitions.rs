@@ -15,6 +15,7 @@ use crate::log::{
 };
 use crate::wire::record::Scratch;
 
+use super::checkpoints::CheckpointBook;
 use super::mail::{PartitionKey, ReplyTo};
 
 /// Tokens with this tag belong to the shard, not to a partition: a job that opens partitions has ended.
@@ -403,12 +404,35 @@ fn replay(
 /// Has a directory removed in the background. Nobody waits for it: at the next start it is tried again.
 pub fn remove_later(disk: &mut dyn Disk, dir: PathBuf) {
     let job = move |files: &dyn Files| -> io::Result<Box<dyn std::any::Any + Send>> {
-        if let Err(error) = files.remove_dir_all(&dir) {
-            limited!(warn, "the directory of a deleted partition could not be removed", %error, path = %dir.display(), "a deleted partition's directory could not be removed");
+        remove_dir(files, &dir);
+        Ok(Box::new(()))
+    };
+    disk.background_slow(FileJob::Run(Box::new(job)), token(NOBODY, 0));
+}
+
+/// A partition's directory is renamed: another may take the name once the slow jobs that were submitted before have ended, as
+/// the quick ones have. Then it is removed, as in [`remove_later`].
+pub fn leave_later(
+    disk: &mut dyn Disk,
+    book: &Arc<CheckpointBook>,
+    (name, key): (TopicPartition, PartitionKey),
+    renamed: Option<PathBuf>,
+) {
+    let book = book.clone();
+    let job = move |files: &dyn Files| -> io::Result<Box<dyn std::any::Any + Send>> {
+        book.leave_dir(&name, key);
+        if let Some(dir) = &renamed {
+            remove_dir(files, dir);
         }
         Ok(Box::new(()))
     };
     disk.background_slow(FileJob::Run(Box::new(job)), token(NOBODY, 0));
+}
+
+fn remove_dir(files: &dyn Files, dir: &Path) {
+    if let Err(error) = files.remove_dir_all(dir) {
+        limited!(warn, "the directory of a deleted partition could not be removed", %error, path = %dir.display(), "a deleted partition's directory could not be removed");
+    }
 }
 
 /// Has files removed in the background. Nobody waits for it.

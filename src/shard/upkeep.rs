@@ -94,6 +94,7 @@ impl Shard {
             self.with_log(disk, slot, |log, env, _| log.flush_if_due(env, now_ms));
         }
         self.retry_put_off(disk);
+        self.ask_for_dirs(disk);
         if self.upkeep.epochs_at <= now {
             self.upkeep.epochs_at = Ticks::NEVER;
             self.save_epochs(disk);

@@ -10,6 +10,7 @@ mod machine;
 mod member;
 mod model;
 mod producer;
+mod remade;
 mod retention;
 mod run;
 

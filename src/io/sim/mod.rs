@@ -357,6 +357,17 @@ impl<M> Sim<M> {
         }
     }
 
+    /// File jobs that a core submits from now on wait so long before they begin: quick ones, slow ones.
+    pub fn delay_jobs(&self, shard: ShardId, quick_ms: i64, slow_ms: i64) {
+        let mut inner = self.inner.borrow_mut();
+        let until = |ms| Ticks(inner.now).plus_ms(ms).0;
+        let (quick, slow) = (until(quick_ms), until(slow_ms));
+        if let Some(core) = inner.cores.get_mut(usize::from(shard.0)) {
+            core.jobs_until = core.jobs_until.max(quick);
+            core.slow_jobs_until = core.slow_jobs_until.max(slow);
+        }
+    }
+
     /// Whether a core has something to do now.
     pub fn is_due(&self, shard: ShardId) -> bool {
         let inner = self.inner.borrow();

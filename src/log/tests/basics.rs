@@ -354,13 +354,17 @@ fn transactions_bound_the_stable_offset_and_are_indexed_when_aborted() {
 }
 
 #[test]
-fn a_deleted_partition_leaves_nothing() {
+fn a_deleted_partition_leaves_a_directory_to_remove() {
     let mut m = Machine::new(15, small());
     m.append(&batch(1, b"x")).unwrap();
     let (partition, mut env, _) = m.parts();
     partition.delete(&mut env, "0123456789abcdef0123456789abcdef");
     m.settle();
-    assert!(m.effects.iter().any(|e| matches!(e, LogEffect::Deleted { result: Ok(()) })));
+    let renamed = m.effects.iter().find_map(|e| match e {
+        LogEffect::Deleted { result: Ok(renamed) } => renamed.clone(),
+        _ => None,
+    });
+    m.disk().remove_dir_all(&renamed.unwrap()).unwrap();
     assert_eq!(m.disk().list(Path::new("/data")).unwrap(), []);
     assert!(m.append(&batch(1, b"x")).is_err());
 }
