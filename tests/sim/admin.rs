@@ -131,7 +131,8 @@ impl Admin {
     fn delete_records(&mut self, cx: &mut Cx<'_>, part: &Part) {
         let end = cx.model.high_watermark(part);
         let start = cx.model.log_start(part);
-        let offset = start + self.prng.below((end - start).max(0) as u64 / 2 + 1) as i64;
+        let some = start + self.prng.below((end - start).max(0) as u64 / 2 + 1) as i64;
+        let offset = if self.prng.one_in(3) { end.max(start) } else { some };
         cx.model.may_delete(part, offset);
         let partition = DeleteRecordsPartition { partition_index: part.partition, offset };
         let topic = DeleteRecordsTopic { name: &part.topic, partitions: vec![partition] };

@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use ottla::base::Ticks;
 use ottla::base::prng::Prng;
 use ottla::wire::messages::{
-    FetchRequest, FetchResponse,
+    FetchRequest, FetchResponse, ListOffsetsRequest, ListOffsetsResponse,
     fetch_request::{FetchPartition, FetchTopic},
+    list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic},
 };
 
 use super::link::{Link, News};
@@ -14,9 +15,17 @@ use super::model::{Floor, Part};
 use super::producer::is_retriable;
 use super::run::{Client, Cx};
 
+pub enum Tag {
+    Fetch(Floor),
+    /// Where a partition begins, as what was asked for is out of its range.
+    Start(Part, Floor),
+}
+
 pub struct Consumer {
     name: String,
-    link: Link<Floor>,
+    link: Link<Tag>,
+    /// Partitions that begin after what was asked for.
+    behind: Vec<Part>,
     prng: Prng,
     version: i16,
     sessions: bool,
@@ -38,6 +47,7 @@ impl Consumer {
         Consumer {
             name: format!("consumer {number}"),
             link: Link::new(&format!("consumer {number}"), number),
+            behind: Vec::new(),
             version,
             sessions: version >= 7 && prng.one_in(2),
             session: (0, 0),
@@ -91,7 +101,7 @@ impl Consumer {
             topics,
             ..Default::default()
         };
-        self.link.ask(cx.sim, &request, self.version, cx.model.floor());
+        self.link.ask(cx.sim, &request, self.version, Tag::Fetch(cx.model.floor()));
     }
 
     fn fetched(&mut self, cx: &mut Cx<'_>, floor: &Floor, response: &FetchResponse<'_>) {
@@ -136,14 +146,45 @@ impl Consumer {
         }
     }
 
-    fn out_of_range(&self, cx: &mut Cx<'_>, part: &Part, next: i64) -> i64 {
+    fn out_of_range(&mut self, cx: &mut Cx<'_>, part: &Part, next: i64) -> i64 {
         let (start, end) = (cx.model.deletable(part), cx.model.high_watermark(part));
         assert!(
             next < start || next > end,
             "{} {part:?}: {next} is out of range, but {end} was the high watermark",
             self.name
         );
-        if next < start { (next + 1).max(cx.model.log_start(part)) } else { 0 }
+        if next < start {
+            self.behind.push(part.clone());
+            next
+        } else {
+            0
+        }
+    }
+
+    fn ask_start(&mut self, cx: &mut Cx<'_>, part: &Part) {
+        let partition =
+            ListOffsetsPartition { partition_index: part.partition, timestamp: -2, current_leader_epoch: -1 };
+        let topic = ListOffsetsTopic { name: &part.topic, partitions: vec![partition] };
+        let request = ListOffsetsRequest { topics: vec![topic], ..Default::default() };
+        let tag = Tag::Start(part.clone(), cx.model.floor());
+        self.link.ask(cx.sim, &request, 7, tag);
+    }
+
+    fn told_start(
+        &mut self,
+        cx: &mut Cx<'_>,
+        part: &Part,
+        floor: &Floor,
+        response: &ListOffsetsResponse<'_>,
+    ) {
+        let p = &response.topics[0].partitions[0];
+        if p.error_code == 0 {
+            cx.model.shown(part, floor, None, Some(p.offset));
+            let at = self.at.get_mut(part).expect("a partition of ours");
+            at.0 = at.0.max(p.offset);
+        } else {
+            assert!(is_retriable(p.error_code), "ListOffsets {part:?}: {}", p.error_code);
+        }
     }
 }
 
@@ -159,7 +200,10 @@ impl Client for Consumer {
                     self.ends.clear();
                     self.next_at = cx.now().plus_ms(20);
                 }
-                News::Answer(answer) => self.fetched(cx, &answer.tag, &answer.read()),
+                News::Answer(answer) => match &answer.tag {
+                    Tag::Fetch(floor) => self.fetched(cx, floor, &answer.read()),
+                    Tag::Start(part, floor) => self.told_start(cx, part, floor, &answer.read()),
+                },
             }
         }
         if cx.now() < self.next_at || self.link.in_flight() > 0 || self.stopped {
@@ -171,7 +215,10 @@ impl Client for Consumer {
         }
         self.next_at = cx.now().plus_ms(self.prng.below(30) as i64);
         self.link.open(cx.sim);
-        self.fetch(cx);
+        match self.behind.pop() {
+            Some(part) => self.ask_start(cx, &part),
+            None => self.fetch(cx),
+        }
     }
 
     fn next_at(&self) -> Ticks {
@@ -179,6 +226,7 @@ impl Client for Consumer {
     }
 
     fn power_cut(&mut self, all_durable: bool) {
+        self.behind.clear();
         if !all_durable {
             self.at.values_mut().for_each(|at| at.0 = 0);
         }

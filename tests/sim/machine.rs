@@ -58,6 +58,7 @@ impl Machine {
             ("metadata.log.max.record.bytes.between.snapshots", "3000"),
             ("metadata.max.retention.bytes", "9000"),
         ];
+        pairs.retain(|(key, _)| !settings.iter().any(|(other, _)| other == key));
         pairs.extend(settings);
         let seed = config.seed;
         Machine {
@@ -68,6 +69,20 @@ impl Machine {
             starts: 0,
             stops: Vec::new(),
         }
+    }
+
+    /// The log directories.
+    pub fn dirs(&self) -> Vec<PathBuf> {
+        let dirs = self.pairs.iter().find(|(key, _)| key == "log.dirs").map_or("", |(_, dirs)| dirs);
+        dirs.split(',').map(PathBuf::from).collect()
+    }
+
+    /// A start whose process is killed after so many operations of the disk.
+    pub fn start_and_kill(&mut self, shards: usize, calls: u64) {
+        self.sim.disk().end_after(calls);
+        // Whether it gives up or goes on without what fails, nothing of it reaches the disk.
+        let _ = self.start(shards);
+        self.kill();
     }
 
     /// Starts a broker with so many cores.
@@ -95,14 +110,18 @@ impl Machine {
         let disk = self.sim.disk().clone();
         let worlds: Vec<SimWorld<Mail>> = (0..shards).map(|i| self.sim.world(ShardId(i as u16))).collect();
         let now_ms = ottla::io::Clock::wall_ms(&worlds[0]);
-        disk.create_dir_all(&PathBuf::from("/data")).map_err(|e| e.to_string())?;
+        let dirs = self.dirs();
+        for dir in &dirs {
+            disk.create_dir_all(dir).map_err(|e| e.to_string())?;
+        }
         disk.sync_dir(&PathBuf::from("/")).map_err(|e| e.to_string())?;
+        let directory_id = |n: usize| Uuid::from_u128(0x7777_0000_0000_4000_8000_0000_0000_0077 + n as u128);
         let (config, _) = BrokerConfig::from_pairs(self.pairs.clone()).map_err(|e| e.to_string())?;
         let given = Given {
             config,
             cluster_id: "simulated-cluster-0001".to_owned(),
-            directory_ids: vec![Uuid::from_u128(0x7777_0000_0000_4000_8000_0000_0000_0077)],
-            metadata_directory_id: Uuid::from_u128(0x7777_0000_0000_4000_8000_0000_0000_0077),
+            directory_ids: (0..dirs.len()).map(directory_id).collect(),
+            metadata_directory_id: directory_id(0),
             incarnation_id: Uuid::from_u128(1000 + u128::from(self.starts)),
             shards,
             now_ms,

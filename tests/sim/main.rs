@@ -1,14 +1,17 @@
 //! The real core, driven by the simulated world: one seed decides everything. `OTTLA_SIM_SEED=x` runs one seed,
-//! `OTTLA_SIM_SEEDS=n` so many.
+//! `OTTLA_SIM_SEEDS=n` so many. `OTTLA_SIM_DAMAGE=1` also flips bits at rest, `OTTLA_SIM_RETENTION=1` lets retention delete.
 
 mod admin;
 mod backlog;
 mod consumer;
+mod damage;
+mod faults;
 mod ghosts;
 mod link;
 mod machine;
 mod member;
 mod model;
+mod passing;
 mod producer;
 mod remade;
 mod retention;

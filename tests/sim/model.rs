@@ -48,6 +48,8 @@ pub struct Topic {
     pub partitions: i32,
     /// Acknowledged means flushed.
     pub durable: bool,
+    /// Retention may delete whatever it likes.
+    pub retained: bool,
 }
 
 /// The bounds of each partition: high watermark, log start.
@@ -134,6 +136,7 @@ impl Model {
 
     /// What an answer has shown: bounds never go back (A21). `None` is what it does not tell.
     pub fn shown(&mut self, part: &Part, floor: &Floor, high_watermark: Option<i64>, log_start: Option<i64>) {
+        let retained = self.topic(&part.topic).retained;
         let log = self.log(part);
         let (before, start) = floor.get(part).copied().unwrap_or_default();
         if let Some(end) = high_watermark {
@@ -142,7 +145,7 @@ impl Model {
         }
         if let Some(now) = log_start.filter(|s| *s >= 0) {
             assert!(now >= start, "{part:?}: the log start went back from {start} to {now}");
-            let asked = log.deletable;
+            let asked = if retained { i64::MAX } else { log.deletable };
             assert!(now <= asked, "{part:?}: records before {now} were deleted, {asked} was asked");
             log.first = log.first.max(now);
         }
@@ -175,7 +178,7 @@ impl Model {
     }
 
     pub fn deletable(&mut self, part: &Part) -> i64 {
-        self.log(part).deletable
+        if self.topic(&part.topic).retained { i64::MAX } else { self.log(part).deletable }
     }
 
     pub fn log_start(&mut self, part: &Part) -> i64 {
@@ -188,8 +191,14 @@ impl Model {
     }
 
     pub fn deleted(&mut self, part: &Part, low_watermark: i64) {
+        let asked = self.deletable(part);
+        assert!(low_watermark <= asked, "{part:?}: more was deleted than asked");
         let log = self.log(part);
-        assert!(low_watermark <= log.deletable, "{part:?}: more was deleted than asked");
+        assert!(
+            low_watermark >= log.first,
+            "{part:?}: DeleteRecords answers {low_watermark}, {} before",
+            log.first
+        );
         log.first = log.first.max(low_watermark);
         self.count("records deleted");
     }
@@ -246,8 +255,9 @@ impl Model {
                 let part = Part::new(&topic.name, partition);
                 let log = self.logs.entry(part).or_default();
                 let sent = std::mem::take(&mut log.sent);
-                let deletable = log.deletable;
-                *log = Log { sent, deletable, ..Log::default() };
+                // A log start that was shown was written down before: offsets below it never come back (A21).
+                let (deletable, first) = (log.deletable, log.first);
+                *log = Log { sent, deletable, first, high_watermark: first, ..Log::default() };
             }
         }
         if !self.offsets_durable {

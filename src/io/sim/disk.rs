@@ -5,6 +5,8 @@
 //! remove) form a journal: [`Files::sync_dir`] makes everything up to the last change in that directory durable, and
 //! a power cut keeps some prefix of the rest. A flush of a file flushes none of its names.
 
+mod control;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -136,6 +138,8 @@ struct State {
     life: u64,
     boots: u128,
     faults: Vec<DiskFault>,
+    /// Operations of this process that still happen.
+    calls_left: u64,
 }
 
 fn errno(code: i32) -> io::Error {
@@ -314,6 +318,12 @@ impl State {
         if handle.life == self.life { Ok(handle.inode) } else { Err(errno(libc::EBADF)) }
     }
 
+    /// Counts an operation; an error when the process is to have ended before it.
+    fn call(&mut self) -> io::Result<()> {
+        self.calls_left = self.calls_left.checked_sub(1).ok_or_else(|| errno(libc::EIO))?;
+        Ok(())
+    }
+
     fn fails(&mut self, op: DiskOp, path: &Path) -> io::Result<()> {
         let text = path.to_string_lossy();
         for fault in self.faults.iter_mut().filter(|f| f.op == op && text.contains(&f.path_contains)) {
@@ -367,6 +377,7 @@ impl State {
     }
 
     fn open(&mut self, path: &Path, mode: OpenMode) -> io::Result<(File, bool)> {
+        self.call()?;
         self.fails(DiskOp::Open, path)?;
         let (inode, made) = match self.node(path) {
             Some(Node::File(inode)) => (inode, false),
@@ -389,6 +400,7 @@ impl State {
     }
 
     fn write(&mut self, inode: u64, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        self.call()?;
         self.room_for(inode, offset + bytes.len() as u64)?;
         if let Err(e) = self.fails_inode(DiskOp::Write, inode) {
             self.write_torn(inode, offset, bytes);
@@ -422,6 +434,7 @@ impl State {
     }
 
     fn flush(&mut self, inode: u64, upto: u64) -> io::Result<()> {
+        self.call()?;
         let failed = self.fails_inode(DiskOp::Sync, inode);
         let mut prng = Prng::new(self.prng.next_u64());
         let node = self.inode_mut(inode)?;
@@ -433,6 +446,7 @@ impl State {
     }
 
     fn sync_dir(&mut self, dir: &Path) -> io::Result<()> {
+        self.call()?;
         self.fails(DiskOp::SyncDir, dir)?;
         if self.node(dir) != Some(Node::Dir) {
             return Err(errno(libc::ENOENT));
@@ -457,6 +471,7 @@ impl State {
     }
 
     fn rename(&mut self, from: &Path, to: &Path) -> io::Result<()> {
+        self.call()?;
         self.fails(DiskOp::Rename, from)?;
         if self.node(from).is_none() || self.node(&parent(to)) != Some(Node::Dir) {
             return Err(errno(libc::ENOENT));
@@ -481,6 +496,7 @@ impl State {
     }
 
     fn remove(&mut self, path: &Path, wants_dir: bool) -> io::Result<()> {
+        self.call()?;
         self.fails(DiskOp::Remove, path)?;
         match self.node(path) {
             None => Ok(()),
@@ -496,6 +512,7 @@ impl State {
     /// Forgets handles, and files that no name leads to any more.
     fn end_life(&mut self) {
         self.life += 1;
+        self.calls_left = u64::MAX;
         let linked = |names: &Names| -> Vec<u64> {
             names.values().filter_map(|n| if let Node::File(i) = n { Some(*i) } else { None }).collect()
         };
@@ -552,48 +569,13 @@ impl SimDisk {
                 life: 0,
                 boots: 1,
                 faults: Vec::new(),
+                calls_left: u64::MAX,
             })),
         }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Asks for a fault.
-    pub fn fail(&self, fault: DiskFault) {
-        self.lock().faults.push(fault);
-    }
-
-    /// Forgets the faults asked for.
-    pub fn heal(&self) {
-        self.lock().faults.clear();
-    }
-
-    /// Changes how the disk behaves from now on.
-    pub fn configure(&self, change: impl FnOnce(&mut DiskConfig)) {
-        change(&mut self.lock().config);
-    }
-
-    /// Flips the bits of `mask` in one byte of a file, durably.
-    pub fn flip(&self, path: &Path, offset: u64, mask: u8) -> io::Result<()> {
-        let mut state = self.lock();
-        let Some(Node::File(inode)) = state.node(path) else { return Err(errno(libc::ENOENT)) };
-        let node = state.inode_mut(inode)?;
-        let byte = *node.read(offset, 1).first().ok_or_else(|| errno(libc::EINVAL))?;
-        node.write(offset, &[byte ^ mask], 0, || true);
-        node.flush(0);
-        Ok(())
-    }
-
-    /// Bytes in use, as `statvfs` would count them.
-    pub fn used_bytes(&self) -> u64 {
-        self.lock().used()
-    }
-
-    /// Bytes that were read so far, out of whatever files.
-    pub fn bytes_read(&self) -> u64 {
-        self.lock().bytes_read
     }
 
     pub(super) fn latency_ns(&self, prng: &mut Prng) -> u64 {
@@ -618,7 +600,9 @@ impl SimDisk {
 
     pub(super) fn write_torn(&self, file: &File, offset: u64, bytes: &[u8]) {
         let mut state = self.lock();
-        if let Ok(inode) = state.inode(file) {
+        if state.calls_left > 0
+            && let Ok(inode) = state.inode(file)
+        {
             state.write_torn(inode, offset, bytes);
         }
     }
@@ -663,6 +647,7 @@ impl Files for SimDisk {
 
     fn create_dir_all(&self, dir: &Path) -> io::Result<()> {
         let mut state = self.lock();
+        state.call()?;
         let mut missing: Vec<&Path> = dir.ancestors().filter(|d| !is_root(d)).collect();
         missing.reverse();
         for dir in missing {
@@ -712,6 +697,7 @@ impl Files for SimDisk {
     fn read_at(&self, file: &File, offset: u64, len: usize) -> io::Result<Vec<u8>> {
         let mut state = self.lock();
         let inode = state.inode(file)?;
+        state.call()?;
         state.fails_inode(DiskOp::Read, inode)?;
         let bytes = state.inode_mut(inode)?.read(offset, len);
         state.bytes_read += bytes.len() as u64;
@@ -727,6 +713,7 @@ impl Files for SimDisk {
     fn set_len(&self, file: &File, len: u64) -> io::Result<()> {
         let mut state = self.lock();
         let inode = state.inode(file)?;
+        state.call()?;
         state.fails_inode(DiskOp::Allocate, inode)?;
         state.room_for(inode, len)?;
         let change = state.next_change();
@@ -737,6 +724,7 @@ impl Files for SimDisk {
     fn allocate(&self, file: &File, len: u64) -> io::Result<()> {
         let mut state = self.lock();
         let inode = state.inode(file)?;
+        state.call()?;
         state.fails_inode(DiskOp::Allocate, inode)?;
         state.room_for(inode, len)?;
         let change = state.next_change();
