@@ -149,15 +149,15 @@ final class AdminChecks {
     private static void incrementalConfigs(String topic) throws Exception {
         Admin admin = Check.admin;
         ConfigResource resource = new ConfigResource(ConfigResource.Type.TOPIC, topic);
-        Check.equal(ConfigEntry.ConfigSource.DEFAULT_CONFIG, entry(resource, "retention.ms").source(), "source at first");
-        admin.incrementalAlterConfigs(Map.of(resource, List.of(op("retention.ms", "5000", AlterConfigOp.OpType.SET),
+        Check.equal(ConfigEntry.ConfigSource.DEFAULT_CONFIG, entry(resource, "segment.ms").source(), "source at first");
+        admin.incrementalAlterConfigs(Map.of(resource, List.of(op("segment.ms", "5000", AlterConfigOp.OpType.SET),
             op("cleanup.policy", "compact", AlterConfigOp.OpType.APPEND)))).all().get();
-        Check.equal("5000", entry(resource, "retention.ms").value(), "retention.ms");
-        Check.equal(ConfigEntry.ConfigSource.DYNAMIC_TOPIC_CONFIG, entry(resource, "retention.ms").source(), "source");
+        Check.equal("5000", entry(resource, "segment.ms").value(), "segment.ms");
+        Check.equal(ConfigEntry.ConfigSource.DYNAMIC_TOPIC_CONFIG, entry(resource, "segment.ms").source(), "source");
         Check.equal(Set.of("delete", "compact"), Set.of(entry(resource, "cleanup.policy").value().split(",")), "appended");
-        admin.incrementalAlterConfigs(Map.of(resource, List.of(op("retention.ms", null, AlterConfigOp.OpType.DELETE),
+        admin.incrementalAlterConfigs(Map.of(resource, List.of(op("segment.ms", null, AlterConfigOp.OpType.DELETE),
             op("cleanup.policy", "delete", AlterConfigOp.OpType.SUBTRACT)))).all().get();
-        Check.equal("604800000", entry(resource, "retention.ms").value(), "default again");
+        Check.equal("604800000", entry(resource, "segment.ms").value(), "default again");
         Check.equal("compact", entry(resource, "cleanup.policy").value(), "subtracted");
         Check.fails(InvalidConfigurationException.class, () -> admin.incrementalAlterConfigs(
             Map.of(resource, List.of(op("segment.bytes", "few", AlterConfigOp.OpType.SET)))).all().get());
@@ -184,16 +184,16 @@ final class AdminChecks {
         Check.yes(listeners.value().contains("PLAINTEXT://"), "listeners: " + listeners.value());
         Check.yes(listeners.isReadOnly() || !listeners.isSensitive(), "flags");
         Check.admin.incrementalAlterConfigs(Map.of(broker,
-            List.of(op("log.cleaner.backoff.ms", "12345", AlterConfigOp.OpType.SET)))).all().get();
+            List.of(op("log.index.interval.bytes", "12345", AlterConfigOp.OpType.SET)))).all().get();
         Check.until("the dynamic value", () -> {
             try {
-                return "12345".equals(entry(broker, "log.cleaner.backoff.ms").value());
+                return "12345".equals(entry(broker, "log.index.interval.bytes").value());
             } catch (Exception e) {
                 throw new AssertionError(e);
             }
         });
         Check.admin.incrementalAlterConfigs(Map.of(broker,
-            List.of(op("log.cleaner.backoff.ms", null, AlterConfigOp.OpType.DELETE)))).all().get();
+            List.of(op("log.index.interval.bytes", null, AlterConfigOp.OpType.DELETE)))).all().get();
     }
 
     private static void deleteRecords(String topic) throws Exception {
