@@ -1,13 +1,16 @@
-//! Setting a log's segments aside where it ends before it starts.
+//! Logs that end too early: what is missing is named, and offsets that were given out are not given out again. Where the end
+//! lies before the start, the segments are set aside.
 
 use std::collections::BTreeMap;
 
 use super::error::LogError;
+use super::flow::write_file;
 use super::names::{FileKind, file_name};
 use super::open::{Loaded, Loader, create_log};
 use super::producers::Producers;
-use super::recover::Carried;
+use super::recover::{self, Carried};
 use super::segment::{Segment, Sink, storage};
+use super::txn_index;
 use crate::base::Offset;
 use crate::io::OpenMode;
 
@@ -48,5 +51,73 @@ impl Loader<'_> {
             },
             scanned: true,
         })
+    }
+
+    /// Names what is missing at the end of sealed segments that are believed, and before the first one.
+    pub(super) fn name_missing(&mut self, logs: &BTreeMap<Offset, u64>) -> Result<(), LogError> {
+        let bases: Vec<Offset> = logs.keys().copied().collect();
+        let log_start = self.options.log_start_offset.unwrap_or(Offset::MAX);
+        if let Some(first) = bases.first().filter(|first| **first > log_start)
+            && self.options.log_start_is_certain
+        {
+            let (path, last) = (self.path(log_start, FileKind::Log), first - 1);
+            self.warn(&format!("{} is missing: offsets {log_start} to {last} are lost", path.display()));
+        }
+        if self.config.cleanup_compact {
+            return Ok(());
+        }
+        for (base, next) in bases.iter().zip(bases.iter().skip(1)) {
+            let path = self.path(*base, FileKind::Log);
+            let index = self.files.read(&self.path(*base, FileKind::OffsetIndex)).unwrap_or_default();
+            let file = self.files.open(&path, OpenMode::Read).map_err(storage("opening", &path))?;
+            let end =
+                recover::blank_end(self.files, &file, *base, &index).map_err(storage("reading", &path))?;
+            if let Some((at, from)) = end.filter(|(_, from)| from < next) {
+                let last = next - 1;
+                self.warn(&format!(
+                    "{} ends too early, at byte {at}: offsets {from} to {last} are lost, readers go on behind them",
+                    path.display()
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// The log ends before what was flushed: it goes on behind that, in a new segment.
+    pub(super) fn go_on_at(
+        &mut self,
+        point: Offset,
+        logs: &mut BTreeMap<Offset, u64>,
+        loaded: &mut Loaded,
+    ) -> Result<(), LogError> {
+        let (base, from, last) = (loaded.active.base, loaded.carried.next, point - 1);
+        let path = self.path(base, FileKind::Log);
+        self.report.lost_offsets.push((from, last));
+        self.warn(&format!(
+            "{} ends at offset {from}, and everything below {point} was flushed: offsets {from} to {last} are lost, the log goes on at {point}",
+            path.display()
+        ));
+        self.sync_active(&loaded.active)?;
+        let aborted = loaded.segments.get(&base).map_or(Vec::new(), |s| txn_index::format(&s.aborted));
+        let mut indexes = vec![
+            (FileKind::OffsetIndex, loaded.active.offsets.as_bytes()),
+            (FileKind::TimeIndex, loaded.active.times.as_bytes()),
+        ];
+        if !aborted.is_empty() {
+            indexes.push((FileKind::TransactionIndex, &aborted));
+        }
+        for (kind, bytes) in indexes {
+            let path = self.path(base, kind);
+            write_file(self.files, &path, bytes).map_err(storage("writing", &path))?;
+        }
+        let path = self.path(point, FileKind::Log);
+        create_log(self.files, &path).map_err(storage("creating", &path))?;
+        let file = self.files.open(&path, OpenMode::Direct).map_err(storage("opening", &path))?;
+        logs.insert(point, 0);
+        loaded.segments.insert(point, Segment::new(point, self.options.now_ms));
+        loaded.active = Sink::new(point, Some(file), 0);
+        loaded.carried.next = point;
+        loaded.scanned = true;
+        Ok(())
     }
 }

@@ -18,6 +18,7 @@ use super::names::{self, FileKind, file_name, parse_file_name};
 use super::partition::{Journaled, Partition, State};
 use super::producers::Producers;
 use super::recover::{self, Carried, Decision, Examined, ScanContext, Scanned};
+use super::scanner::Defect;
 use super::segment::{Segment, Segments, Sink, storage};
 use super::shortage::Shortage;
 use super::types::{AbortedTransaction, CreateOptions, OpenOptions, RecoveryReport};
@@ -219,6 +220,9 @@ impl Loader<'_> {
         if start_checkpoint > loaded.carried.next && self.options.log_start_is_certain {
             loaded = self.begin_at(start_checkpoint, &mut logs, loaded.carried)?;
         }
+        if let Some(point) = self.options.recovery_point.filter(|point| *point > loaded.carried.next) {
+            self.go_on_at(point, &mut logs, &mut loaded)?;
+        }
         let carried = &mut loaded.carried;
         let (first, log_end) = (*logs.first_key_value().expect("there is a segment").0, carried.next);
         let log_start = if start_checkpoint > log_end { first } else { start_checkpoint.max(first) };
@@ -316,11 +320,12 @@ impl Loader<'_> {
         for (sealed, len) in logs.range(..base) {
             segments.insert(*sealed, self.believe(*sealed, *len)?);
         }
+        self.name_missing(logs)?;
         let carried = Carried { producers, producers_from: next, epochs, epoch: -1, next };
         Ok(Some(Loaded { segments, active: sink, carried, scanned: false }))
     }
 
-    fn sync_active(&self, active: &Sink) -> Result<(), LogError> {
+    pub(super) fn sync_active(&self, active: &Sink) -> Result<(), LogError> {
         let Some(file) = &active.file else { return Ok(()) };
         self.files.sync(file).map_err(storage("flushing", &self.path(active.base, FileKind::Log)))
     }
@@ -411,11 +416,14 @@ impl Loader<'_> {
             let base = *base;
             let path = self.path(base, FileKind::Log);
             let file = self.files.open(&path, OpenMode::Read).map_err(storage("opening", &path))?;
-            if recover::holds_a_batch(self.files, &file, base).map_err(storage("reading", &path))? {
-                return Ok(None);
-            }
+            let empty =
+                recover::without_a_batch(self.files, &file, base).map_err(storage("reading", &path))?;
+            let Some(defect) = empty else { return Ok(None) };
             if base <= flushed {
                 return Ok(Some(base));
+            }
+            if !matches!(defect, Defect::EndOfFile | Defect::Zeros) {
+                self.warn(&format!("{} holds no whole batch and is removed: {defect:?}", path.display()));
             }
             self.remove_segment(base)?;
             logs.remove(&base);

@@ -287,15 +287,40 @@ pub(super) fn check_end(
     Ok(Some(follows.next))
 }
 
-/// Whether there is a valid batch anywhere in a segment's file.
-pub(super) fn holds_a_batch(files: &dyn Files, file: &File, base: Offset) -> io::Result<bool> {
+/// Where a believed segment ends, looking from the last entry of its index on, and the offset behind its last batch. None if
+/// something else than zeros follows that: reading says what.
+pub(super) fn blank_end(
+    files: &dyn Files,
+    file: &File,
+    base: Offset,
+    index: &[u8],
+) -> io::Result<Option<(u64, Offset)>> {
+    let mut scanner = Scanner::new(files, file)?;
+    let index = OffsetIndex::parse(base, index.to_vec(), scanner.len);
+    let from = index.map_or(0, |index| index.last_position());
+    for start in [from, 0] {
+        let mut follows = Follows::at(base);
+        let mut position = start;
+        while let Some(header) = scanner.valid_header(position)?.filter(|header| follows.admits(header)) {
+            position += header.total_bytes() as u64;
+            follows.passed(&header);
+        }
+        if position == start && start > 0 {
+            continue;
+        }
+        let over = matches!(scanner.batch(position, &follows)?, Err(Defect::EndOfFile | Defect::Zeros));
+        return Ok(over.then_some((position, follows.next)));
+    }
+    Ok(None)
+}
+
+/// What is wrong with a segment's file in which there is no valid batch anywhere; None if there is one.
+pub(super) fn without_a_batch(files: &dyn Files, file: &File, base: Offset) -> io::Result<Option<Defect>> {
     let mut scanner = Scanner::new(files, file)?;
     let follows = Follows::at(base);
-    Ok(match scanner.batch(0, &follows)? {
-        Ok(_) => true,
-        Err(Defect::EndOfFile | Defect::Zeros) => false,
-        Err(_) => scanner.resync(0, &follows)?.is_some(),
-    })
+    let Err(defect) = scanner.batch(0, &follows)? else { return Ok(None) };
+    let over = matches!(defect, Defect::EndOfFile | Defect::Zeros);
+    Ok((over || scanner.resync(0, &follows)?.is_none()).then_some(defect))
 }
 
 /// The offset after the last batch of a file that is valid from its start.

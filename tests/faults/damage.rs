@@ -379,3 +379,44 @@ fn a_partition_that_could_not_be_opened_makes_the_stop_unclean() {
     let missing = unreadable(&broker, (0..RECORDS).step_by(7));
     assert!(missing.is_empty(), "{missing:?}");
 }
+
+/// What stands beside the partitions: without it, or with a flipped bit in it, everything is served all the same.
+#[test]
+fn damaged_checkpoints_cost_nothing() {
+    for clean in [true, false] {
+        let Some(mut broker) = with_topics("checkpoint-damage", clean) else { return };
+        let data = broker.data_dir();
+        let whole = image(&data);
+        let files = [
+            ".kafka_cleanshutdown",
+            "recovery-point-offset-checkpoint",
+            "log-start-offset-checkpoint",
+            "replication-offset-checkpoint",
+            "a-0/partition.metadata",
+            "a-0/leader-epoch-checkpoint",
+        ];
+        for file in files.map(Path::new) {
+            let Some(bytes) = whole.get(file) else { continue };
+            let mut cases = vec![("deleted", None), ("emptied", Some(Vec::new()))];
+            if let Some(byte) = bytes.first() {
+                cases.push(("flipped", Some([&[byte ^ 2], &bytes[1..]].concat())));
+            }
+            for (what, bytes) in cases {
+                restore(&data, &whole);
+                match bytes {
+                    Some(bytes) => fs::write(data.join(file), bytes).expect("damage it"),
+                    None => fs::remove_file(data.join(file)).expect("remove it"),
+                }
+                broker.restart();
+                let mut client = Client::connect(&broker);
+                for topic in ["a", "b", "c"] {
+                    let end = client.list_offset(topic, 0, -1).expect("an answer");
+                    assert_eq!(end, Ok(1), "{topic}: {} {what}, clean {clean}", file.display());
+                    let (error, _, bytes) = client.fetch(topic, 0, 0).expect("an answer");
+                    assert_eq!((error, bytes.is_empty()), (code::NONE, false), "{} {what}", file.display());
+                }
+                broker.stop();
+            }
+        }
+    }
+}

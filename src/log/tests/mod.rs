@@ -5,6 +5,7 @@
 mod ahead;
 mod apache;
 mod basics;
+mod breadth;
 mod by_hand;
 mod journal;
 mod model;
