@@ -335,7 +335,11 @@ fn signals_stop_the_broker_cleanly() {
     {
         let home = TempDir::new("boot-signals");
         let dir = home.path().join("data");
-        let broker = serve_on(home.path(), &[&dir], &[]).ready();
+        // Whatever this process ignores (`nohup`), the broker must not inherit.
+        let mut command = Command::new("env");
+        command.arg("--default-signal=HUP,INT,TERM").arg(ottla()).arg("serve").args(on(&[&dir], &[]));
+        command.current_dir(home.path());
+        let broker = run(home.path(), command).ready();
         for signal in signals {
             broker.signal(signal);
         }
