@@ -9,37 +9,12 @@ use ottla::wire::messages::{
 };
 use ottla::wire::record::BatchBuilder;
 
-use super::link::{Answer, Link, News};
+use super::link::Link;
 use super::machine::Machine;
 
 /// As large as the journal takes.
 const VALUE_BYTES: usize = 30_000;
 const IN_FLIGHT: usize = 8;
-
-struct Bench {
-    machine: Machine,
-    link: Link<()>,
-}
-
-impl Bench {
-    /// Lets time pass until `n` answers have come.
-    fn answers(&mut self, n: usize) -> Vec<Answer<()>> {
-        let until = self.machine.sim.now().plus_ms(60_000);
-        let mut answers = Vec::new();
-        while answers.len() < n {
-            let load = self.machine.load();
-            assert!(self.machine.sim.now() < until, "{} of {n} answers in a minute: {load:?}", answers.len());
-            self.machine.step(until);
-            for news in self.link.poll(&self.machine.sim) {
-                match news {
-                    News::Answer(answer) => answers.push(answer),
-                    News::Lost(_) => panic!("the connection ended"),
-                }
-            }
-        }
-        answers
-    }
-}
 
 /// With a journal larger than what may wait for the segments, appends were acknowledged until so much waited that the next
 /// ones had to; what was written then had been durable for long, which told nobody, and they waited for ever.
@@ -48,17 +23,13 @@ fn appends_go_on_after_they_had_to_wait_for_the_disk() {
     let mut config = SimConfig::new(7, 1);
     (config.disk.slow_one_in, config.disk.slow_ns) = (1, 20_000_000);
     let mut machine = Machine::new(config, &[("ottla.core.journal.bytes", "268435456")]);
-    machine.start(1).expect("a start");
-    while !machine.is_ready() {
-        let limit = machine.sim.now().plus_ms(10_000);
-        machine.step(limit);
-    }
-    let mut bench = Bench { machine, link: Link::new("backlog", 1) };
-    bench.link.open(&bench.machine.sim);
+    machine.start_ready(1);
+    let mut link = Link::new("backlog", 1);
+    link.open(&machine.sim);
     let topic = CreatableTopic { name: "t", num_partitions: 1, replication_factor: 1, ..Default::default() };
     let request = CreateTopicsRequest { topics: vec![topic], timeout_ms: 10_000, ..Default::default() };
-    bench.link.ask(&bench.machine.sim, &request, 7, ());
-    let answers = bench.answers(1);
+    link.ask(&machine.sim, &request, 7, ());
+    let answers = link.answers(&mut machine, 1);
     let created: CreateTopicsResponse<'_> = answers[0].read();
     assert_eq!(created.topics[0].error_code, 0);
 
@@ -74,16 +45,16 @@ fn appends_go_on_after_they_had_to_wait_for_the_disk() {
             let topic_data = vec![topic];
             let request =
                 ProduceRequest { transactional_id: None, acks: -1, timeout_ms: 120_000, topic_data };
-            bench.link.ask(&bench.machine.sim, &request, 9, ());
+            link.ask(&machine.sim, &request, 9, ());
         }
-        let before = bench.machine.sim.now();
-        for answer in bench.answers(IN_FLIGHT) {
+        let before = machine.sim.now();
+        for answer in link.answers(&mut machine, IN_FLIGHT) {
             let response: ProduceResponse<'_> = answer.read();
             let part = &response.responses[0].partition_responses[0];
             assert_eq!((part.error_code, part.base_offset), (0, asked as i64));
             asked += 1;
         }
-        held_up += usize::from(bench.machine.sim.now() > before.plus_ms(10));
+        held_up += usize::from(machine.sim.now() > before.plus_ms(10));
     }
     assert!(held_up > 0, "nothing had to wait for the disk: the test tests nothing");
 }

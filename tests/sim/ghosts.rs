@@ -6,32 +6,16 @@ use ottla::wire::messages::create_topics_request::CreatableTopic;
 use ottla::wire::messages::fetch_request::{FetchPartition, FetchTopic};
 use ottla::wire::messages::{CreateTopicsRequest, FetchRequest};
 
-use super::link::{Link, News};
+use super::link::Link;
 use super::machine::Machine;
-
-fn ready(seed: u64) -> Machine {
-    let mut machine = Machine::new(SimConfig::new(seed, 2), &[]);
-    machine.start(2).expect("a start");
-    while !machine.is_ready() {
-        let limit = machine.sim.now().plus_ms(10_000);
-        machine.step(limit);
-    }
-    machine
-}
-
-fn pass(machine: &mut Machine, ms: i64) {
-    let until = machine.sim.now().plus_ms(ms);
-    while machine.sim.now() < until {
-        machine.step(until);
-    }
-}
 
 /// A long poll that came together with its connection's end, or behind others while the connection was not read, stayed
 /// parked for as long as it had asked for.
 #[test]
 fn no_fetch_outlives_its_client() {
     for seed in 0..4 {
-        let mut machine = ready(seed);
+        let mut machine = Machine::new(SimConfig::new(seed, 2), &[]);
+        machine.start_ready(2);
         let mut prng = Prng::new(seed);
         let mut first = Link::<()>::new("first", 1);
         first.open(&machine.sim);
@@ -39,15 +23,12 @@ fn no_fetch_outlives_its_client() {
             CreatableTopic { name: "t", num_partitions: 4, replication_factor: 1, ..Default::default() };
         let request = CreateTopicsRequest { topics: vec![topic], timeout_ms: 10_000, ..Default::default() };
         first.ask(&machine.sim, &request, 7, ());
-        while !first.poll(&machine.sim).iter().any(|news| matches!(news, News::Answer(_))) {
-            let limit = machine.sim.now().plus_ms(1000);
-            machine.step(limit);
-        }
+        first.answers(&mut machine, 1);
         for number in 2..60 {
             let mut link = Link::<()>::new("gone", number);
             link.open(&machine.sim);
             if prng.one_in(2) {
-                pass(&mut machine, prng.below(20) as i64);
+                machine.pass(prng.below(20) as i64);
             }
             for _ in 0..=prng.below(3) {
                 let partitions = (0..4).map(|partition| FetchPartition {
@@ -65,12 +46,12 @@ fn no_fetch_outlives_its_client() {
                 link.send(&machine.sim, &request, 12);
             }
             if prng.one_in(2) {
-                pass(&mut machine, prng.below(4) as i64);
+                machine.pass(prng.below(4) as i64);
             }
             link.close(&machine.sim, prng.one_in(2));
         }
         first.close(&machine.sim, false);
-        pass(&mut machine, 5_000);
+        machine.pass(5_000);
         assert_eq!(machine.load(), Vec::<String>::new(), "seed {seed}: nobody is there");
     }
 }

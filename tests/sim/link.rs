@@ -11,7 +11,7 @@ use ottla::wire::api::ApiKey;
 use ottla::wire::codec::{Message, decode};
 use ottla::wire::frame;
 
-use super::machine::address;
+use super::machine::{Machine, address};
 
 /// A request without an answer for so long is lost, which must not happen while its connection lives.
 const ANSWER_MS: i64 = 60_000;
@@ -152,5 +152,27 @@ impl<T> Link<T> {
             );
         }
         news
+    }
+
+    /// Lets time pass until `n` answers have come; the connection must not end.
+    pub fn answers(&mut self, machine: &mut Machine, n: usize) -> Vec<Answer<T>> {
+        let until = machine.sim.now().plus_ms(ANSWER_MS);
+        let mut answers = Vec::new();
+        while answers.len() < n {
+            let (so_far, load) = (answers.len(), machine.load());
+            assert!(
+                machine.sim.now() < until,
+                "{}: {so_far} of {n} answers in a minute: {load:?}",
+                self.name
+            );
+            machine.step(until);
+            for news in self.poll(&machine.sim) {
+                match news {
+                    News::Answer(answer) => answers.push(answer),
+                    News::Lost(_) => panic!("{}: the connection ended", self.name),
+                }
+            }
+        }
+        answers
     }
 }

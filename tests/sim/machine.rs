@@ -142,6 +142,22 @@ impl Machine {
         Ok(Process { boot, cores, look_at, looks: 0, ready: false, old_epoch })
     }
 
+    /// A start, until the broker is ready.
+    pub fn start_ready(&mut self, shards: usize) {
+        self.start(shards).expect("a start");
+        while !self.is_ready() {
+            self.step(self.sim.now().plus_ms(1000));
+        }
+    }
+
+    /// Lets time pass.
+    pub fn pass(&mut self, ms: i64) {
+        let until = self.sim.now().plus_ms(ms);
+        while self.sim.now() < until {
+            self.step(until);
+        }
+    }
+
     /// Whether a broker runs.
     pub fn is_up(&self) -> bool {
         self.process.is_some()

@@ -19,12 +19,14 @@ use ottla::wire::messages::{
 };
 use ottla::wire::record::BatchBuilder;
 
-use super::link::{Answer, Link, News};
+use super::link::{Answer, Link};
 use super::machine::Machine;
 
 const CORES: usize = 2;
 /// Longer than any delay of the file jobs.
 const DELAY_MS_MAX: u64 = 3000;
+/// For an answer, with those to earlier requests before it.
+const ANSWER_MS: i64 = 50_000;
 
 struct Remade {
     machine: Machine,
@@ -36,23 +38,13 @@ struct Remade {
 
 impl Remade {
     fn start(&mut self) {
-        self.machine.start(CORES).expect("a start");
-        while !self.machine.is_ready() {
-            self.step(1000);
-        }
+        self.machine.start_ready(CORES);
         self.link.open(&self.machine.sim);
     }
 
     fn step(&mut self, ms: i64) {
         let limit = self.machine.sim.now().plus_ms(ms);
         self.machine.step(limit);
-    }
-
-    fn pass(&mut self, ms: i64) {
-        let until = self.machine.sim.now().plus_ms(ms);
-        while self.machine.sim.now() < until {
-            self.machine.step(until);
-        }
     }
 
     fn number(&mut self) -> u32 {
@@ -62,16 +54,12 @@ impl Remade {
 
     /// The answer to the last request; those to earlier ones are of no account.
     fn answer(&mut self) -> Answer<u32> {
-        let until = self.machine.sim.now().plus_ms(50_000);
+        let until = self.machine.sim.now().plus_ms(ANSWER_MS);
         loop {
+            let answers = self.link.answers(&mut self.machine, 1);
             assert!(self.machine.sim.now() < until, "no answer: {:?}", self.machine.load());
-            self.machine.step(until);
-            for news in self.link.poll(&self.machine.sim) {
-                match news {
-                    News::Answer(answer) if answer.tag == self.asked => return answer,
-                    News::Answer(_) => {}
-                    News::Lost(_) => panic!("the connection ended"),
-                }
+            if let Some(last) = answers.into_iter().find(|answer| answer.tag == self.asked) {
+                return last;
             }
         }
     }
@@ -125,7 +113,7 @@ impl Remade {
             if response.responses[0].partition_responses[0].error_code == 0 {
                 return;
             }
-            self.pass(100);
+            self.machine.pass(100);
         }
         panic!("nothing is acknowledged");
     }
@@ -239,7 +227,7 @@ fn late_jobs_of_a_deleted_topic_leave_the_new_one_alone() {
             for _ in 0..3 {
                 run.produce(700_000);
             }
-            run.pass(DELAY_MS_MAX as i64 + 1000);
+            run.machine.pass(DELAY_MS_MAX as i64 + 1000);
             run.check_files(new);
             run.machine.kill();
             run.link.close(&run.machine.sim, true);

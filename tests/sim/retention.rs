@@ -10,7 +10,7 @@ use ottla::wire::messages::{
 };
 use ottla::wire::record::BatchBuilder;
 
-use super::link::{Answer, Link, News};
+use super::link::{Answer, Link};
 use super::machine::Machine;
 
 const SETTINGS: &[(&str, &str)] = &[
@@ -28,11 +28,7 @@ struct Watched {
 
 impl Watched {
     fn start(&mut self) {
-        self.machine.start(1).expect("a start");
-        while !self.machine.is_ready() {
-            let limit = self.machine.sim.now().plus_ms(1000);
-            self.machine.step(limit);
-        }
+        self.machine.start_ready(1);
         self.link.open(&self.machine.sim);
     }
 
@@ -46,16 +42,7 @@ impl Watched {
     }
 
     fn answer(&mut self) -> Answer<()> {
-        let until = self.machine.sim.now().plus_ms(60_000);
-        loop {
-            assert!(self.machine.sim.now() < until, "no answer in a minute: {:?}", self.machine.load());
-            self.machine.step(until);
-            match self.link.poll(&self.machine.sim).into_iter().next() {
-                Some(News::Answer(answer)) => return answer,
-                Some(News::Lost(_)) => panic!("the connection ended"),
-                None => {}
-            }
-        }
+        self.link.answers(&mut self.machine, 1).remove(0)
     }
 
     fn create(&mut self) {
