@@ -37,7 +37,7 @@ pub struct Fetch {
     min_bytes: usize,
     max_bytes: usize,
     /// What is reserved for the response while there are reads, or their outcomes.
-    granted: Option<usize>,
+    granted: Option<Granted>,
     /// Waits for memory.
     held_up: bool,
     committed: bool,
@@ -45,6 +45,14 @@ pub struct Fetch {
     last_round: bool,
     /// What the response has, in order.
     chosen: Vec<usize>,
+}
+
+/// Memory that is reserved for a response.
+#[derive(Clone, Copy)]
+struct Granted {
+    bytes: usize,
+    /// What each owner may read.
+    each: usize,
 }
 
 /// Where a partition's outcome is.
@@ -207,11 +215,18 @@ impl Fetch {
         self.owners.iter().map(of_owner).fold(0, usize::saturating_add)
     }
 
+    /// Reserves memory for what all owners read. Where less is granted than they may read, they share it.
+    fn reserve(&self, cx: &mut Cx<'_>) -> Option<Granted> {
+        let wanted = self.wanted();
+        let bytes = cx.budget.grant(wanted)?;
+        let each = if bytes >= wanted { self.max_bytes } else { bytes / self.owners.len().max(1) };
+        Some(Granted { bytes, each })
+    }
+
     /// Asks the owners that are to be asked, once there is memory for the response.
     fn read_due(&mut self, cx: &mut Cx<'_>, id: u64) {
-        let wanted = self.wanted();
         if self.granted.is_none() {
-            self.granted = cx.budget.grant(wanted);
+            self.granted = self.reserve(cx);
         }
         let Some(granted) = self.granted else {
             if !std::mem::replace(&mut self.held_up, true) {
@@ -219,11 +234,9 @@ impl Fetch {
             }
             return;
         };
-        // Where less was granted than all may read, they share it.
-        let max_bytes = if granted >= wanted { self.max_bytes } else { granted / self.owners.len().max(1) };
         for part in 0..self.owners.len() {
             if std::mem::take(&mut self.owners[part].due) {
-                self.read(cx, id, part, max_bytes);
+                self.read(cx, id, part, granted.each);
             }
         }
     }
@@ -288,7 +301,7 @@ impl Fetch {
     }
 
     fn release(&mut self, cx: &mut Cx<'_>) {
-        cx.budget.release(self.granted.take().unwrap_or_default());
+        cx.budget.release(self.granted.take().map_or(0, |granted| granted.bytes));
     }
 
     fn forget_watches(&mut self, cx: &mut Cx<'_>, id: u64) {
@@ -642,27 +655,56 @@ mod tests {
         });
     }
 
+    /// A fetch that each of its owners may answer with `max_bytes`, when it has asked them.
+    fn asked_of(cx: &mut Cx<'_>, owners: u16, max_bytes: usize) -> Fetch {
+        let mut fetch = asked();
+        (fetch.max_bytes, fetch.outstanding) = (max_bytes, 0);
+        fetch.owners.clear();
+        for shard in 0..owners {
+            let Done::Read { mut parts, .. } = read(0) else { unreachable!() };
+            parts[0].max_bytes = Some(max_bytes);
+            let shard = ShardId(shard);
+            fetch.owners.push(Owner { shard, parts, watching: false, again: false, due: true });
+        }
+        fetch.read_due(cx, 1);
+        fetch
+    }
+
+    /// The reads that were asked for since the last time.
+    fn reads(cx: &mut Cx<'_>) -> Vec<ReadJob> {
+        let job = |mail| match mail {
+            Mail::Job { job: Job::Read(job), .. } => job,
+            _ => unreachable!("it reads"),
+        };
+        cx.outbox.drain(..).map(|(_, mail)| job(mail)).collect()
+    }
+
     /// Each owner read up to the limit of the response, and the memory for one of them was reserved.
     #[test]
     fn owners_read_no_more_than_is_reserved() {
         for (owners, max_bytes) in [(1, 100_000), (2, 100_000), (2, 200_000), (5, 200_000), (64, 50 << 20)] {
             with_cx(|cx| {
-                let mut fetch = asked();
-                fetch.max_bytes = max_bytes;
-                fetch.owners.clear();
-                for shard in 0..owners {
-                    let Done::Read { mut parts, .. } = read(0) else { unreachable!() };
-                    parts[0].max_bytes = Some(max_bytes);
-                    let shard = ShardId(shard);
-                    fetch.owners.push(Owner { shard, parts, watching: false, again: false, due: true });
-                }
-                fetch.read_due(cx, 1);
-                let reads = cx.outbox.iter().map(|(_, mail)| match mail {
-                    Mail::Job { job: Job::Read(job), .. } => job.max_bytes,
-                    _ => unreachable!("it reads"),
-                });
-                let reads: usize = reads.sum();
+                asked_of(cx, owners, max_bytes);
+                let reads: usize = reads(cx).iter().map(|job| job.max_bytes).sum();
                 assert!(reads > 0 && reads <= cx.budget.reserved(), "{owners} owners: {reads}");
+            });
+        }
+    }
+
+    /// An owner that was woken up while others read was held against what it alone wanted: what was granted for all seemed
+    /// to be enough, and it read up to the limit of the response.
+    #[test]
+    fn an_owner_that_reads_again_has_its_share_while_others_read() {
+        for (owners, max_bytes) in [(2, 200_000), (5, 200_000)] {
+            with_cx(|cx| {
+                let mut fetch = asked_of(cx, owners, max_bytes);
+                let mut first = reads(cx);
+                let others: usize = first.iter().skip(1).map(|job| job.max_bytes).sum();
+                let parts = first.swap_remove(0).parts;
+                assert!(matches!(fetch.done(cx, 1, 0, Done::Read { parts, watching: true }), Step::Wait));
+                assert!(matches!(fetch.done(cx, 1, 0, Done::Wake), Step::Wait));
+                let again: usize = reads(cx).iter().map(|job| job.max_bytes).sum();
+                assert!(again > 0 && others + again <= cx.budget.reserved(), "{owners} owners: {again}");
             });
         }
     }
