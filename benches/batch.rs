@@ -60,6 +60,7 @@ fn rules(compression: Option<Compression>) -> ValidationRules {
         compression,
         zstd_allowed: true,
         uncompressed_bytes_max: 1 << 20,
+        recompressed_bytes_max: usize::MAX,
         origin: Origin::Client,
         now_ms: 1_700_000_000_000,
     }

@@ -1,11 +1,13 @@
 //! Incremental fetch sessions (KIP-227): what a consumer fetches is remembered, so that a poll names only what
-//! changed and a response holds only what has news. Sessions belong to the core of their connection.
+//! changed and a response holds only what has news. Sessions belong to the core of their connection and end with it, and what
+//! all of a core remember is bounded.
 
 use std::collections::{BTreeMap, HashMap};
 
-use crate::base::limits::FETCH_SESSION_IDLE_MS;
+use crate::base::limits::{FETCH_SESSION_IDLE_MS, FETCH_SESSION_PARTITIONS_MAX};
 use crate::base::prng::Prng;
 use crate::base::{Offset, Ticks};
+use crate::io::ConnId;
 use crate::wire::errors::ErrorCode;
 
 /// The epoch of a request that opens a session.
@@ -66,6 +68,8 @@ struct Remembered {
 }
 
 struct Session {
+    /// Where it was used last.
+    conn: ConnId,
     epoch: i32,
     used: Ticks,
     by_id: bool,
@@ -119,13 +123,15 @@ impl SessionUse {
 pub struct FetchSessions {
     sessions: HashMap<i32, Session>,
     slots: usize,
+    /// Partitions that all of them remember.
+    partitions: usize,
     prng: Prng,
 }
 
 impl FetchSessions {
     /// Room for `slots` sessions; ids come from `prng`.
     pub fn new(slots: usize, prng: Prng) -> FetchSessions {
-        FetchSessions { sessions: HashMap::new(), slots, prng }
+        FetchSessions { sessions: HashMap::new(), slots, partitions: 0, prng }
     }
 
     /// The number of sessions.
@@ -145,19 +151,20 @@ impl FetchSessions {
     /// opens a new session.
     pub fn begin(
         &mut self,
-        now: Ticks,
+        (now, conn): (Ticks, ConnId),
         (id, epoch): (i32, i32),
         by_id: bool,
         wants: &mut Vec<(FetchKey, FetchWant)>,
         forgotten: &[FetchKey],
     ) -> Result<SessionUse, ErrorCode> {
         if epoch == INITIAL_EPOCH || epoch == FINAL_EPOCH {
-            self.sessions.remove(&id);
-            if epoch == FINAL_EPOCH || wants.is_empty() || !self.make_room(now) {
+            self.remove(id);
+            if epoch == FINAL_EPOCH || wants.is_empty() || !self.make_room(now, wants.len()) {
                 return Ok(SessionUse::None);
             }
             let id = self.new_id();
             let mut session = Session {
+                conn,
                 epoch: 1,
                 used: now,
                 by_id,
@@ -168,6 +175,7 @@ impl FetchSessions {
             for (key, want) in wants.iter() {
                 session.set(key.clone(), want.clone());
             }
+            self.partitions += session.partitions.len();
             self.sessions.insert(id, session);
             return Ok(SessionUse::New(id));
         }
@@ -179,7 +187,8 @@ impl FetchSessions {
             return Err(ErrorCode::FETCH_SESSION_TOPIC_ID_ERROR);
         }
         session.epoch = if epoch == i32::MAX { 1 } else { epoch + 1 };
-        session.used = now;
+        (session.used, session.conn) = (now, conn);
+        let before = session.partitions.len();
         for (key, want) in wants.drain(..) {
             session.set(key, want);
         }
@@ -188,9 +197,14 @@ impl FetchSessions {
         }
         let known = |key: &FetchKey| Some((key.clone(), session.partitions.get(key)?.want.clone()));
         wants.extend(session.order.values().filter_map(known));
+        self.partitions = self.partitions - before + session.partitions.len();
         if session.partitions.is_empty() {
-            self.sessions.remove(&id);
+            self.remove(id);
             return Ok(SessionUse::None);
+        }
+        if self.partitions > FETCH_SESSION_PARTITIONS_MAX {
+            self.remove(id);
+            return Err(ErrorCode::FETCH_SESSION_ID_NOT_FOUND);
         }
         Ok(SessionUse::Incremental(id))
     }
@@ -230,19 +244,27 @@ impl FetchSessions {
         }
     }
 
-    /// Makes room for one more, if need be at the cost of the session that has been idle longest.
-    fn make_room(&mut self, now: Ticks) -> bool {
-        if self.sessions.len() < self.slots {
-            return true;
-        }
-        let oldest = self.sessions.iter().min_by_key(|(id, s)| (s.used, **id)).map(|(id, s)| (*id, s.used));
-        match oldest {
-            Some((id, used)) if now.ms_since(used) >= FETCH_SESSION_IDLE_MS => {
-                self.sessions.remove(&id);
-                true
+    /// Makes room for one more with so many partitions, if need be at the cost of those that have been idle longest.
+    fn make_room(&mut self, now: Ticks, partitions: usize) -> bool {
+        while self.sessions.len() >= self.slots || self.partitions + partitions > FETCH_SESSION_PARTITIONS_MAX
+        {
+            let idle = self.sessions.iter().min_by_key(|(id, s)| (s.used, **id));
+            match idle.filter(|(_, s)| now.ms_since(s.used) >= FETCH_SESSION_IDLE_MS).map(|(id, _)| *id) {
+                Some(id) if partitions <= FETCH_SESSION_PARTITIONS_MAX => self.remove(id),
+                _ => return false,
             }
-            _ => false,
         }
+        true
+    }
+
+    fn remove(&mut self, id: i32) {
+        self.partitions -= self.sessions.remove(&id).map_or(0, |gone| gone.partitions.len());
+    }
+
+    /// A connection has ended: so have the sessions that were used there last.
+    pub fn gone(&mut self, conn: ConnId) {
+        self.sessions.retain(|_, session| session.conn != conn);
+        self.partitions = self.sessions.values().map(|session| session.partitions.len()).sum();
     }
 }
 
@@ -272,7 +294,7 @@ mod tests {
         mut wants: Vec<(FetchKey, FetchWant)>,
         forgotten: &[FetchKey],
     ) -> Begun {
-        s.begin(now, session, by_id, &mut wants, forgotten).map(|used| (used, wants))
+        s.begin((now, ConnId(1)), session, by_id, &mut wants, forgotten).map(|used| (used, wants))
     }
 
     fn told(hw: Offset) -> Told {
@@ -321,6 +343,31 @@ mod tests {
         let (used, _) = begin(&mut s, Ticks(0), (id, FINAL_EPOCH), false, vec![], &[]).unwrap();
         assert_eq!(used, SessionUse::None);
         assert!(s.is_empty(), "a final fetch ends the session");
+    }
+
+    /// 1,000 sessions of 30,000 partitions each, which nobody used any more, held 4 GB: only their number was bounded.
+    #[test]
+    fn what_all_sessions_remember_is_bounded_and_ends_with_their_connections() {
+        let many = |n: usize| (0..n as i32).map(|i| (key(i), want(0))).collect::<Vec<_>>();
+        let mut s = sessions(1000);
+        let half = FETCH_SESSION_PARTITIONS_MAX / 2;
+        let open = |s: &mut FetchSessions, now| begin(s, now, (0, 0), false, many(half), &[]).unwrap().0;
+        let first = open(&mut s, Ticks(0));
+        assert!(matches!((first, open(&mut s, Ticks(0))), (SessionUse::New(_), SessionUse::New(_))));
+        assert_eq!(open(&mut s, Ticks(1)), SessionUse::None, "everything is answered, and nothing kept");
+        // One that grows beyond the bound ends; the client opens another.
+        let more = begin(&mut s, Ticks(1), (first.id(), 1), false, many(half + 1), &[]);
+        assert_eq!(more.unwrap_err(), ErrorCode::FETCH_SESSION_ID_NOT_FOUND);
+        assert_eq!((s.len(), s.partitions), (1, half));
+        assert!(matches!(open(&mut s, Ticks(2)), SessionUse::New(_)));
+        // Idle ones give way.
+        let later = Ticks(0).plus_ms(FETCH_SESSION_IDLE_MS);
+        assert!(matches!(open(&mut s, later), SessionUse::New(_)));
+        assert_eq!((s.len(), s.partitions), (2, 2 * half));
+        s.gone(ConnId(2));
+        assert_eq!(s.len(), 2);
+        s.gone(ConnId(1));
+        assert_eq!((s.len(), s.partitions), (0, 0));
     }
 
     #[test]

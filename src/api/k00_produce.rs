@@ -9,8 +9,8 @@ use std::sync::{Arc, Weak};
 use bytes::Bytes;
 
 use crate::base::limits::{
-    COMPRESSED_HERE_BYTES_MAX, INFLATED_HERE_BYTES_MAX, POOL_KEPT_ITEMS, PRODUCE_PARTITIONS_COMPARED_MAX,
-    RECORDS_UNCOMPRESSED_BYTES_MAX,
+    COMPRESSED_HERE_BYTES_MAX, INFLATED_HERE_BYTES_MAX, INFLATED_IN_TURN_BYTES_MAX, PARTITIONS_NAMED_FREE,
+    POOL_KEPT_ITEMS, PRODUCE_PARTITIONS_COMPARED_MAX, RECORDS_UNCOMPRESSED_BYTES_MAX,
 };
 use crate::base::{ShardId, TopicId};
 use crate::config::{self, TopicConfig};
@@ -24,14 +24,14 @@ use crate::wire::messages::produce_response::{
 };
 use crate::wire::produce::ProduceWalk;
 use crate::wire::record::{
-    Accepted, BatchHeader, Codec, Compression, Origin, RecordError, Scratch, TimestampType, Validated,
-    ValidationError, ValidationRules, validate,
+    Accepted, BatchHeader, Codec, Compression, Origin, RecordError, TimestampType, Validated,
+    ValidationError, ValidationRules, one_at_a_time, validate,
 };
 use crate::wire::topics::WalkedTopic;
 
 use super::cx::{Cx, Outcome, Parked, Request, Step, Waiting};
 use super::pool::{Pools, Reuse};
-use super::{REPLICAS_IN_TIME, topics};
+use super::{REPLICAS_IN_TIME, named_max, topics};
 
 /// A Produce request, from its walk to its response.
 #[derive(Default)]
@@ -110,12 +110,15 @@ struct Checks {
 /// Serves a Produce request.
 pub fn handle(cx: &mut Cx<'_>, request: &Request<'_>) -> Result<Outcome, DecodeError> {
     let mut walk = ProduceWalk::new(&request.body, request.api_version)?;
+    walk.limit(named_max(cx.image));
     let mut produce = cx.pools.produces.take();
     produce.version = request.api_version;
     produce.acks = walk.acks;
     produce.listener = request.listener;
     produce.inflate.left = INFLATED_HERE_BYTES_MAX;
-    produce.read(cx, request, &mut walk)?;
+    let read = produce.read(cx, request, &mut walk);
+    cx.pools.named += walk.named_count().saturating_sub(PARTITIONS_NAMED_FREE);
+    read?;
     if !produce.inflate.apart.is_empty() {
         return Ok(produce.validate_apart(cx));
     }
@@ -321,19 +324,23 @@ impl Checks {
         if rules.compression.is_some() && records.len() > COMPRESSED_HERE_BYTES_MAX {
             return None;
         }
-        let here = ValidationRules { uncompressed_bytes_max: inflate.left, ..*rules };
-        match validate(records, &here, cx.scratch) {
+        let (before, left_in_turn) =
+            (cx.scratch.made(), INFLATED_IN_TURN_BYTES_MAX.saturating_sub(cx.scratch.made()));
+        let here = ValidationRules {
+            uncompressed_bytes_max: inflate.left.min(left_in_turn),
+            recompressed_bytes_max: COMPRESSED_HERE_BYTES_MAX,
+            ..*rules
+        };
+        let validated = validate(records, &here, cx.scratch);
+        // One that fails took as much as it was allowed, so that what follows it is done elsewhere as well.
+        inflate.left = inflate.left.saturating_sub(cx.scratch.made() - before);
+        match validated {
             // Within what a batch may have, for all that is known here.
             Err(ValidationError::Batch(RecordError::Uncompressed { .. })) => None,
             Err(error) => Some(refused(key, &error, record_errors)),
-            Ok(validated) => {
-                if validated.header.attributes.codec() != Ok(Codec::None) {
-                    inflate.left = inflate.left.saturating_sub(validated.uncompressed_bytes);
-                }
-                Some(Ok(accepted(key, rules, self.min_insync, validated, |bytes| {
-                    body.slice_ref(records.get(..bytes).unwrap_or_default())
-                })))
-            }
+            Ok(validated) => Some(Ok(accepted(key, rules, self.min_insync, validated, |bytes| {
+                body.slice_ref(records.get(..bytes).unwrap_or_default())
+            }))),
         }
     }
 
@@ -348,16 +355,22 @@ impl Checks {
 
 /// Validates batches, on whatever thread, while somebody waits for them.
 fn validate_all(batches: Vec<Batch>, wanted: &Weak<()>) -> Vec<Checked> {
-    let mut scratch = Scratch::new();
     let wanted = batches.into_iter().take_while(|_| wanted.strong_count() > 0);
-    wanted.map(|batch| batch.validate(&mut scratch)).collect()
+    wanted.map(Batch::validate).collect()
 }
 
 impl Batch {
-    fn validate(self, scratch: &mut Scratch) -> Checked {
+    fn validate(self) -> Checked {
         let Batch { place, key, rules, min_insync, records } = self;
         let mut record_errors = RecordErrors::new();
-        let outcome = match validate(&records, &rules, scratch) {
+        let validated = one_at_a_time(
+            rules.uncompressed_bytes_max,
+            |scratch, max| {
+                validate(&records, &ValidationRules { uncompressed_bytes_max: max, ..rules }, scratch)
+            },
+            |done| matches!(done, Err(ValidationError::Batch(RecordError::Uncompressed { .. }))),
+        );
+        let outcome = match validated {
             Ok(validated) => Ok(accepted(key, &rules, min_insync, validated, |bytes| {
                 records.slice(..bytes.min(records.len()))
             })),
@@ -395,6 +408,7 @@ fn rules(config: &TopicConfig, version: i16, now_ms: i64) -> ValidationRules {
         compression: compression(config),
         zstd_allowed: version >= 7,
         uncompressed_bytes_max: RECORDS_UNCOMPRESSED_BYTES_MAX,
+        recompressed_bytes_max: usize::MAX,
         origin: Origin::Client,
         now_ms,
     }

@@ -8,7 +8,8 @@ use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use crate::base::limits::{
-    FETCH_RESPONSE_BYTES_MAX, FETCH_WAIT_COARSE_MS, FETCH_WAIT_STEP_MS, POOL_KEPT_ITEMS,
+    FETCH_RESPONSE_BYTES_MAX, FETCH_WAIT_COARSE_MS, FETCH_WAIT_STEP_MS, PARTITIONS_NAMED_FREE,
+    POOL_KEPT_ITEMS,
 };
 use crate::base::{ShardId, Ticks, TopicId};
 use crate::meta::image::Image;
@@ -19,6 +20,7 @@ use crate::wire::fetch::FetchWalk;
 
 use super::cx::{Cx, Outcome, Parked, ReplyWriter, Request, Step, Waiting};
 use super::fetch_session::{FetchKey, FetchWant, SessionUse, Told, TopicRef};
+use super::named_max;
 use super::pool::{Pools, Reuse};
 
 /// A Fetch request, from its partitions to its response.
@@ -79,6 +81,7 @@ struct Owner {
 pub fn handle(cx: &mut Cx<'_>, request: &Request<'_>) -> Result<Outcome, DecodeError> {
     let version = request.api_version;
     let mut walk = FetchWalk::new(&request.body, version)?;
+    walk.limit(named_max(cx.image));
     let mut fetch = cx.pools.fetches.take();
     fetch.version = version;
     fetch.listener = request.listener;
@@ -94,13 +97,15 @@ pub fn handle(cx: &mut Cx<'_>, request: &Request<'_>) -> Result<Outcome, DecodeE
     let session = (walk.session_id, walk.session_epoch);
     fetch.read_named(cx, &mut walk)?;
     let forgotten = forgotten(cx, &mut walk, version)?;
+    cx.pools.named += walk.named_count().saturating_sub(PARTITIONS_NAMED_FREE);
     walk.end()?;
     if !(0..=1).contains(&isolation_level) {
         let outcome = fetch.refuse(cx, session.0, ErrorCode::UNKNOWN_SERVER_ERROR);
         cx.pools.fetches.keep(fetch);
         return Ok(outcome);
     }
-    let begun = cx.sessions.begin(cx.now, session, version >= 13, &mut fetch.wants, &forgotten);
+    let begun =
+        cx.sessions.begin((cx.now, request.slot.conn), session, version >= 13, &mut fetch.wants, &forgotten);
     match begun {
         Ok(session) => fetch.session = session,
         Err(code) => {

@@ -92,6 +92,10 @@ impl Scatter for ListOffsets {
         Err(code)
     }
 
+    fn may_be_forgotten() -> bool {
+        true
+    }
+
     /// The client's timeout is meant for remote storage; a local log is waited for.
     fn deadline(&self, cx: &Cx<'_>) -> Ticks {
         deadline(cx, self.timeout_ms.max(REQUEST_TIMEOUT_MS))

@@ -32,7 +32,8 @@ mod k74_list_config_resources;
 mod k75_describe_topic_partitions;
 
 use crate::base::Ticks;
-use crate::base::limits::PARKED_MS_MAX;
+use crate::base::limits::{PARKED_MS_MAX, PARTITIONS_NAMED_SPARE};
+use crate::meta::image::Image;
 use crate::wire::api::ApiKey;
 use crate::wire::codec::{DecodeError, Message};
 
@@ -148,6 +149,11 @@ pub fn write<'a, M: Message<'a>>(response: &M, version: i16) -> Written {
 /// Where Kafka has the controller refuse what came with zero or less, it is done here: clients that send zero mean that
 /// they do not wait, not that nothing is to be done.
 pub const REPLICAS_IN_TIME: Ticks = Ticks::NEVER;
+
+/// Topics and partitions that a Produce or a Fetch may name.
+pub fn named_max(image: &Image) -> usize {
+    image.topics().partitions_count() + PARTITIONS_NAMED_SPARE
+}
 
 /// When to give up on a request whose client waits `timeout_ms`.
 pub fn deadline(cx: &Cx<'_>, timeout_ms: i32) -> Ticks {

@@ -17,6 +17,15 @@ pub struct Pools {
     pub(super) fetches: Pool<Box<Fetch>>,
     /// What is sent to the owners of their partitions.
     pub(super) read_parts: Pool<Vec<ReadPart>>,
+    /// Topics and partitions that requests have named since somebody asked.
+    pub(super) named: usize,
+}
+
+impl Pools {
+    /// What Produce and Fetch requests have named since the last time beyond the first few of each.
+    pub fn take_named(&mut self) -> usize {
+        std::mem::take(&mut self.named)
+    }
 }
 
 /// Things that can be used again.

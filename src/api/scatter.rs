@@ -28,6 +28,10 @@ pub trait Scatter: Send + 'static {
     fn bytes(_answer: &Self::Answer) -> usize {
         0
     }
+    /// Whether an owner may stop as soon as nobody waits for its answer: it changes nothing.
+    fn may_be_forgotten() -> bool {
+        false
+    }
     /// How long the client waits for the owners.
     fn deadline(&self, cx: &Cx<'_>) -> Ticks {
         deadline(cx, REQUEST_TIMEOUT_MS)
@@ -49,7 +53,8 @@ struct Gather<S: Scatter> {
     left: std::vec::IntoIter<(usize, PartitionKey, S::Ask)>,
     /// Of each owner that was asked, the places of its items.
     places: Vec<Vec<usize>>,
-    outstanding: usize,
+    /// Those that have not answered, each with its part.
+    asked: Vec<(ShardId, u32)>,
     bytes: usize,
 }
 
@@ -73,7 +78,15 @@ impl<S: Scatter> Gather<S> {
             left.extend(item.ok().map(|(key, ask)| (place, key, ask)));
         }
         let left = left.into_iter();
-        Gather { scatter: Some(scatter), large, answers, left, places: Vec::new(), outstanding: 0, bytes: 0 }
+        Gather {
+            scatter: Some(scatter),
+            large,
+            answers,
+            left,
+            places: Vec::new(),
+            asked: Vec::new(),
+            bytes: 0,
+        }
     }
 
     fn begin(mut self, cx: &mut Cx<'_>) -> Outcome {
@@ -92,10 +105,10 @@ impl<S: Scatter> Gather<S> {
         for (place, key, ask) in self.left.by_ref().take(PARTITIONS_ASKED_AT_ONCE) {
             by_owner.push(key.owner(cx.shards), place, ask);
         }
-        self.outstanding = by_owner.groups.len();
         self.places.clear();
         for (part, (owner, places, asks)) in by_owner.groups.into_iter().enumerate() {
             self.places.push(places);
+            self.asked.push((owner, part as u32));
             cx.send(owner, id, part as u32, S::job(asks));
         }
     }
@@ -104,6 +117,13 @@ impl<S: Scatter> Gather<S> {
     fn refuse_rest(&mut self) {
         for (place, ..) in self.left.by_ref() {
             self.answers[place] = Some(S::refused(ErrorCode::UNKNOWN_SERVER_ERROR));
+        }
+    }
+
+    /// Nobody waits for the answers any more that are missing.
+    fn forget(&mut self, cx: &mut Cx<'_>, id: u64) {
+        for (owner, part) in self.asked.drain(..).filter(|_| S::may_be_forgotten()) {
+            cx.forget(owner, id, part);
         }
     }
 
@@ -126,11 +146,11 @@ impl<S: Scatter> Waiting for Gather<S> {
             self.bytes += S::bytes(&answer);
             self.answers[*place] = Some(answer);
         }
-        self.outstanding -= 1;
+        self.asked.retain(|(_, of)| *of != part);
         if self.bytes > PARTITIONS_REPLY_BYTES_MAX {
             self.refuse_rest();
         }
-        match (self.outstanding, self.left.len()) {
+        match (self.asked.len(), self.left.len()) {
             (0, 0) => Step::Finish(self.finish(cx)),
             (0, _) => Step::Yield,
             _ => Step::Wait,
@@ -142,8 +162,13 @@ impl<S: Scatter> Waiting for Gather<S> {
         Step::Wait
     }
 
-    fn expired(&mut self, cx: &mut Cx<'_>, _id: u64) -> Step {
+    fn expired(&mut self, cx: &mut Cx<'_>, id: u64) -> Step {
+        self.forget(cx, id);
         Step::Finish(self.finish(cx))
+    }
+
+    fn abandoned(&mut self, cx: &mut Cx<'_>, id: u64) {
+        self.forget(cx, id);
     }
 
     fn is_heavy(&self) -> bool {

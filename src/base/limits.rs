@@ -18,14 +18,29 @@ pub const SHARDS_MAX: usize = 256;
 /// A batch's records when decompressed, in bytes. Kafka has no such bound, but decompresses in small steps.
 pub const RECORDS_UNCOMPRESSED_BYTES_MAX: usize = 128 << 20;
 
+/// What helper threads decompress of a batch side by side, in bytes; more of one batch at a time.
+pub const INFLATED_SIDE_BY_SIDE_BYTES_MAX: usize = 16 << 20;
+const _: () = assert!(INFLATED_HERE_BYTES_MAX <= INFLATED_SIDE_BY_SIDE_BYTES_MAX);
+
+/// So many more topics and partitions than there are partitions a Produce or a Fetch may name: clients name those that there
+/// are, or were, once each.
+pub const PARTITIONS_NAMED_SPARE: usize = 10_000;
+/// A partition that one of them names beyond the first few counts as so many bytes of small requests in its turn.
+pub const PARTITION_NAMED_BYTES: usize = 16;
+/// See [`PARTITION_NAMED_BYTES`].
+pub const PARTITIONS_NAMED_FREE: usize = 64;
+
 /// Up to so many partitions of a Produce are compared each with each to find one that is named twice, which needs no memory.
 pub const PRODUCE_PARTITIONS_COMPARED_MAX: usize = 16;
 
 /// What a Produce request's batches are decompressed to on its core, in bytes; the rest is a helper thread's.
 pub const INFLATED_HERE_BYTES_MAX: usize = 256 << 10;
+/// The same for all of a core's in one turn of its loop.
+pub const INFLATED_IN_TURN_BYTES_MAX: usize = 1 << 20;
 /// A batch for a topic with a compression of its own that is compressed on its core.
 pub const COMPRESSED_HERE_BYTES_MAX: usize = 4 << 10;
-const _: () = assert!(INFLATED_HERE_BYTES_MAX <= RECORDS_UNCOMPRESSED_BYTES_MAX);
+const _: () = assert!(INFLATED_HERE_BYTES_MAX <= INFLATED_IN_TURN_BYTES_MAX);
+const _: () = assert!(INFLATED_IN_TURN_BYTES_MAX <= RECORDS_UNCOMPRESSED_BYTES_MAX);
 
 /// Refused records that a Produce response lists per partition. Clients fail the whole batch anyway.
 pub const RECORD_ERRORS_MAX: usize = 1000;
@@ -79,6 +94,21 @@ const _: () =
     assert!(LOG_READ_AHEAD_BYTES_MAX >= 2 * LOG_READ_BYTES_MAX, "one is used while another is read");
 const _: () = assert!(LOG_READ_AHEAD_BYTES_MAX <= LOG_READ_AHEAD_CORE_BYTES_MAX);
 const _: () = assert!(LOG_READ_AHEAD_BYTES_MAX / LOG_READ_BYTES_MIN <= LOG_READ_AHEAD_STEPS_MAX);
+
+/// What a lookup by time looks at in one go, in bytes of batches and of their records, unless it is a single batch's header.
+pub const LOOKUP_STEP_BYTES: usize = 64 << 10;
+/// Lookups of a core that have such a turn in one turn of its loop.
+pub const LOOKUP_STEPS_IN_TURN: usize = 16;
+/// Lookups of a core that are under way: each may hold a batch.
+pub const LOOKUPS_AT_ONCE: usize = 16;
+/// The same for one request.
+pub const LOOKUPS_OF_REQUEST: usize = 4;
+/// All that a core's loop decompresses in one turn: for Produce requests, and one step of each lookup that goes on and of each
+/// whose read has ended.
+pub const TURN_INFLATED_BYTES_MAX: usize =
+    INFLATED_IN_TURN_BYTES_MAX + (LOOKUP_STEPS_IN_TURN + LOOKUPS_AT_ONCE) * LOOKUP_STEP_BYTES;
+const _: () = assert!(TURN_INFLATED_BYTES_MAX <= 4 << 20, "a few milliseconds");
+const _: () = assert!(LOOKUPS_OF_REQUEST < LOOKUPS_AT_ONCE, "one request leaves room for others");
 
 /// However much else a core's buffers hold, one part in so many of `ottla.core.cache.bytes` stays for the cache.
 pub const CACHE_SHARE_LEAST: usize = 4;
@@ -311,6 +341,8 @@ const _: () = assert!(NET_CONNECTION_BYTES <= NET_CORE_BYTES);
 /// An incremental fetch session may be evicted for another after this long without use, milliseconds
 /// (Kafka's `MIN_INCREMENTAL_FETCH_SESSION_EVICTION_MS`).
 pub const FETCH_SESSION_IDLE_MS: i64 = 120_000;
+/// Partitions that all incremental fetch sessions of a core remember: about 32 MiB. A fetch beyond is answered without one.
+pub const FETCH_SESSION_PARTITIONS_MAX: usize = 128 << 10;
 
 /// A written message, the records of a Fetch aside. What would be longer is not written to its end.
 pub const MESSAGE_BYTES_MAX: usize = 256 << 20;

@@ -1,13 +1,20 @@
 //! Finding records by timestamp (`UnifiedLog.fetchOffsetByTimestamp`, KIP-734).
+//!
+//! What a search looks at in one go is bounded, as others wait for the core meanwhile: it goes on when it is called again,
+//! and records of which there are many, or may be when they are decompressed, are looked through on another thread.
+
+use std::sync::Weak;
+
+use bytes::Bytes;
 
 use super::error::LogError;
 use super::partition::{Partition, State};
 use super::reader::{Behind, Waiter};
 use super::segment::Segment;
 use super::types::{Env, LogEffect, Lookup, OffsetAndTimestamp, ReadData};
-use crate::base::limits::{LOG_READ_BYTES_MAX, RECORDS_UNCOMPRESSED_BYTES_MAX};
+use crate::base::limits::{LOOKUP_STEP_BYTES, RECORDS_UNCOMPRESSED_BYTES_MAX};
 use crate::base::{Offset, WallMs};
-use crate::wire::record::{BatchView, Scratch};
+use crate::wire::record::{BatchView, Codec, RecordError, Records, Scratch, one_at_a_time};
 
 /// A lookup, while it goes on.
 pub(super) struct Search {
@@ -23,6 +30,10 @@ pub(super) struct Search {
     end: Offset,
     /// The best record so far.
     best: Option<OffsetAndTimestamp>,
+    /// A whole batch with a better one, as its header says: its largest timestamp, and its last offset.
+    better: Option<(WallMs, Offset)>,
+    /// What its batch should have, if none of the batch's records were deleted.
+    unless_deleted: Option<WallMs>,
     /// What it went by was wrong: it begins anew.
     again: bool,
 }
@@ -32,15 +43,68 @@ pub(super) struct Search {
 enum Target {
     /// The first record with at least this timestamp.
     AtLeast(WallMs),
-    /// The record with the largest timestamp among some, if that is at least this; else the one of the batch at an offset.
+    /// The record with the largest timestamp among some batches, if that is at least this; else the one of the batch at an
+    /// offset.
     Largest(WallMs, Option<Offset>),
+    /// The record with the largest timestamp of a batch.
+    OfBatch,
+}
+
+/// A lookup that goes on when it is called again.
+#[derive(Debug)]
+pub struct Paused {
+    search: u64,
+    at: Offset,
+    scan: Option<BatchScan>,
+}
+
+impl Paused {
+    /// Whether something is to be done for it first, on another thread.
+    pub fn is_heavy(&self) -> bool {
+        self.scan.is_some()
+    }
+
+    /// What is to be done for it first, on another thread.
+    pub fn take_scan(&mut self) -> Option<BatchScan> {
+        self.scan.take()
+    }
+}
+
+/// A look through the records of a batch.
+#[derive(Debug)]
+pub struct BatchScan {
+    batch: Bytes,
+    scan: Scan,
+    best: Option<WallMs>,
+}
+
+impl BatchScan {
+    /// What the batch has, unless nobody waits for it any more.
+    pub fn run(&self, wanted: &Weak<()>) -> Option<OffsetAndTimestamp> {
+        let view = BatchView::parse(&self.batch).ok().filter(|_| wanted.strong_count() > 0)?;
+        one_at_a_time(
+            RECORDS_UNCOMPRESSED_BYTES_MAX.max(self.batch.len()),
+            |scratch, mut allowed| self.scan.in_batch(&view, self.best, scratch, &mut allowed),
+            Result::is_err,
+        )
+        .ok()
+        .flatten()
+    }
 }
 
 type Found = Result<Option<OffsetAndTimestamp>, LogError>;
 
 impl Partition {
-    /// Finds a record by timestamp, below `upper`. None: [`LogEffect::LookupDone`] follows with this ticket.
-    pub fn lookup(&mut self, env: &mut Env, lookup: Lookup, upper: Offset, ticket: u64) -> Option<Found> {
+    /// Finds a record by timestamp, below `upper`. None: [`LogEffect::LookupDone`] follows with this ticket, and
+    /// [`LogEffect::LookupPaused`] may before.
+    pub fn lookup(
+        &mut self,
+        env: &mut Env,
+        lookup: Lookup,
+        upper: Offset,
+        ticket: u64,
+        effects: &mut Vec<LogEffect>,
+    ) -> Option<Found> {
         if matches!(self.state, State::Truncating | State::Closed) {
             return Some(Err(LogError::Closed));
         }
@@ -52,13 +116,35 @@ impl Partition {
         let id = self.next_search;
         self.next_search += 1;
         self.searches.insert(id, search);
-        let mut effects = Vec::new();
-        self.continue_search(env, id, offset, None, &mut effects);
-        // At most one effect: the end of this search.
-        effects.into_iter().find_map(|effect| match effect {
+        self.continue_search(env, id, offset, None, effects);
+        let ended = effects.pop_if(|last| matches!(last, LogEffect::LookupDone { .. }));
+        ended.and_then(|effect| match effect {
             LogEffect::LookupDone { result, .. } => Some(result),
             _ => None,
         })
+    }
+
+    /// Goes on with a lookup, with what was found in the batch that was to be looked through.
+    pub fn go_on(
+        &mut self,
+        env: &mut Env,
+        paused: &Paused,
+        found: Option<OffsetAndTimestamp>,
+        effects: &mut Vec<LogEffect>,
+    ) {
+        let Some(search) = self.searches.get_mut(&paused.search) else { return };
+        search.best = found.or(search.best);
+        if let (Target::AtLeast(_), Some(found)) = (search.target, found) {
+            let ticket = search.ticket;
+            self.searches.remove(&paused.search);
+            return end_search(ticket, Ok(Some(found)), effects);
+        }
+        self.continue_search(env, paused.search, paused.at, None, effects);
+    }
+
+    /// Nobody waits for a lookup any more.
+    pub fn forget_lookup(&mut self, ticket: u64) {
+        self.searches.retain(|_, search| search.ticket != ticket);
     }
 
     fn begin_search(&self, lookup: Lookup, upper: Offset, ticket: u64) -> Option<(Search, Offset)> {
@@ -71,6 +157,8 @@ impl Partition {
             said,
             end,
             best: None,
+            better: None,
+            unless_deleted: None,
             again: false,
         };
         match lookup {
@@ -80,31 +168,28 @@ impl Partition {
                 Some((search, base.max(self.log_start)))
             }
             Lookup::MaxTimestamp => {
-                // Where the record with a segment's largest timestamp was deleted, others of it may be left.
                 let all = self.segments.from(self.log_start);
-                let is_trimmed = |segment: &Segment| {
-                    segment.base < self.log_start
-                        && segment.max_timestamp.is_some_and(|(_, at)| at < self.log_start)
-                };
-                let first = all.first().filter(|segment| is_trimmed(segment));
-                let others = all.iter().skip(usize::from(first.is_some())).filter_map(|s| s.max_timestamp);
-                // The earliest of equals.
-                let largest = others.reduce(|a, b| if b.0 > a.0 { b } else { a });
-                let offset = largest.map(|(_, offset)| offset);
-                match (first, largest) {
-                    (Some(_), _) => {
-                        let at_least = largest.map_or(i64::MIN, |(timestamp, _)| timestamp);
-                        let end = all.get(1).map_or(Offset::MAX, |next| next.base);
-                        Some((search(Target::Largest(at_least, offset), None, None, end), self.log_start))
-                    }
-                    (None, Some(said)) => {
-                        let search = search(Target::Largest(i64::MIN, None), None, Some(said), said.1 + 1);
-                        Some((search, said.1.max(self.log_start)))
-                    }
-                    (None, None) => None,
+                let first = all.first().filter(|segment| segment.base < self.log_start);
+                if first.and_then(|first| first.max_timestamp).is_some_and(|(_, at)| at < self.log_start) {
+                    let (target, end) = self.among_first();
+                    return Some((search(target, None, None, end), self.log_start));
                 }
+                let said = largest(all)?;
+                let mut search = search(Target::OfBatch, None, Some(said), said.1 + 1);
+                search.unless_deleted = first.map(|_| said.0);
+                Some((search, said.1.max(self.log_start)))
             }
         }
+    }
+
+    /// Where the record with the first segment's largest timestamp was deleted, others of it may be left: what is looked for
+    /// among them, and where they end.
+    fn among_first(&self) -> (Target, Offset) {
+        let all = self.segments.from(self.log_start);
+        let others = all.get(1..).unwrap_or_default();
+        let (at_least, offset) = largest(others).unzip();
+        let end = others.first().map_or(Offset::MAX, |next| next.base);
+        (Target::Largest(at_least.unwrap_or(i64::MIN), offset), end)
     }
 
     /// The first segment with records from an offset on that has a timestamp of at least this, and where it ends.
@@ -114,7 +199,7 @@ impl Partition {
         Some((all[at].base, all.get(at + 1).map_or(Offset::MAX, |next| next.base)))
     }
 
-    /// Goes on with a search at `offset`, as far as the cache reaches.
+    /// Goes on with a search at `offset`, as far as the cache reaches, for one step in which it looks at batches.
     pub(super) fn continue_search(
         &mut self,
         env: &mut Env,
@@ -138,6 +223,12 @@ impl Partition {
         loop {
             match self.step(env, &mut search, &mut offset) {
                 Step::GoOn => from = None,
+                Step::Pause(scan) => {
+                    let paused = Paused { search: id, at: offset, scan };
+                    effects.push(LogEffect::LookupPaused { ticket: search.ticket, paused });
+                    self.searches.insert(id, search);
+                    return;
+                }
                 Step::Done(result) => return end_search(search.ticket, result, effects),
                 Step::Read => {
                     self.searches.insert(id, search);
@@ -178,7 +269,7 @@ impl Partition {
         }
         let empty = ReadData { slices: Vec::new(), bytes: 0, next_offset: *offset };
         let upper = search.upper.min(search.end);
-        let Some(data) = self.collect(env, empty, upper, LOG_READ_BYTES_MAX, true) else {
+        let Some(data) = self.collect(env, empty, upper, LOOKUP_STEP_BYTES, true) else {
             return Step::Read;
         };
         if let Some(segment) = search.said.take().and_then(|said| self.contradicts(&data, said)) {
@@ -186,21 +277,29 @@ impl Partition {
         }
         // What led here names the last record of a batch, and its first may be meant.
         let scan = Scan { target: search.target, from: self.log_start, upper: search.upper };
-        match scan.run(&data, &mut search.best, &mut self.scratch) {
-            Some(found) => return Step::Done(Ok(Some(found))),
-            None if data.next_offset <= *offset => return Step::Done(Ok(search.best)),
-            None => *offset = data.next_offset,
+        match scan.run(&data, search) {
+            Scanned::Found(found) => Step::Done(Ok(Some(found))),
+            Scanned::Heavy(batch, next_offset) => {
+                *offset = next_offset;
+                let best = search.best.map(|best| best.timestamp);
+                Step::Pause(Some(BatchScan { batch, scan, best }))
+            }
+            Scanned::Through if data.next_offset <= *offset => {
+                *offset = search.end;
+                self.next_part(search, offset)
+            }
+            Scanned::Through => {
+                *offset = data.next_offset;
+                Step::Pause(None)
+            }
         }
-        Step::GoOn
     }
 
     /// The records among which was searched are over.
     fn next_part(&self, search: &mut Search, offset: &mut Offset) -> Step {
         let over = Step::Done(Ok(search.best));
-        if search.end >= search.upper {
-            return over;
-        }
         match search.target {
+            Target::AtLeast(_) if search.end >= search.upper => return over,
             Target::AtLeast(timestamp) => {
                 let Some((base, end)) = self.timed_segment(search.end, timestamp) else {
                     return Step::Done(Ok(None));
@@ -208,10 +307,22 @@ impl Partition {
                 (search.segment, search.end, *offset) = (Some(base), end, base);
             }
             Target::Largest(at_least, fallback) => {
-                let found = search.best.is_some_and(|best| best.timestamp >= at_least);
-                let Some(at) = fallback.filter(|at| !found && *at < search.upper) else { return over };
-                (search.target, search.said) = (Target::Largest(i64::MIN, None), Some((at_least, at)));
-                (search.best, search.end, *offset) = (None, at + 1, at);
+                let best = search.best.map(|best| best.timestamp);
+                let better = search.better.filter(|(timestamp, _)| best.is_none_or(|best| *timestamp > best));
+                let fallback = fallback.map(|at| (at_least, at)).filter(|_| best.is_none());
+                let Some((timestamp, at)) = better.or(fallback).filter(|(_, at)| *at < search.upper) else {
+                    return over;
+                };
+                (search.target, search.said) = (Target::OfBatch, Some((timestamp, at)));
+                (search.best, search.end, *offset) = (None, at + 1, at.max(self.log_start));
+            }
+            Target::OfBatch => {
+                let best = search.best.map(|best| best.timestamp);
+                let Some(_) = search.unless_deleted.take().filter(|largest| best < Some(*largest)) else {
+                    return over;
+                };
+                (search.target, search.end) = self.among_first();
+                (search.best, *offset) = (None, self.log_start);
             }
         }
         Step::GoOn
@@ -250,10 +361,8 @@ impl Partition {
     }
 
     /// A search has come to the log's end.
-    pub(super) fn exhaust_search(&mut self, id: u64, effects: &mut Vec<LogEffect>) {
-        if let Some(search) = self.searches.remove(&id) {
-            end_search(search.ticket, Ok(search.best), effects);
-        }
+    pub(super) fn exhaust_search(&mut self, env: &mut Env, id: u64, effects: &mut Vec<LogEffect>) {
+        self.continue_search(env, id, Offset::MAX, None, effects);
     }
 }
 
@@ -261,6 +370,8 @@ impl Partition {
 enum Step {
     /// It goes on at the offset.
     GoOn,
+    /// It goes on at the offset when it is called again; a batch is to be looked through first, if any.
+    Pause(Option<BatchScan>),
     /// It needs what is on the disk.
     Read,
     /// The time index of this segment is wrong.
@@ -269,57 +380,93 @@ enum Step {
     Done(Found),
 }
 
+/// The largest timestamp of some segments, the earliest of equals, and an offset in its batch.
+fn largest(segments: &[Segment]) -> Option<(WallMs, Offset)> {
+    segments.iter().filter_map(|s| s.max_timestamp).reduce(|a, b| if b.0 > a.0 { b } else { a })
+}
+
 fn end_search(ticket: u64, result: Found, effects: &mut Vec<LogEffect>) {
     effects.push(LogEffect::LookupDone { ticket, result });
 }
 
 /// A look through batches, in order.
+#[derive(Clone, Copy, Debug)]
 struct Scan {
     target: Target,
     from: Offset,
     upper: Offset,
 }
 
+/// What a look through batches gave.
+enum Scanned {
+    /// The record.
+    Found(OffsetAndTimestamp),
+    /// It came to the end; the best so far is in the search.
+    Through,
+    /// It came to a batch that takes long to look through, behind which is this offset.
+    Heavy(Bytes, Offset),
+}
+
+/// A batch takes longer to look through than was allowed.
+struct TakesLong;
+
 impl Scan {
-    /// The record, if it is among these; what is the best so far goes to `best`. A batch that cannot be read has none: it costs
-    /// only itself.
-    fn run(
-        &self,
-        data: &ReadData,
-        best: &mut Option<OffsetAndTimestamp>,
-        scratch: &mut Scratch,
-    ) -> Option<OffsetAndTimestamp> {
+    fn run(&self, data: &ReadData, search: &mut Search) -> Scanned {
+        let (mut scratch, mut allowed) = (Scratch::new(), LOOKUP_STEP_BYTES);
         for slice in &data.slices {
             let mut left: &[u8] = slice;
             while let Ok(view) = BatchView::parse(left) {
-                let found = self.in_batch(&view, best.map(|best| best.timestamp), scratch);
-                match self.target {
-                    Target::AtLeast(_) if found.is_some() => return found,
-                    _ => *best = found.or(*best),
-                }
                 left = left.get(view.bytes().len()..).unwrap_or_default();
+                let (timestamp, last) = (view.header().max_timestamp, view.header().last_offset());
+                if !self.may_have_it(timestamp, search) {
+                    continue;
+                }
+                let is_whole = view.header().base_offset >= self.from && last < self.upper;
+                if is_whole && matches!(self.target, Target::Largest(..)) {
+                    search.better = Some((timestamp, last));
+                    continue;
+                }
+                let best = search.best.map(|best| best.timestamp);
+                match (self.in_batch(&view, best, &mut scratch, &mut allowed), self.target) {
+                    (Err(TakesLong), _) => return Scanned::Heavy(slice.slice_ref(view.bytes()), last + 1),
+                    (Ok(Some(found)), Target::AtLeast(_)) => return Scanned::Found(found),
+                    (Ok(found), _) => search.best = found.or(search.best),
+                }
             }
         }
-        None
+        Scanned::Through
     }
 
-    /// The first record that is looked for; the largest one only if it is larger than the best so far.
+    /// Whether a batch with this largest timestamp may have what is looked for.
+    fn may_have_it(&self, timestamp: WallMs, search: &Search) -> bool {
+        match self.target {
+            Target::AtLeast(at_least) => timestamp >= at_least,
+            Target::Largest(at_least, _) => {
+                let best = search.best.map(|best| best.timestamp).max(search.better.map(|better| better.0));
+                timestamp >= at_least && best.is_none_or(|best| timestamp > best)
+            }
+            Target::OfBatch => true,
+        }
+    }
+
+    /// The first record that is looked for; the largest one only if it is larger than the best so far. A batch that cannot be
+    /// read has none: it costs only itself.
     fn in_batch(
         &self,
         view: &BatchView,
         best: Option<WallMs>,
         scratch: &mut Scratch,
-    ) -> Option<OffsetAndTimestamp> {
+        allowed: &mut usize,
+    ) -> Result<Option<OffsetAndTimestamp>, TakesLong> {
+        let Some(records) = records(view, scratch, allowed)? else { return Ok(None) };
         let header = view.header();
         let (at_least, largest) = match self.target {
             Target::AtLeast(timestamp) => (timestamp, false),
             Target::Largest(at_least, _) => (at_least.max(best.map_or(i64::MIN, |best| best + 1)), true),
+            Target::OfBatch => (best.map_or(i64::MIN, |best| best + 1), true),
         };
-        if header.max_timestamp < at_least {
-            return None;
-        }
         let mut found: Option<OffsetAndTimestamp> = None;
-        for record in view.records(scratch, RECORDS_UNCOMPRESSED_BYTES_MAX).ok()?.flatten() {
+        for record in records.flatten() {
             let offset = header.base_offset + i64::from(record.offset_delta);
             let timestamp = header.timestamp(record.timestamp_delta);
             let better = found.is_none_or(|found| timestamp > found.timestamp);
@@ -334,6 +481,26 @@ impl Scan {
                 }
             }
         }
-        found
+        Ok(found)
     }
+}
+
+/// The records of a batch, if they can be read and are no more bytes than are allowed, which become as many less.
+fn records<'s>(
+    view: &BatchView<'s>,
+    scratch: &'s mut Scratch,
+    allowed: &mut usize,
+) -> Result<Option<Records<'s>>, TakesLong> {
+    let raw = match view.header().attributes.codec() {
+        Ok(Codec::None) if view.records_bytes().len() > *allowed => return Err(TakesLong),
+        Ok(Codec::None) => view.records_bytes(),
+        Ok(codec) => match scratch.decompress(codec, view.records_bytes(), *allowed) {
+            Ok(raw) => raw,
+            Err(RecordError::Uncompressed { .. }) => return Err(TakesLong),
+            Err(_) => return Ok(None),
+        },
+        Err(_) => return Ok(None),
+    };
+    *allowed -= raw.len();
+    Ok(Records::new(raw, view.header().records_count).ok())
 }

@@ -28,7 +28,6 @@ use crate::base::limits::{BLOCK_BYTES, FLUSHED_ONE_BY_ONE_MAX, LOG_WRITE_BYTES_M
 use crate::base::prng::Prng;
 use crate::base::{Offset, TopicId, WallMs};
 use crate::io::{File, Files, OpenMode};
-use crate::wire::record::Scratch;
 
 impl Partition {
     /// Creates the directory and files of a new partition, and flushes them. Blocks.
@@ -129,7 +128,6 @@ impl Partition {
             dirty: start.dirty,
             damaged: Damaged::default(),
             readers: Readers::default(),
-            scratch: Scratch::new(),
             truncate_target: None,
             write_target: 0,
             journaled: Journaled::none(),

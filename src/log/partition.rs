@@ -88,7 +88,6 @@ pub struct Partition {
     pub(super) dirty: bool,
     pub(super) readers: Readers,
     pub(super) damaged: Damaged,
-    pub(super) scratch: Scratch,
     pub(super) truncate_target: Option<Offset>,
     /// Everything below is to be written to its segment as soon as the disk takes it; what is above waits for more.
     pub(super) write_target: Offset,
@@ -189,18 +188,18 @@ impl Partition {
                 return Err(AppendError::Malformed("their offsets are out of range"));
             }
             next = header.next_offset();
-            let marker = self.marker_of(&view)?;
+            let marker = Self::marker_of(&view)?;
             planned.push(PlannedBatch { header, marker });
             left = left.get(header.total_bytes()..).unwrap_or_default();
         }
         if planned.is_empty() { Err(AppendError::Malformed("there is none")) } else { Ok(planned) }
     }
 
-    fn marker_of(&mut self, view: &BatchView) -> Result<Option<Marker>, AppendError> {
+    fn marker_of(view: &BatchView) -> Result<Option<Marker>, AppendError> {
         if !view.header().attributes.is_control() || !view.header().has_producer_id() {
             return Ok(None);
         }
-        read_marker(view, &mut self.scratch).map_err(|()| AppendError::Malformed("a marker cannot be read"))
+        read_marker(view, &mut Scratch::new()).map_err(|()| AppendError::Malformed("a marker cannot be read"))
     }
 
     fn append_planned(

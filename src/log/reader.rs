@@ -437,7 +437,7 @@ impl Partition {
                 let result = Ok(ReadData { slices: Vec::new(), bytes: 0, next_offset: request.offset });
                 return effects.push(LogEffect::ReadDone { ticket, result });
             }
-            (Waiter::Search(id, _), None) => return self.exhaust_search(id, effects),
+            (Waiter::Search(id, _), None) => return self.exhaust_search(env, id, effects),
         };
         self.resume(env, waiter, None, effects);
     }

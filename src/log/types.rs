@@ -7,6 +7,7 @@ use bytes::Bytes;
 use super::cache::Cache;
 use super::error::LogError;
 use super::journal::Journal;
+use super::lookup::Paused;
 use crate::base::{LeaderEpoch, Offset, ProducerId, Ticks, TopicId, WallMs};
 use crate::io::Disk;
 use crate::wire::record::TimestampType;
@@ -242,6 +243,13 @@ pub enum LogEffect {
         ticket: u64,
         /// None if there is no such record.
         result: Result<Option<OffsetAndTimestamp>, LogError>,
+    },
+    /// A lookup has looked at as much as one may in one go; it goes on with [`Partition::go_on`](super::Partition::go_on).
+    LookupPaused {
+        /// As given with the request.
+        ticket: u64,
+        /// Where it was.
+        paused: Paused,
     },
     /// The log start offset moved (retention, or `delete_records`); the checkpoint wants to know.
     LogStartMoved {

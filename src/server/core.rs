@@ -8,8 +8,8 @@ use crate::api::parked::{Asked, ParkedTable};
 use crate::api::pool::Pools;
 use crate::api::producer_ids::ProducerIdBlock;
 use crate::base::limits::{
-    JOURNAL_ENTRY_BYTES_MAX, MEMORY_TIDY_MS, MEMORY_TIDY_TIMES, SHUTDOWN_DRAIN_MS, STEPS_IN_TURN,
-    TURN_LARGE_BYTES, TURN_SMALL_BYTES,
+    JOURNAL_ENTRY_BYTES_MAX, MEMORY_TIDY_MS, MEMORY_TIDY_TIMES, PARTITION_NAMED_BYTES, SHUTDOWN_DRAIN_MS,
+    STEPS_IN_TURN, TURN_INFLATED_BYTES_MAX, TURN_LARGE_BYTES, TURN_SMALL_BYTES,
 };
 use crate::base::prng::Prng;
 use crate::base::{ShardId, Ticks};
@@ -21,7 +21,7 @@ use crate::net::{Arrived, Net, NetConfig, NetEvent};
 use crate::shard::{Mail, Shard};
 use crate::wire::api::ApiKey;
 use crate::wire::frame::{self, FrameError};
-use crate::wire::record::Scratch;
+use crate::wire::record::{Scratch, decompressed_here};
 use std::collections::VecDeque;
 
 /// Where a core is in its life.
@@ -120,10 +120,10 @@ struct Tidy {
     times_left: u32,
 }
 
-/// What a request counts for in a turn: large appends and fetches are the disk's and the network's, other large requests
-/// the core's.
+/// What a request counts for in a turn: large appends are the disk's and the network's, other large requests the core's. What
+/// many partitions cost is counted as they are named.
 fn turn_bytes(frame: &[u8]) -> usize {
-    let data = matches!(frame, [0, 0 | 1, ..]);
+    let data = matches!(frame, [0, 0, ..]);
     if data && frame.len() > JOURNAL_ENTRY_BYTES_MAX { 0 } else { frame.len() }
 }
 
@@ -195,9 +195,15 @@ impl Core {
             .min(self.shard.deadline())
             .min(self.drain_deadline)
             .min(self.tidy.at);
-        let until = if self.net.has_ready() || !self.heavy.rests() { world.now() } else { until };
+        let until = if self.net.has_ready() || !self.heavy.rests() || self.shard.looks_up() {
+            world.now()
+        } else {
+            until
+        };
         let mut events = std::mem::take(&mut self.events);
         world.turn(until, &mut events);
+        self.scratch.forget_made();
+        let decompressed = decompressed_here();
         self.tidy.turn(world, !events.is_empty());
         for event in events.drain(..) {
             self.on_event(world, event);
@@ -207,12 +213,18 @@ impl Core {
         self.expire(world);
         self.go_on(world);
         self.deliver(world);
+        if self.shard.looks_up() {
+            self.shard.look_up(world);
+            self.deliver(world);
+        }
         // One write for all appends of this turn; what it makes safe is answered in this turn.
         while self.shard.commit(world) {
             self.deliver(world);
         }
         self.heavy.submit(world);
         self.net.flush(world);
+        let decompressed = decompressed_here().wrapping_sub(decompressed);
+        debug_assert!(decompressed <= TURN_INFLATED_BYTES_MAX, "{decompressed} bytes were made in one turn");
         self.progress(world)
     }
 
@@ -280,6 +292,7 @@ impl Core {
                 }
                 NetEvent::Gone { conn, peer, waiting } => {
                     self.heavy.gone(conn);
+                    self.sessions.gone(conn);
                     self.gone(world, waiting);
                     if self.id.0 != 0 {
                         self.outbox.push((ShardId(0), Mail::ConnectionGone(self.id, peer.ip())));
@@ -303,13 +316,15 @@ impl Core {
             let Some(arrived) = self.net.next_small(|frame| api::weight::of(image, frame)) else { break };
             small += turn_bytes(&arrived.frame);
             self.request(world, &arrived);
+            small += self.pools.take_named() * PARTITION_NAMED_BYTES;
         }
         let mut large = 0;
         while large < TURN_LARGE_BYTES {
             let (image, _) = self.shard.metadata();
             let Some(arrived) = self.net.next_large(|frame| api::weight::of(image, frame)) else { break };
-            large += arrived.weight.bytes;
+            large += arrived.weight.bytes + turn_bytes(&arrived.frame);
             self.request(world, &arrived);
+            large += self.pools.take_named() * PARTITION_NAMED_BYTES;
         }
         while let Some(id) = self.net.for_replies().1.next_waiting() {
             self.resume(world, id, |waiting, cx| waiting.granted(cx, id));

@@ -1,6 +1,7 @@
 //! Questions about a log: offsets by time, ends of epochs, producers, sizes; and DeleteRecords.
 
 use std::any::Any;
+use std::collections::VecDeque;
 use std::io;
 
 use crate::base::Offset;
@@ -10,6 +11,7 @@ use crate::log::{LogError, Lookup, OffsetAndTimestamp};
 use crate::wire::errors::ErrorCode;
 
 use super::append::log_error_code;
+use super::lookup_turns::Found;
 use super::{Done, EpochPart, OffsetsPart, PartitionKey, PartitionSize, ReplyTo, Shard};
 
 /// ListOffsets' timestamps that are not times.
@@ -26,15 +28,6 @@ pub mod sentinel {
     pub const LATEST_TIERED: i64 = -5;
     /// The first offset that waits for its upload (KIP-1023).
     pub const EARLIEST_PENDING_UPLOAD: i64 = -6;
-}
-
-type Found = Result<Option<OffsetAndTimestamp>, ErrorCode>;
-
-/// Lookups some of which wait for the disk.
-pub(super) struct LookupState {
-    reply_to: ReplyTo,
-    results: Vec<Found>,
-    outstanding: usize,
 }
 
 /// The shard's own token: a checkpoint was written. Its slot is the controller's, which has no such tag.
@@ -65,33 +58,31 @@ impl Deletions {
 }
 
 impl Shard {
-    pub(super) fn offsets(&mut self, disk: &mut dyn Disk, reply_to: ReplyTo, parts: &[OffsetsPart]) {
-        let number = self.number();
-        let mut state = LookupState { reply_to, results: Vec::with_capacity(parts.len()), outstanding: 0 };
-        for (place, part) in parts.iter().enumerate() {
-            let ticket = self.number();
-            let result = match self.offset(disk, part, ticket) {
-                Ok(Some(found)) => found.map_err(|e| log_error_code(&e)),
-                Ok(None) => {
-                    let slot = self.partitions.slot(part.key).unwrap_or_default();
-                    self.tickets.insert(ticket, (slot, number, place));
-                    state.outstanding += 1;
-                    Ok(None)
-                }
+    /// Answers questions about offsets; those that need a lookup in their turns.
+    pub(super) fn offsets(&mut self, disk: &mut dyn Disk, reply_to: ReplyTo, parts: Vec<OffsetsPart>) {
+        let mut left = VecDeque::new();
+        let mut results: Vec<Found> = Vec::with_capacity(parts.len());
+        for (place, part) in parts.into_iter().enumerate() {
+            if part.timestamp >= 0 || part.timestamp == sentinel::MAX_TIMESTAMP {
+                left.push_back((place, part));
+                results.push(Ok(None));
+                continue;
+            }
+            results.push(match self.offset(disk, &part, 0) {
+                Ok(found) => found.unwrap_or(Ok(None)).map_err(|e| log_error_code(&e)),
                 Err(code) => Err(code),
-            };
-            state.results.push(result);
+            });
         }
-        if state.outstanding == 0 {
-            self.answer(reply_to, Done::Offsets(state.results));
+        if left.is_empty() {
+            self.answer(reply_to, Done::Offsets(results));
         } else {
-            self.lookup_jobs.insert(number, state);
+            self.look_up_later(reply_to, results, left);
         }
     }
 
     /// Answers one question, or starts its lookup (None).
     #[allow(clippy::type_complexity)]
-    fn offset(
+    pub(super) fn offset(
         &mut self,
         disk: &mut dyn Disk,
         part: &OffsetsPart,
@@ -100,7 +91,7 @@ impl Shard {
         self.check_epoch(part.key, part.current_leader_epoch)?;
         let (slot, _) = self.open_partition(part.key)?;
         let upper = self.visible_end(slot, part.committed);
-        let found = self.with_log(disk, slot, |log, env, _| {
+        let found = self.with_log(disk, slot, |log, env, effects| {
             let at = |offset: Offset, epoch: Option<i32>| {
                 Some(Ok(Some(OffsetAndTimestamp {
                     offset,
@@ -113,23 +104,11 @@ impl Shard {
                 sentinel::LATEST => at(upper, log.latest_epoch()),
                 sentinel::EARLIEST | sentinel::EARLIEST_LOCAL => at(start, log.epoch_at(start)),
                 sentinel::LATEST_TIERED | sentinel::EARLIEST_PENDING_UPLOAD => at(-1, None),
-                sentinel::MAX_TIMESTAMP => log.lookup(env, Lookup::MaxTimestamp, upper, ticket),
-                time => log.lookup(env, Lookup::Timestamp(time), upper, ticket),
+                sentinel::MAX_TIMESTAMP => log.lookup(env, Lookup::MaxTimestamp, upper, ticket, effects),
+                time => log.lookup(env, Lookup::Timestamp(time), upper, ticket, effects),
             }
         });
         found.ok_or(ErrorCode::NOT_LEADER_OR_FOLLOWER)
-    }
-
-    pub(super) fn lookup_done(&mut self, ticket: u64, result: Result<Option<OffsetAndTimestamp>, LogError>) {
-        let Some((_, number, place)) = self.tickets.remove(&ticket) else { return };
-        let Some(mut state) = self.lookup_jobs.remove(&number) else { return };
-        state.results[place] = result.map_err(|e| log_error_code(&e));
-        state.outstanding -= 1;
-        if state.outstanding == 0 {
-            self.answer(state.reply_to, Done::Offsets(state.results));
-        } else {
-            self.lookup_jobs.insert(number, state);
-        }
     }
 
     pub(super) fn epochs(&mut self, reply_to: ReplyTo, parts: &[EpochPart]) {

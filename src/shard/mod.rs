@@ -9,6 +9,7 @@ pub mod effective;
 pub mod groups;
 mod lifecycle;
 mod lookup;
+mod lookup_turns;
 pub mod mail;
 mod opening;
 pub mod partitions;
@@ -86,7 +87,7 @@ pub struct Shard {
     /// Who waited for an append that has just become durable.
     released: Vec<partitions::Waiter>,
     read_jobs: IdMap<u64, read::ReadState>,
-    lookup_jobs: IdMap<u64, lookup::LookupState>,
+    lookups: lookup_turns::Lookups,
     watches: IdMap<ReplyTo, read::Watch>,
     /// Whose watches have just seen enough.
     woken: Vec<ReplyTo>,
@@ -160,7 +161,7 @@ impl Shard {
             append_jobs: Slab::new(),
             released: Vec::new(),
             read_jobs: IdMap::default(),
-            lookup_jobs: IdMap::default(),
+            lookups: lookup_turns::Lookups::default(),
             watches: IdMap::default(),
             woken: Vec::new(),
             spare_slots: Vec::new(),
@@ -235,7 +236,7 @@ impl Shard {
         vec![
             ("append jobs", self.append_jobs.len()),
             ("read jobs", self.read_jobs.len()),
-            ("lookup jobs", self.lookup_jobs.len()),
+            ("lookup jobs", self.lookups.len()),
             ("disk reads", self.tickets.len()),
             ("watches", self.watches.len()),
             ("deletions", self.deletions.len()),
@@ -260,7 +261,7 @@ impl Shard {
         match job {
             Job::Append { parts, durable } => self.append(disk, reply_to, parts, durable),
             Job::Read(read) => self.read(disk, reply_to, read),
-            Job::Offsets(parts) => self.offsets(disk, reply_to, &parts),
+            Job::Offsets(parts) => self.offsets(disk, reply_to, parts),
             Job::Epochs(parts) => self.epochs(reply_to, &parts),
             Job::DeleteRecords(parts) => self.delete_records(disk, reply_to, &parts),
             Job::Producers(keys) => self.producers(reply_to, &keys),
@@ -275,6 +276,8 @@ impl Shard {
         let (slot, tag) = split(token);
         if token == lookup::CHECKPOINT_TOKEN {
             self.checkpoint_written(disk, outcome);
+        } else if token == lookup_turns::SCAN_TOKEN {
+            self.scanned(disk, outcome);
         } else if slot == journal::SLOT {
             self.journal_on_disk(disk, tag, outcome);
         } else if slot == controller::SLOT {
@@ -308,6 +311,7 @@ impl Shard {
     pub fn forget(&mut self, reply_to: ReplyTo) {
         self.deferred.retain(|(of, _, _)| *of != reply_to);
         self.drop_watch(reply_to);
+        self.forget_lookups(reply_to);
     }
 
     /// When [`Shard::expire`] wants to be called.
@@ -390,6 +394,7 @@ impl Shard {
             LogEffect::Failed { error } => self.log_failed(disk, slot, &error),
             LogEffect::ReadDone { ticket, result } => self.read_done(ticket, result),
             LogEffect::LookupDone { ticket, result } => self.lookup_done(ticket, result),
+            LogEffect::LookupPaused { ticket, paused } => self.lookup_paused(disk, ticket, paused),
             LogEffect::Flushed { .. } | LogEffect::LogStartMoved { .. } => {
                 self.note_written(disk, slot);
                 self.note_checkpoint(slot);

@@ -38,6 +38,16 @@ impl<'a> ProduceWalk<'a> {
         self.topics.begin_topics(TopicProduceData::WIRE_MIN)
     }
 
+    /// A request that names more than so many topics and partitions is malformed. To be called before the first one.
+    pub fn limit(&mut self, named_max: usize) {
+        self.topics.limit(named_max);
+    }
+
+    /// Topics and partitions that were named so far.
+    pub fn named_count(&self) -> usize {
+        self.topics.named()
+    }
+
     /// The next topic.
     ///
     /// # Errors

@@ -23,13 +23,36 @@ pub(super) struct TopicsWalk<'a> {
     pub(super) is_flexible: bool,
     topics_left: usize,
     partitions_left: usize,
+    /// Topics and partitions so far, and at most.
+    named: usize,
+    named_max: usize,
 }
 
 impl<'a> TopicsWalk<'a> {
     /// At the start of the request.
     pub(super) fn new(body: &'a [u8], version: i16, flexible_from: Option<i16>) -> TopicsWalk<'a> {
         let is_flexible = flexible_from.is_some_and(|from| version >= from);
-        TopicsWalk { reader: Reader::new(body), version, is_flexible, topics_left: 0, partitions_left: 0 }
+        let reader = Reader::new(body);
+        let (topics_left, partitions_left, named) = (0, 0, 0);
+        TopicsWalk {
+            reader,
+            version,
+            is_flexible,
+            topics_left,
+            partitions_left,
+            named,
+            named_max: usize::MAX,
+        }
+    }
+
+    /// From here on a request with more than so many topics and partitions is malformed.
+    pub(super) fn limit(&mut self, named_max: usize) {
+        self.named_max = named_max;
+    }
+
+    /// Topics and partitions of those lists that were begun.
+    pub(super) fn named(&self) -> usize {
+        self.named
     }
 
     /// The number of topics stands here; each is at least `wire_min` bytes long.
@@ -82,7 +105,13 @@ impl<'a> TopicsWalk<'a> {
 
     fn count(&mut self, wire_min: usize) -> Result<usize, DecodeError> {
         match self.reader.count(self.is_flexible, wire_min)? {
-            Some(count) => Ok(count),
+            Some(count) if count > self.named_max.saturating_sub(self.named) => {
+                Err(self.reader.error(DecodeErrorKind::Many { max: self.named_max }))
+            }
+            Some(count) => {
+                self.named += count;
+                Ok(count)
+            }
             None => Err(self.reader.error(DecodeErrorKind::Null("an array"))),
         }
     }

@@ -287,6 +287,7 @@ fn ours(input: &[u8]) -> Result<(Vec<u8>, Value), ValidationError> {
         compression: None,
         zstd_allowed: true,
         uncompressed_bytes_max: LIMIT,
+        recompressed_bytes_max: usize::MAX,
         origin: Origin::Client,
         now_ms: TIMESTAMP,
     };

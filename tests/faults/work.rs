@@ -117,6 +117,102 @@ fn batches_that_decompress_a_thousandfold_hold_up_nobody_else() {
     assert_eq!(first.list_offset("bombs", 0, -1).expect("list"), Ok((4 * BOMBS) as i64));
 }
 
+/// One partition's batch in a request was decompressed on its core if it came to no more than 256 KiB, and so were those of a
+/// thousand others in the same request, also those that failed only then. A core now says if it makes too much in a turn.
+#[test]
+fn many_batches_that_decompress_a_thousandfold_are_not_one_cores_work_at_once() {
+    const PARTITIONS: i32 = 64;
+    let broker = Broker::start("work-small-bombs", &[]);
+    let mut client = Client::connect(&broker);
+    assert_eq!(client.create_topic("bombs", PARTITIONS).expect("create"), raw::code::NONE);
+    let mut broken = bomb(200 << 10);
+    let last = broken.len() - 1;
+    broken[last] ^= 1;
+    let crc = crc32c::crc32c(&broken[21..]);
+    broken[17..21].copy_from_slice(&crc.to_be_bytes());
+    for (name, batch, code) in [
+        ("whole", bomb(200 << 10), raw::code::NONE),
+        ("large", bomb(300 << 10), raw::code::NONE),
+        ("broken", broken, 87),
+    ] {
+        let head = Writer::default().null_string().i16(1).i32(20_000).i32(1).string("bombs").i32(PARTITIONS);
+        let body = (0..PARTITIONS).fold(head, |body, partition| body.i32(partition).bytes(&batch));
+        let answer = client.call(0, 3, &body.0).expect("an answer");
+        let mut reader = Reader(&answer);
+        let _topics = (reader.i32(), reader.string(), reader.i32());
+        for _ in 0..PARTITIONS {
+            let (partition, error) = (reader.i32(), reader.i16());
+            assert_eq!(error, code, "{name} for partition {partition}");
+            let _ = (reader.i64(), reader.i64());
+        }
+    }
+}
+
+/// A Produce or a Fetch of 100 MB could name 17 million partitions, all of which its core looked up in one turn, and a fetch
+/// session remembered them: clients name what there is.
+#[test]
+fn a_request_cannot_name_many_more_partitions_than_there_are() {
+    let broker = Broker::start("work-partitions", &[]);
+    let mut other = Client::connect(&broker);
+    let produce = |count: i32| {
+        let head = Writer::default().null_string().i16(1).i32(20_000).i32(1).string("nothing").i32(count);
+        raw::frame(0, 3, 7, &(0..count).fold(head, |body, partition| body.i32(partition).i32(-1)).0)
+    };
+    let fetch = |count: i32| {
+        let head =
+            Writer::default().i32(-1).i32(0).i32(0).i32(1 << 20).i8(0).i32(1).string("nothing").i32(count);
+        raw::frame(1, 4, 7, &(0..count).fold(head, |body, partition| body.i32(partition).i64(0).i32(1)).0)
+    };
+    let topics = |count: i32| {
+        let head = Writer::default().null_string().i16(1).i32(20_000).i32(count);
+        raw::frame(0, 3, 7, &(0..count).fold(head, |body, _| body.string("x").i32(0)).0)
+    };
+    let frames: [(&str, &dyn Fn(i32) -> Vec<u8>); 3] =
+        [("Produce", &produce), ("Fetch", &fetch), ("Produce without partitions", &topics)];
+    for (name, frame) in frames {
+        assert!(receive(&mut send(&broker, &frame(5_000))).is_ok(), "{name}: clients may name what is gone");
+        assert!(receive(&mut send(&broker, &frame(40_000))).is_err(), "{name}: the connection is closed");
+        other.api_versions().expect("others are served");
+    }
+}
+
+/// A batch of 100 KB that holds 100 MB was decompressed by the core that was asked for an offset by time: 0.3 s for each
+/// partition that a request named, in which nobody else was served.
+#[test]
+fn lookups_by_time_that_decompress_a_thousandfold_hold_up_nobody_else() {
+    const PARTITIONS: i32 = 2;
+    let broker = Broker::start("work-lookups", &[]);
+    let mut client = Client::connect(&broker);
+    assert_eq!(client.create_topic("lookups", PARTITIONS).expect("create"), raw::code::NONE);
+    let batch = bomb(24 << 20);
+    for partition in 0..PARTITIONS {
+        assert_eq!(client.produce("lookups", partition, 1, &batch).expect("produce"), (raw::code::NONE, 0));
+    }
+    let head = Writer::default().i32(-1).i32(1).string("lookups").i32(PARTITIONS);
+    let body = (0..PARTITIONS).fold(head, |body, partition| body.i32(partition).i64(1));
+    let frames = raw::frame(2, 1, 7, &body.0).repeat(3);
+    let mut attackers: Vec<TcpStream> = (0..4).map(|_| send(&broker, &frames)).collect();
+    let mut others: Vec<Client> = (0..4).map(|_| Client::connect(&broker)).collect();
+    for _ in 0..5 {
+        for other in &mut others {
+            other.api_versions().expect("others are served");
+        }
+    }
+    let waiting = attackers.iter().filter(|attacker| !has_answer(attacker)).count();
+    assert!(waiting > 0, "twenty round trips of others were done before the first lookups were");
+    let answer = receive(&mut attackers[0]).expect("an answer");
+    let mut reader = Reader(&answer);
+    let _topics = (reader.i32(), reader.i32(), reader.string(), reader.i32());
+    for _ in 0..PARTITIONS {
+        let (_partition, error, _timestamp, offset) =
+            (reader.i32(), reader.i16(), reader.i64(), reader.i64());
+        assert_eq!((error, offset), (raw::code::NONE, 0));
+    }
+    // Nobody waits for the others any more.
+    drop(attackers);
+    assert_eq!(client.list_offset("lookups", 0, 1).expect("list"), Ok(0));
+}
+
 fn produced(stream: &mut TcpStream) -> i64 {
     let answer = receive(stream).expect("an answer");
     let mut reader = Reader(&answer);

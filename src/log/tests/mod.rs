@@ -8,6 +8,7 @@ mod basics;
 mod breadth;
 mod by_hand;
 mod journal;
+mod lookups;
 mod model;
 mod reads;
 mod recovery;
@@ -15,13 +16,15 @@ mod replays;
 mod shortage;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::journal::Journal;
 use super::*;
+use crate::base::limits::LOOKUP_STEP_BYTES;
 use crate::base::{Offset, ShardId, Uuid, WallMs};
 use crate::io::sim::{Sim, SimConfig, SimDisk, SimWorld};
 use crate::io::{Clock, Event, Files, World};
-use crate::wire::record::{BatchBuilder, Batches, Scratch};
+use crate::wire::record::{BatchBuilder, Batches, Scratch, decompressed_here};
 
 pub(super) const SLOT: u32 = 3;
 
@@ -211,17 +214,44 @@ impl Machine {
     }
 
     pub(super) fn lookup(&mut self, lookup: Lookup) -> Option<OffsetAndTimestamp> {
-        let (partition, mut env, _) = self.parts();
-        if let Some(result) = partition.lookup(&mut env, lookup, Offset::MAX, 99) {
+        let found = self.in_one_step(|m| {
+            let (partition, mut env, effects) = m.parts();
+            partition.lookup(&mut env, lookup, Offset::MAX, 99, effects)
+        });
+        if let Some(result) = found {
             return result.unwrap();
         }
         loop {
+            self.go_on_lookups();
             let position =
                 self.effects.iter().position(|e| matches!(e, LogEffect::LookupDone { ticket: 99, .. }));
             if let Some(LogEffect::LookupDone { result, .. }) = position.map(|i| self.effects.remove(i)) {
                 return result.unwrap();
             }
-            assert!(self.turn(), "the lookup never ends");
+            assert!(self.in_one_step(Machine::turn), "the lookup never ends");
+        }
+    }
+
+    /// What a core does without looking at anything else: it decompresses only so much.
+    fn in_one_step<R>(&mut self, step: impl FnOnce(&mut Machine) -> R) -> R {
+        let before = decompressed_here();
+        let result = step(self);
+        let made = decompressed_here().wrapping_sub(before);
+        assert!(made <= LOOKUP_STEP_BYTES, "{made} bytes were made in one step");
+        result
+    }
+
+    /// Lookups that paused go on, with what the batches have that are to be looked through.
+    fn go_on_lookups(&mut self) {
+        let is_paused = |e: &LogEffect| matches!(e, LogEffect::LookupPaused { .. });
+        while let Some(at) = self.effects.iter().position(is_paused) {
+            let LogEffect::LookupPaused { mut paused, .. } = self.effects.remove(at) else { unreachable!() };
+            let wanted = Arc::new(());
+            let found = paused.take_scan().and_then(|scan| scan.run(&Arc::downgrade(&wanted)));
+            self.in_one_step(|m| {
+                let (partition, mut env, effects) = m.parts();
+                partition.go_on(&mut env, &paused, found, effects);
+            });
         }
     }
 

@@ -53,6 +53,12 @@ pub enum DecodeErrorKind {
         /// The count as written.
         count: usize,
     },
+    /// More topics and partitions than are allowed.
+    #[error("more than {max} topics and partitions are named; name each once")]
+    Many {
+        /// How many are.
+        max: usize,
+    },
     /// The arrays of this input want more memory than its length allows.
     #[error("the arrays want more memory than a frame of this length may take")]
     Memory,

@@ -1,8 +1,22 @@
 //! The five codecs of record batches. Decompression never yields more than the bound it is given, and never
 //! allocates much more than it yields.
 
+use std::cell::Cell;
+use std::sync::{Mutex, PoisonError};
+
 use super::{RecordError, gzip, lz4, snappy};
+use crate::base::limits::INFLATED_SIDE_BY_SIDE_BYTES_MAX;
 use zstd::zstd_safe;
+
+thread_local! {
+    static DECOMPRESSED: Cell<usize> = const { Cell::new(0) };
+}
+
+/// The bytes that this thread has made by decompression so far, wrapping: what a core does in one turn is bounded. One that
+/// fails counts for as much as it might have made.
+pub fn decompressed_here() -> usize {
+    DECOMPRESSED.get()
+}
 
 /// Scratch memory above this is given back after an unusually large batch.
 const SCRATCH_KEPT_BYTES: usize = 4 << 20;
@@ -102,12 +116,32 @@ impl From<Codec> for Compression {
     }
 }
 
+/// Held by whoever decompresses much.
+static MUCH: Mutex<()> = Mutex::new(());
+
+/// Has `work` decompress up to `limit` bytes, on a thread of which there are several. Where it says that a modest amount is
+/// not enough, it has its whole limit when no other thread of the process has, so that together they take only so much memory.
+pub fn one_at_a_time<T>(
+    limit: usize,
+    mut work: impl FnMut(&mut Scratch, usize) -> T,
+    wants_more: impl FnOnce(&T) -> bool,
+) -> T {
+    let modest = limit.min(INFLATED_SIDE_BY_SIDE_BYTES_MAX);
+    let done = work(&mut Scratch::new(), modest);
+    if modest == limit || !wants_more(&done) {
+        return done;
+    }
+    let _alone = MUCH.lock().unwrap_or_else(PoisonError::into_inner);
+    work(&mut Scratch::new(), limit)
+}
+
 /// Memory for decompression, kept from batch to batch.
 #[derive(Default)]
 pub struct Scratch {
     /// All of it is initialised, so that growing is the only time it is zeroed.
     bytes: Vec<u8>,
     zstd: Option<zstd_safe::DCtx<'static>>,
+    made: usize,
 }
 
 impl Scratch {
@@ -116,13 +150,25 @@ impl Scratch {
         Scratch::default()
     }
 
+    /// Bytes that it was used for so far, or since [`Scratch::forget_made`]. A failure counts for as much as it was allowed.
+    pub fn made(&self) -> usize {
+        self.made
+    }
+
+    /// What was made so far does not count any more.
+    pub fn forget_made(&mut self) {
+        self.made = 0;
+    }
+
     /// Decompresses `data` to at most `limit` bytes, valid until the next use.
     pub fn decompress(&mut self, codec: Codec, data: &[u8], limit: usize) -> Result<&[u8], RecordError> {
         if self.bytes.len() > SCRATCH_KEPT_BYTES {
             self.bytes.truncate(SCRATCH_KEPT_BYTES);
             self.bytes.shrink_to_fit();
         }
-        let length = decompress_over(codec, data, limit, &mut self.bytes, &mut self.zstd)?;
+        let length = decompress_over(codec, data, limit, &mut self.bytes, &mut self.zstd);
+        self.made = self.made.saturating_add(*length.as_ref().unwrap_or(&limit));
+        let length = length?;
         Ok(self.bytes.get(..length).unwrap_or_default())
     }
 }
@@ -159,7 +205,7 @@ fn decompress_over(
     out: &mut Vec<u8>,
     zstd: &mut Option<zstd_safe::DCtx<'static>>,
 ) -> Result<usize, RecordError> {
-    match codec {
+    let made = match codec {
         Codec::None if data.len() > limit => Err(RecordError::Uncompressed { limit }),
         Codec::None => {
             out.clear();
@@ -170,7 +216,9 @@ fn decompress_over(
         Codec::Snappy => snappy::decompress(data, limit, out),
         Codec::Lz4 => lz4::decompress(data, limit, out),
         Codec::Zstd => unzstd(data, limit, out, zstd.get_or_insert_with(zstd_safe::DCtx::create)),
-    }
+    };
+    DECOMPRESSED.set(DECOMPRESSED.get().wrapping_add(*made.as_ref().unwrap_or(&limit)));
+    made
 }
 
 /// An error of this codec.

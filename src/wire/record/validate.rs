@@ -42,6 +42,8 @@ pub struct ValidationRules {
     pub zstd_allowed: bool,
     /// Bound on a batch's records when decompressed, in bytes.
     pub uncompressed_bytes_max: usize,
+    /// Bound on what is compressed anew, in bytes before compression.
+    pub recompressed_bytes_max: usize,
     /// Who appends.
     pub origin: Origin,
     /// The wall clock: the append time, and what timestamps are compared with.
@@ -244,6 +246,9 @@ pub fn validate(
                 || header.max_timestamp != max_timestamp,
         }
     } else {
+        if target.codec() != Codec::None && raw.len() > rules.recompressed_bytes_max {
+            return Err(RecordError::Uncompressed { limit: rules.recompressed_bytes_max }.into());
+        }
         let mut header = header;
         header.attributes = header.attributes.with_timestamp_type(rules.timestamp_type);
         header.max_timestamp = max_timestamp;

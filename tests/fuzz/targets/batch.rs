@@ -29,6 +29,7 @@ fuzz_target!(|data: &[u8]| {
         compression: None,
         zstd_allowed: true,
         uncompressed_bytes_max: LIMIT_BYTES,
+        recompressed_bytes_max: usize::MAX,
         origin: Origin::Client,
         now_ms: 1_700_000_000_000,
     };

@@ -15,6 +15,7 @@ pub(super) fn rules() -> ValidationRules {
         compression: None,
         zstd_allowed: true,
         uncompressed_bytes_max: LIMIT,
+        recompressed_bytes_max: usize::MAX,
         origin: Origin::Client,
         now_ms: NOW_MS,
     }
