@@ -71,6 +71,8 @@ impl<'a> TopicsWalk<'a> {
         if self.topics_left == 0 {
             return Ok(None);
         }
+        // The number of topics was read before the limit was known.
+        self.check_named()?;
         self.topics_left -= 1;
         let topic = if self.version >= TOPIC_IDS_FROM {
             WalkedTopic { name: "", id: self.reader.uuid()? }
@@ -78,7 +80,13 @@ impl<'a> TopicsWalk<'a> {
             WalkedTopic { name: self.reader.string(self.is_flexible)?, id: TopicId::ZERO }
         };
         self.partitions_left = self.count(partition_wire_min)?;
+        self.check_named()?;
         Ok(Some(topic))
+    }
+
+    fn check_named(&self) -> Result<(), DecodeError> {
+        let max = self.named_max;
+        if self.named > max { Err(self.reader.error(DecodeErrorKind::Many { max })) } else { Ok(()) }
     }
 
     /// The next partition of the topic; behind the last one the end of the topic.
@@ -105,11 +113,8 @@ impl<'a> TopicsWalk<'a> {
 
     fn count(&mut self, wire_min: usize) -> Result<usize, DecodeError> {
         match self.reader.count(self.is_flexible, wire_min)? {
-            Some(count) if count > self.named_max.saturating_sub(self.named) => {
-                Err(self.reader.error(DecodeErrorKind::Many { max: self.named_max }))
-            }
             Some(count) => {
-                self.named += count;
+                self.named = self.named.saturating_add(count);
                 Ok(count)
             }
             None => Err(self.reader.error(DecodeErrorKind::Null("an array"))),
