@@ -52,8 +52,9 @@ fn merge(
     given.variables(variables)?;
     given.sets(sets)?;
     given.pairs.extend(owned(more));
-    if file.is_some() && !given.pairs.iter().any(|(key, _)| key == "process.roles") {
-        let name = file.map_or("", |(name, _)| name);
+    if let Some((name, _)) = file
+        && !given.pairs.iter().any(|(key, _)| key == "process.roles")
+    {
         let ending = name.rsplit('.').next().unwrap_or_default();
         if ["yaml", "yml", "json", "xml", "toml"].contains(&ending) {
             return Err(CliError::usage(format!(
@@ -105,7 +106,7 @@ impl Given {
     }
 
     fn variables(&mut self, variables: Vec<(String, String)>) -> Result<(), CliError> {
-        let pairs = environment::named_pairs(variables).map_err(|e| CliError::usage(e.to_string()))?;
+        let pairs = environment::pairs(variables).map_err(|e| CliError::usage(e.to_string()))?;
         pairs.into_iter().try_for_each(|(name, key, value)| self.add(name, key, value))
     }
 

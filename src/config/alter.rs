@@ -87,9 +87,7 @@ impl Altered<'_> {
             }
             self.put(&mut outcome, operation.name, next)?;
         }
-        if !outcome.records.is_empty() {
-            self.check(&outcome)?;
-        }
+        self.check(&outcome)?;
         Ok(outcome)
     }
 
@@ -109,9 +107,7 @@ impl Altered<'_> {
         for name in self.before.keys().filter(|name| !named.contains(name.as_str())) {
             self.put(&mut outcome, name, None)?;
         }
-        if !outcome.records.is_empty() {
-            self.check(&outcome)?;
-        }
+        self.check(&outcome)?;
         Ok(outcome)
     }
 
@@ -180,15 +176,18 @@ impl Altered<'_> {
     }
 
     fn check(&self, outcome: &Outcome) -> Result<(), ConfigError> {
+        if outcome.records.is_empty() {
+            return Ok(());
+        }
         check_overrides(self.config, self.kind, self.name, self.before, &outcome.overrides)?;
         if self.kind != ResourceKind::Broker {
             return Ok(());
         }
-        let changed = outcome
+        let mut changed = outcome
             .records
             .iter()
             .filter(|(name, next)| next.is_some() && self.before.get(name) != next.as_ref());
-        changed.into_iter().try_for_each(|(name, _)| super::dynamic::check_effect(name))
+        changed.try_for_each(|(name, _)| super::dynamic::check_effect(name))
     }
 }
 

@@ -495,7 +495,7 @@ fn complete(pairs: &mut BTreeMap<String, String>) {
 fn warnings(pairs: &BTreeMap<String, String>) -> Vec<Warning> {
     let mut warnings = Vec::new();
     for (name, text) in pairs {
-        let Some(key) = BROKER.get(name).or_else(|| BROKER.get(synonyms::listener_key(name)?)) else {
+        let Some(key) = synonyms::broker_key(name) else {
             warnings.push(Warning::UnknownKey(name.clone()));
             continue;
         };
@@ -503,7 +503,7 @@ fn warnings(pairs: &BTreeMap<String, String>) -> Vec<Warning> {
             DefaultValue::Is(default) => default == text.trim(),
             DefaultValue::Null | DefaultValue::Required => false,
         };
-        let of_listener = BROKER.get(name).is_none() && !matches!(key.support, Support::Harmless(_));
+        let of_listener = name != key.name && !matches!(key.support, Support::Harmless(_));
         if table::is_dynamic_only(name) || ((key.support == Support::Warns || of_listener) && !same) {
             warnings.push(Warning::NoEffect(name.clone()));
         }
@@ -514,8 +514,7 @@ fn warnings(pairs: &BTreeMap<String, String>) -> Vec<Warning> {
 /// Why a pair must not be ignored: that would allow more than the operator meant. What is not set, or set to what Ottla does
 /// anyway, is as if it were not there.
 fn why_refused(name: &str, text: &str) -> Option<&'static str> {
-    let own = BROKER.get(name);
-    let key = own.or_else(|| BROKER.get(synonyms::listener_key(name)?))?;
+    let key = synonyms::broker_key(name)?;
     let entries = list_parts(text.trim());
     let is_default = |entry: &String| match key.default {
         DefaultValue::Is(default) => list_parts(default).contains(entry),
@@ -526,7 +525,7 @@ fn why_refused(name: &str, text: &str) -> Option<&'static str> {
     }
     match key.support {
         Support::Refused(why) => Some(why),
-        Support::Works if own.is_none() && key.name == "max.connections" => {
+        Support::Works if name != key.name && key.name == "max.connections" => {
             Some("this version of Ottla limits connections for all listeners together: set max.connections")
         }
         _ => None,

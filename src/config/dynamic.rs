@@ -37,11 +37,10 @@ pub(super) fn check_pair(name: &str, value: &str, per_broker: bool) -> Result<()
 /// Refuses to alter what would have no effect until a restart, or none at all: an operator who is told that a limit holds
 /// would rely on it. What has none in any case, such as the number of a thread pool that Ottla does not have, is stored.
 pub(super) fn check_effect(name: &str) -> Result<(), ConfigError> {
-    let own = BROKER.get(name);
-    let Some(key) = own.or_else(|| BROKER.get(synonyms::listener_key(name)?)) else { return Ok(()) };
+    let Some(key) = synonyms::broker_key(name) else { return Ok(()) };
     let why = match key.support {
         Support::Harmless(_) => return Ok(()),
-        Support::Works if own.is_some() => return Ok(()),
+        Support::Works if name == key.name => return Ok(()),
         Support::Works | Support::Warns => "this version of Ottla does not act on it",
         Support::AtStart => "in Ottla it takes effect at a start: set it in the configuration file",
         Support::Refused(why) => why,

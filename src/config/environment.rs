@@ -30,17 +30,9 @@ pub fn key_of(variable: &str) -> Option<String> {
     Some(rest.to_lowercase().replace('_', ".").replace("...", "-").replace("..", "_"))
 }
 
-/// The pairs that an environment stands for, in the order of the variables' names. A value is read as if it
-/// stood in a properties file, which is where the image puts it.
-pub fn pairs<I>(variables: I) -> Result<Vec<(String, String)>, ConfigError>
-where
-    I: IntoIterator<Item = (String, String)>,
-{
-    Ok(named_pairs(variables)?.into_iter().map(|(_, key, value)| (key, value)).collect())
-}
-
-/// As [`pairs`], with the name of the variable that each comes from.
-pub fn named_pairs<I>(variables: I) -> Result<Vec<(String, String, String)>, ConfigError>
+/// The pairs that an environment stands for, each behind its variable's name, in the order of these names. A value
+/// is read as if it stood in a properties file, which is where the image puts it.
+pub fn pairs<I>(variables: I) -> Result<Vec<(String, String, String)>, ConfigError>
 where
     I: IntoIterator<Item = (String, String)>,
 {
@@ -88,6 +80,7 @@ mod tests {
     fn values_are_read_as_properties() {
         let env = [("KAFKA_B", " x\\ty "), ("KAFKA_A", "1"), ("PATH", "/bin")];
         let got = pairs(env.map(|(k, v)| (k.to_owned(), v.to_owned()))).unwrap();
-        assert_eq!(got, [("a".to_owned(), "1".to_owned()), ("b".to_owned(), "x\ty ".to_owned())]);
+        let want = [("KAFKA_A", "a", "1"), ("KAFKA_B", "b", "x\ty ")];
+        assert_eq!(got, want.map(|(name, k, v)| (name.to_owned(), k.to_owned(), v.to_owned())));
     }
 }

@@ -1,6 +1,9 @@
 //! Which keys stand for which: the broker's defaults of topics and groups, and broker keys that are one
 //! setting in several units (`ServerTopicConfigSynonyms`, `DynamicBrokerConfig`, `GroupConfig`).
 
+use super::key::Key;
+use super::table::BROKER;
+
 /// The broker keys that give a topic key its default; the first that is set holds.
 const TOPIC: &[(&str, &[&str])] = &[
     ("cleanup.policy", &["log.cleanup.policy"]),
@@ -87,9 +90,14 @@ pub fn listener_key(name: &str) -> Option<&str> {
     Some(base)
 }
 
+/// The key of a server that a name stands for: of this name, or the one of all listeners that it sets for one.
+pub fn broker_key(name: &str) -> Option<&'static Key> {
+    BROKER.get(name).or_else(|| BROKER.get(listener_key(name)?))
+}
+
 #[cfg(test)]
 mod tests {
-    use super::super::table::{BROKER, GROUP, TOPIC as TOPIC_TABLE};
+    use super::super::table::{GROUP, TOPIC as TOPIC_TABLE};
     use super::*;
 
     #[test]
