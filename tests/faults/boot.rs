@@ -91,15 +91,20 @@ impl Start {
 }
 
 /// Runs `ottla serve` with these arguments, until it is ready or has ended.
-fn serve(home: &Path, args: &[&str]) -> Start {
-    let mut command = Command::new(ottla());
-    command.arg("serve").args(args).current_dir(home);
-    run(home, command)
+fn serve(home: &Path, args: &[String]) -> Start {
+    run(home, Command::new(ottla()), args)
 }
 
-fn run(home: &Path, mut command: Command) -> Start {
+/// Runs `ottla serve` by a command that starts what it is given, on a directory.
+fn serve_by(mut command: Command, home: &Path, dir: &Path) -> Start {
+    command.arg(ottla());
+    run(home, command, &on(&[dir], &[]))
+}
+
+fn run(home: &Path, mut command: Command, args: &[String]) -> Start {
     let log = home.join("log");
     let file = fs::File::create(&log).expect("create the log");
+    command.arg("serve").args(args).current_dir(home);
     let mut child =
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(file).spawn().expect("start ottla");
     let stdout = child.stdout.take().expect("a piped stdout");
@@ -132,8 +137,7 @@ fn on(dirs: &[&Path], more: &[&str]) -> Vec<String> {
 }
 
 fn serve_on(home: &Path, dirs: &[&Path], more: &[&str]) -> Start {
-    let args = on(dirs, more);
-    serve(home, &args.iter().map(String::as_str).collect::<Vec<_>>())
+    serve(home, &on(dirs, more))
 }
 
 /// Every path below a directory, and the length of each file; not the locks, which every start opens.
@@ -337,9 +341,8 @@ fn signals_stop_the_broker_cleanly() {
         let dir = home.path().join("data");
         // Whatever this process ignores (`nohup`), the broker must not inherit.
         let mut command = Command::new("env");
-        command.arg("--default-signal=HUP,INT,TERM").arg(ottla()).arg("serve").args(on(&[&dir], &[]));
-        command.current_dir(home.path());
-        let broker = run(home.path(), command).ready();
+        command.arg("--default-signal=HUP,INT,TERM");
+        let broker = serve_by(command, home.path(), &dir).ready();
         for signal in signals {
             broker.signal(signal);
         }
@@ -356,13 +359,8 @@ fn a_signal_that_was_ignored_stays_so() {
     let home = TempDir::new("boot-nohup");
     let dir = home.path().join("data");
     let mut command = Command::new("sh");
-    command
-        .args(["-c", "trap '' HUP INT; exec \"$@\"", "sh"])
-        .arg(ottla())
-        .arg("serve")
-        .args(on(&[&dir], &[]));
-    command.current_dir(home.path());
-    let mut broker = run(home.path(), command).ready();
+    command.args(["-c", "trap '' HUP INT; exec \"$@\"", "sh"]);
+    let mut broker = serve_by(command, home.path(), &dir).ready();
     broker.signal("-HUP");
     broker.signal("-INT");
     let mut client = broker.client();
@@ -381,9 +379,8 @@ fn the_limit_of_open_files_is_raised() {
     let home = TempDir::new("boot-nofile");
     let dir = home.path().join("data");
     let mut command = Command::new("sh");
-    command.args(["-c", "ulimit -Sn 256; ulimit -Hn 5000; exec \"$@\"", "sh"]).arg(ottla()).arg("serve");
-    command.args(on(&[&dir], &[])).current_dir(home.path());
-    let broker = run(home.path(), command).ready();
+    command.args(["-c", "ulimit -Sn 256; ulimit -Hn 5000; exec \"$@\"", "sh"]);
+    let broker = serve_by(command, home.path(), &dir).ready();
     let limits = fs::read_to_string(format!("/proc/{}/limits", broker.child.id())).expect("limits");
     let line = limits.lines().find(|line| line.starts_with("Max open files")).expect("a line");
     assert_eq!(line.split_whitespace().nth(3), Some("5000"), "{line}");
@@ -405,11 +402,7 @@ fn the_controller_listener_offers_what_a_controller_does() {
         "listeners=PLAINTEXT://127.0.0.1:0,CONTROLLER://127.0.0.1:0",
         "controller.listener.names=CONTROLLER",
     ];
-    let args: Vec<String> = on(&[&dir], &[])
-        .into_iter()
-        .chain(sets.iter().flat_map(|s| ["--set".to_owned(), (*s).to_owned()]))
-        .collect();
-    let broker = serve(home.path(), &args.iter().map(String::as_str).collect::<Vec<_>>()).ready();
+    let broker = serve_on(home.path(), &[&dir], &sets).ready();
     let text = fs::read_to_string(&broker.log).expect("the log");
     let port = text.split("CONTROLLER://127.0.0.1:").nth(1).and_then(|t| t.split_whitespace().next());
     let port: u16 = port.and_then(|port| port.parse().ok()).unwrap_or_else(|| panic!("no port in {text}"));
@@ -477,12 +470,10 @@ fn messages_name_the_place_and_the_remedy() {
     let home = TempDir::new("boot-messages");
     let dir = home.path().join("data");
     let file = home.path().join("server.properties");
-    let sets = on(&[&dir], &[]);
     let with_file = |text: &str| {
         fs::write(&file, text).expect("write the file");
-        let mut args = vec!["--config", "server.properties"];
-        args.extend(sets.iter().map(String::as_str));
-        serve(home.path(), &args)
+        let config = ["--config", "server.properties"].map(str::to_owned);
+        serve(home.path(), &[&config, &*on(&[&dir], &[])].concat())
     };
     let text = with_file("node.id=1\n").refused(2);
     assert!(text.contains("process.roles=broker,controller"), "{text}");
@@ -498,11 +489,7 @@ fn messages_name_the_place_and_the_remedy() {
         "{text}"
     );
     broker.stop();
-    let one = |set: &str| {
-        let mut args: Vec<&str> = sets.iter().map(String::as_str).collect();
-        args.extend(["--set", set]);
-        serve(home.path(), &args)
-    };
+    let one = |set: &str| serve_on(home.path(), &[&dir], &[set]);
     let text = one("listeners=PLAINTEXT://0.0.0.0:9092").refused(2);
     assert!(text.contains("set advertised.listeners=PLAINTEXT://HOST:9092"), "{text}");
     let text = one("listeners=PLAINTEXT://localhost:99999").refused(2);
@@ -646,8 +633,7 @@ fn a_directory_without_rights_is_named_with_the_remedy() {
     if is_root {
         command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]);
     }
-    command.arg(ottla()).arg("serve").args(on(&[&dir], &[])).current_dir(home.path());
-    let text = run(home.path(), command).refused(1);
+    let text = serve_by(command, home.path(), &dir).refused(1);
     assert!(
         text.contains(&dir.display().to_string())
             && text.contains("Permission denied")
