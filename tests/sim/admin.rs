@@ -5,24 +5,19 @@ use std::collections::BTreeMap;
 use ottla::base::prng::Prng;
 use ottla::base::{Ticks, Uuid};
 use ottla::wire::messages::{
-    CreatePartitionsRequest, CreatePartitionsResponse, CreateTopicsRequest, CreateTopicsResponse,
-    DeleteRecordsRequest, DeleteRecordsResponse, DeleteTopicsRequest, DeleteTopicsResponse, FetchRequest,
-    FetchResponse, IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse, ListOffsetsRequest,
-    ListOffsetsResponse, MetadataRequest, MetadataResponse, ProduceRequest, ProduceResponse,
+    CreatePartitionsRequest, CreatePartitionsResponse, CreateTopicsResponse, DeleteRecordsResponse,
+    DeleteTopicsResponse, FetchRequest, FetchResponse, IncrementalAlterConfigsRequest,
+    IncrementalAlterConfigsResponse, ListOffsetsResponse, MetadataRequest, MetadataResponse, ProduceResponse,
     create_partitions_request::CreatePartitionsTopic,
-    create_topics_request::CreatableTopic,
-    delete_records_request::{DeleteRecordsPartition, DeleteRecordsTopic},
-    delete_topics_request::DeleteTopicState,
     fetch_request::{FetchPartition, FetchTopic},
     incremental_alter_configs_request::{AlterConfigsResource, AlterableConfig},
-    list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic},
-    produce_request::{PartitionProduceData, TopicProduceData},
 };
 use ottla::wire::record::{BatchBuilder, Batches, Scratch};
 
 use super::link::{Answer, Link, News};
 use super::model::{Floor, Part};
 use super::producer::is_retriable;
+use super::requests::creatable;
 use super::run::{Client, Cx};
 
 pub enum Tag {
@@ -100,16 +95,12 @@ impl Admin {
 
     fn create(&mut self, cx: &mut Cx<'_>, name: &str) {
         let partitions = 1 + self.prng.below(4) as i32;
-        let topic =
-            CreatableTopic { name, num_partitions: partitions, replication_factor: 1, ..Default::default() };
-        let request = CreateTopicsRequest { topics: vec![topic], timeout_ms: 10_000, ..Default::default() };
-        self.link.ask(cx.sim, &request, 7, Tag::Create(name.to_owned(), partitions));
+        let topic = creatable(name, partitions, &[]);
+        self.link.create_topics(cx.sim, vec![topic], Tag::Create(name.to_owned(), partitions));
     }
 
     fn delete(&mut self, cx: &mut Cx<'_>, name: &str) {
-        let topic = DeleteTopicState { name: Some(name), ..Default::default() };
-        let request = DeleteTopicsRequest { topics: vec![topic], timeout_ms: 10_000, ..Default::default() };
-        self.link.ask(cx.sim, &request, 6, Tag::Delete(name.to_owned()));
+        self.link.delete_topic(cx.sim, name, Tag::Delete(name.to_owned()));
     }
 
     fn grow(&mut self, cx: &mut Cx<'_>, name: &str, count: i32) {
@@ -134,29 +125,20 @@ impl Admin {
         let some = start + self.prng.below((end - start).max(0) as u64 / 2 + 1) as i64;
         let offset = if self.prng.one_in(3) { end.max(start) } else { some };
         cx.model.may_delete(part, offset);
-        let partition = DeleteRecordsPartition { partition_index: part.partition, offset };
-        let topic = DeleteRecordsTopic { name: &part.topic, partitions: vec![partition] };
-        let request = DeleteRecordsRequest { topics: vec![topic], timeout_ms: 10_000 };
-        self.link.ask(cx.sim, &request, 2, Tag::DeleteRecords(part.clone()));
+        let tag = Tag::DeleteRecords(part.clone());
+        self.link.delete_records(cx.sim, &part.topic, part.partition, offset, tag);
     }
 
     fn list_offsets(&mut self, cx: &mut Cx<'_>, part: &Part) {
         let timestamp = [-1, -2, -3, cx.wall_ms() - 1000][self.prng.below(4) as usize];
-        let partition =
-            ListOffsetsPartition { partition_index: part.partition, timestamp, current_leader_epoch: -1 };
-        let topic = ListOffsetsTopic { name: &part.topic, partitions: vec![partition] };
-        let request = ListOffsetsRequest { topics: vec![topic], ..Default::default() };
-        self.link.ask(cx.sim, &request, 7, Tag::ListOffsets(part.clone(), timestamp, cx.model.floor()));
+        let tag = Tag::ListOffsets(part.clone(), timestamp, cx.model.floor());
+        self.link.list_offset(cx.sim, &part.topic, part.partition, timestamp, tag);
     }
 
     fn produce(&mut self, cx: &mut Cx<'_>, name: &str, id: Uuid) {
         let value = id.to_string();
         let records = BatchBuilder::new(0).record(cx.wall_ms(), None, Some(value.as_bytes())).build();
-        let data = PartitionProduceData { index: 0, records: Some(&records) };
-        let topic = TopicProduceData { name, partition_data: vec![data], ..Default::default() };
-        let request =
-            ProduceRequest { transactional_id: None, acks: -1, timeout_ms: 10_000, topic_data: vec![topic] };
-        self.link.ask(cx.sim, &request, 9, Tag::Produce(name.to_owned()));
+        self.link.produce(cx.sim, name, &records, Tag::Produce(name.to_owned()));
     }
 
     fn look(&mut self, cx: &mut Cx<'_>, name: &str, id: Uuid) {

@@ -1,16 +1,12 @@
 //! A disk that is slower than its clients.
 
 use ottla::base::limits::PARTITION_PENDING_BYTES_MAX;
-use ottla::io::sim::{SimConfig, WALL_START_MS};
-use ottla::wire::messages::{
-    CreateTopicsRequest, CreateTopicsResponse, ProduceRequest, ProduceResponse,
-    create_topics_request::CreatableTopic,
-    produce_request::{PartitionProduceData, TopicProduceData},
-};
-use ottla::wire::record::BatchBuilder;
+use ottla::io::sim::SimConfig;
+use ottla::wire::messages::{CreateTopicsResponse, ProduceResponse};
 
 use super::link::Link;
 use super::machine::Machine;
+use super::requests::{creatable, one_record};
 
 /// As large as the journal takes.
 const VALUE_BYTES: usize = 30_000;
@@ -26,26 +22,17 @@ fn appends_go_on_after_they_had_to_wait_for_the_disk() {
     machine.start_ready(1);
     let mut link = Link::new("backlog", 1);
     link.open(&machine.sim);
-    let topic = CreatableTopic { name: "t", num_partitions: 1, replication_factor: 1, ..Default::default() };
-    let request = CreateTopicsRequest { topics: vec![topic], timeout_ms: 10_000, ..Default::default() };
-    link.ask(&machine.sim, &request, 7, ());
+    link.create_topics(&machine.sim, vec![creatable("t", 1, &[])], ());
     let answers = link.answers(&mut machine, 1);
     let created: CreateTopicsResponse<'_> = answers[0].read();
     assert_eq!(created.topics[0].error_code, 0);
 
-    let mut builder = BatchBuilder::new(0);
-    builder.append(WALL_START_MS, None, Some(&vec![7; VALUE_BYTES]), &[]);
-    let batch = builder.build();
+    let batch = one_record(VALUE_BYTES);
     let mut asked = 0;
     let mut held_up = 0;
     while asked * VALUE_BYTES < PARTITION_PENDING_BYTES_MAX * 5 / 4 {
         for _ in 0..IN_FLIGHT {
-            let data = PartitionProduceData { index: 0, records: Some(&batch) };
-            let topic = TopicProduceData { name: "t", partition_data: vec![data], ..Default::default() };
-            let topic_data = vec![topic];
-            let request =
-                ProduceRequest { transactional_id: None, acks: -1, timeout_ms: 120_000, topic_data };
-            link.ask(&machine.sim, &request, 9, ());
+            link.produce(&machine.sim, "t", &batch, ());
         }
         let before = machine.sim.now();
         for answer in link.answers(&mut machine, IN_FLIGHT) {

@@ -5,9 +5,8 @@ use std::collections::BTreeMap;
 use ottla::base::Ticks;
 use ottla::base::prng::Prng;
 use ottla::wire::messages::{
-    FetchRequest, FetchResponse, ListOffsetsRequest, ListOffsetsResponse,
+    FetchRequest, FetchResponse, ListOffsetsResponse,
     fetch_request::{FetchPartition, FetchTopic},
-    list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic},
 };
 
 use super::link::{Link, News};
@@ -162,12 +161,8 @@ impl Consumer {
     }
 
     fn ask_start(&mut self, cx: &mut Cx<'_>, part: &Part) {
-        let partition =
-            ListOffsetsPartition { partition_index: part.partition, timestamp: -2, current_leader_epoch: -1 };
-        let topic = ListOffsetsTopic { name: &part.topic, partitions: vec![partition] };
-        let request = ListOffsetsRequest { topics: vec![topic], ..Default::default() };
         let tag = Tag::Start(part.clone(), cx.model.floor());
-        self.link.ask(cx.sim, &request, 7, tag);
+        self.link.list_offset(cx.sim, &part.topic, part.partition, -2, tag);
     }
 
     fn told_start(

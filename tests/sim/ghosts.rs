@@ -2,12 +2,12 @@
 
 use ottla::base::prng::Prng;
 use ottla::io::sim::SimConfig;
-use ottla::wire::messages::create_topics_request::CreatableTopic;
+use ottla::wire::messages::FetchRequest;
 use ottla::wire::messages::fetch_request::{FetchPartition, FetchTopic};
-use ottla::wire::messages::{CreateTopicsRequest, FetchRequest};
 
 use super::link::Link;
 use super::machine::Machine;
+use super::requests::creatable;
 
 /// A long poll that came together with its connection's end, or behind others while the connection was not read, stayed
 /// parked for as long as it had asked for.
@@ -19,10 +19,7 @@ fn no_fetch_outlives_its_client() {
         let mut prng = Prng::new(seed);
         let mut first = Link::<()>::new("first", 1);
         first.open(&machine.sim);
-        let topic =
-            CreatableTopic { name: "t", num_partitions: 4, replication_factor: 1, ..Default::default() };
-        let request = CreateTopicsRequest { topics: vec![topic], timeout_ms: 10_000, ..Default::default() };
-        first.ask(&machine.sim, &request, 7, ());
+        first.create_topics(&machine.sim, vec![creatable("t", 4, &[])], ());
         first.answers(&mut machine, 1);
         for number in 2..60 {
             let mut link = Link::<()>::new("gone", number);

@@ -14,6 +14,7 @@ mod model;
 mod passing;
 mod producer;
 mod remade;
+mod requests;
 mod retention;
 mod run;
 

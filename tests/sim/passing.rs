@@ -6,20 +6,15 @@ use std::collections::BTreeMap;
 use ottla::base::Ticks;
 use ottla::base::prng::Prng;
 use ottla::wire::messages::{
-    CreateTopicsRequest, CreateTopicsResponse, DeleteRecordsRequest, DeleteRecordsResponse,
-    DeleteTopicsRequest, DeleteTopicsResponse, FetchRequest, FetchResponse, ListOffsetsRequest,
-    ListOffsetsResponse, ProduceRequest, ProduceResponse,
-    create_topics_request::{CreatableTopic, CreatableTopicConfig},
-    delete_records_request::{DeleteRecordsPartition, DeleteRecordsTopic},
-    delete_topics_request::DeleteTopicState,
+    CreateTopicsResponse, DeleteRecordsResponse, DeleteTopicsResponse, FetchRequest, FetchResponse,
+    ListOffsetsResponse, ProduceResponse,
     fetch_request::{FetchPartition, FetchTopic},
-    list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic},
-    produce_request::{PartitionProduceData, TopicProduceData},
 };
 use ottla::wire::record::{BatchBuilder, Batches, Scratch};
 
 use super::link::{Answer, Link, News};
 use super::producer::is_retriable;
+use super::requests::creatable;
 use super::run::{Client, Cx};
 
 const UNKNOWN_TOPIC: i16 = 3;
@@ -104,20 +99,12 @@ impl Passing {
     }
 
     fn create(&mut self, cx: &mut Cx<'_>) {
-        let configs = self.configs.iter();
-        let configs =
-            configs.map(|(name, value)| CreatableTopicConfig { name, value: Some(value) }).collect();
-        let name = self.topic.as_str();
-        let topic =
-            CreatableTopic { name, num_partitions: 1, replication_factor: 1, configs, ..Default::default() };
-        let request = CreateTopicsRequest { topics: vec![topic], timeout_ms: 10_000, ..Default::default() };
-        self.link.ask(cx.sim, &request, 7, Tag::Create);
+        let topic = creatable(&self.topic, 1, &self.configs);
+        self.link.create_topics(cx.sim, vec![topic], Tag::Create);
     }
 
     fn delete(&mut self, cx: &mut Cx<'_>) {
-        let topic = DeleteTopicState { name: Some(&self.topic), ..Default::default() };
-        let request = DeleteTopicsRequest { topics: vec![topic], timeout_ms: 10_000, ..Default::default() };
-        self.link.ask(cx.sim, &request, 6, Tag::Delete);
+        self.link.delete_topic(cx.sim, &self.topic, Tag::Delete);
     }
 
     /// Small ones, and some that the journal does not take: small ones behind them are journaled behind a gap.
@@ -133,11 +120,7 @@ impl Passing {
             batch.append(cx.wall_ms(), None, Some(value.as_bytes()), &[]);
         }
         let records = batch.build();
-        let data = PartitionProduceData { index: 0, records: Some(&records) };
-        let topic = TopicProduceData { name: &self.topic, partition_data: vec![data], ..Default::default() };
-        let request =
-            ProduceRequest { transactional_id: None, acks: -1, timeout_ms: 30_000, topic_data: vec![topic] };
-        self.link.ask(cx.sim, &request, 9, Tag::Produce(first, count));
+        self.link.produce(cx.sim, &self.topic, &records, Tag::Produce(first, count));
     }
 
     fn delete_records(&mut self, cx: &mut Cx<'_>) {
@@ -145,17 +128,7 @@ impl Passing {
         let some = start + self.prng.below((end - start) as u64 + 1) as i64;
         let offset = if self.prng.one_in(2) { end } else { some };
         self.ledger.asked = self.ledger.asked.max(offset);
-        let partition = DeleteRecordsPartition { partition_index: 0, offset };
-        let topic = DeleteRecordsTopic { name: &self.topic, partitions: vec![partition] };
-        let request = DeleteRecordsRequest { topics: vec![topic], timeout_ms: 10_000 };
-        self.link.ask(cx.sim, &request, 2, Tag::DeleteRecords);
-    }
-
-    fn list_offsets(&mut self, cx: &mut Cx<'_>, timestamp: i64, tag: Tag) {
-        let partition = ListOffsetsPartition { partition_index: 0, timestamp, current_leader_epoch: -1 };
-        let topic = ListOffsetsTopic { name: &self.topic, partitions: vec![partition] };
-        let request = ListOffsetsRequest { topics: vec![topic], ..Default::default() };
-        self.link.ask(cx.sim, &request, 7, tag);
+        self.link.delete_records(cx.sim, &self.topic, 0, offset, Tag::DeleteRecords);
     }
 
     fn fetch(&mut self, cx: &mut Cx<'_>, offset: i64) {
@@ -331,8 +304,8 @@ impl Passing {
                 }
                 self.phase = Phase::Write(left.saturating_sub(IN_FLIGHT as u64));
             }
-            Phase::End(_) => self.list_offsets(cx, -1, Tag::End),
-            Phase::Start(_) => self.list_offsets(cx, -2, Tag::Start),
+            Phase::End(_) => self.link.list_offset(cx.sim, &self.topic, 0, -1, Tag::End),
+            Phase::Start(_) => self.link.list_offset(cx.sim, &self.topic, 0, -2, Tag::Start),
             Phase::Read(left, offset) if offset >= self.ledger.end => self.ends_reading(cx, left),
             Phase::Read(_, offset) => self.fetch(cx, offset),
             Phase::Delete => self.delete(cx),

@@ -6,21 +6,15 @@ use std::path::Path;
 use ottla::base::prng::Prng;
 use ottla::base::{ShardId, Uuid};
 use ottla::io::Files;
-use ottla::io::sim::{SimConfig, WALL_START_MS};
+use ottla::io::sim::SimConfig;
 use ottla::shard::PartitionKey;
 use ottla::wire::messages::{
-    CreateTopicsRequest, CreateTopicsResponse, DeleteRecordsRequest, DeleteTopicsRequest,
-    DeleteTopicsResponse, ListOffsetsRequest, ListOffsetsResponse, ProduceRequest, ProduceResponse,
-    create_topics_request::{CreatableTopic, CreatableTopicConfig},
-    delete_records_request::{DeleteRecordsPartition, DeleteRecordsTopic},
-    delete_topics_request::DeleteTopicState,
-    list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic},
-    produce_request::{PartitionProduceData, TopicProduceData},
+    CreateTopicsResponse, DeleteTopicsResponse, ListOffsetsResponse, ProduceResponse,
 };
-use ottla::wire::record::BatchBuilder;
 
 use super::link::{Answer, Link};
 use super::machine::Machine;
+use super::requests::{creatable, one_record};
 
 const CORES: usize = 2;
 /// Longer than any delay of the file jobs.
@@ -65,17 +59,9 @@ impl Remade {
     }
 
     fn create(&mut self) -> Uuid {
-        let configs = vec![CreatableTopicConfig { name: "segment.bytes", value: Some("1048576") }];
-        let topic = CreatableTopic {
-            name: "t",
-            num_partitions: 1,
-            replication_factor: 1,
-            configs,
-            ..Default::default()
-        };
-        let request = CreateTopicsRequest { topics: vec![topic], timeout_ms: 20_000, ..Default::default() };
+        let topic = creatable("t", 1, &[("segment.bytes", "1048576")]);
         let number = self.number();
-        self.link.ask(&self.machine.sim, &request, 7, number);
+        self.link.create_topics(&self.machine.sim, vec![topic], number);
         let answer = self.answer();
         let response: CreateTopicsResponse<'_> = answer.read();
         assert_eq!(response.topics[0].error_code, 0, "{:?}", response.topics[0].error_message);
@@ -83,25 +69,16 @@ impl Remade {
     }
 
     fn delete(&mut self) {
-        let topic = DeleteTopicState { name: Some("t"), ..Default::default() };
-        let request = DeleteTopicsRequest { topics: vec![topic], timeout_ms: 20_000, ..Default::default() };
         let number = self.number();
-        self.link.ask(&self.machine.sim, &request, 6, number);
+        self.link.delete_topic(&self.machine.sim, "t", number);
         let answer = self.answer();
         let response: DeleteTopicsResponse<'_> = answer.read();
         assert_eq!(response.responses[0].error_code, 0);
     }
 
     fn ask_produce(&mut self, bytes: usize) {
-        let mut builder = BatchBuilder::new(0);
-        builder.append(WALL_START_MS, None, Some(&vec![7; bytes]), &[]);
-        let batch = builder.build();
-        let data = PartitionProduceData { index: 0, records: Some(&batch) };
-        let topic_data =
-            vec![TopicProduceData { name: "t", partition_data: vec![data], ..Default::default() }];
-        let request = ProduceRequest { transactional_id: None, acks: -1, timeout_ms: 20_000, topic_data };
         let number = self.number();
-        self.link.ask(&self.machine.sim, &request, 9, number);
+        self.link.produce(&self.machine.sim, "t", &one_record(bytes), number);
     }
 
     /// Appends a record, until it is acknowledged.
@@ -119,19 +96,13 @@ impl Remade {
     }
 
     fn ask_delete_records(&mut self) {
-        let partition = DeleteRecordsPartition { partition_index: 0, offset: -1 };
-        let topic = DeleteRecordsTopic { name: "t", partitions: vec![partition] };
-        let request = DeleteRecordsRequest { topics: vec![topic], timeout_ms: 20_000 };
         let number = self.number();
-        self.link.ask(&self.machine.sim, &request, 2, number);
+        self.link.delete_records(&self.machine.sim, "t", 0, -1, number);
     }
 
     fn offset(&mut self, timestamp: i64) -> i64 {
-        let partition = ListOffsetsPartition { partition_index: 0, timestamp, current_leader_epoch: -1 };
-        let topic = ListOffsetsTopic { name: "t", partitions: vec![partition] };
-        let request = ListOffsetsRequest { topics: vec![topic], ..Default::default() };
         let number = self.number();
-        self.link.ask(&self.machine.sim, &request, 7, number);
+        self.link.list_offset(&self.machine.sim, "t", 0, timestamp, number);
         let answer = self.answer();
         let response: ListOffsetsResponse<'_> = answer.read();
         let part = &response.topics[0].partitions[0];

@@ -1,17 +1,12 @@
 //! Retention, and kills and power cuts just after it.
 
 use ottla::base::prng::Prng;
-use ottla::io::sim::{SimConfig, WALL_START_MS};
-use ottla::wire::messages::{
-    CreateTopicsRequest, ListOffsetsRequest, ListOffsetsResponse, ProduceRequest,
-    create_topics_request::{CreatableTopic, CreatableTopicConfig},
-    list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic},
-    produce_request::{PartitionProduceData, TopicProduceData},
-};
-use ottla::wire::record::BatchBuilder;
+use ottla::io::sim::SimConfig;
+use ottla::wire::messages::ListOffsetsResponse;
 
 use super::link::{Answer, Link};
 use super::machine::Machine;
+use super::requests::{creatable, one_record};
 
 const SETTINGS: &[(&str, &str)] = &[
     ("log.retention.check.interval.ms", "200"),
@@ -46,36 +41,18 @@ impl Watched {
     }
 
     fn create(&mut self) {
-        let configs = vec![CreatableTopicConfig { name: "retention.bytes", value: Some("2000000") }];
-        let topic = CreatableTopic {
-            name: "t",
-            num_partitions: 1,
-            replication_factor: 1,
-            configs,
-            ..Default::default()
-        };
-        let request = CreateTopicsRequest { topics: vec![topic], timeout_ms: 10_000, ..Default::default() };
-        self.link.ask(&self.machine.sim, &request, 7, ());
+        let topic = creatable("t", 1, &[("retention.bytes", "2000000")]);
+        self.link.create_topics(&self.machine.sim, vec![topic], ());
         self.answer();
     }
 
     fn produce(&mut self, bytes: usize) {
-        let mut builder = BatchBuilder::new(0);
-        builder.append(WALL_START_MS, None, Some(&vec![7; bytes]), &[]);
-        let batch = builder.build();
-        let data = PartitionProduceData { index: 0, records: Some(&batch) };
-        let topic_data =
-            vec![TopicProduceData { name: "t", partition_data: vec![data], ..Default::default() }];
-        let request = ProduceRequest { transactional_id: None, acks: -1, timeout_ms: 20_000, topic_data };
-        self.link.ask(&self.machine.sim, &request, 9, ());
+        self.link.produce(&self.machine.sim, "t", &one_record(bytes), ());
         self.answer();
     }
 
     fn log_start(&mut self) -> Option<i64> {
-        let partition = ListOffsetsPartition { partition_index: 0, timestamp: -2, current_leader_epoch: -1 };
-        let topic = ListOffsetsTopic { name: "t", partitions: vec![partition] };
-        let request = ListOffsetsRequest { topics: vec![topic], ..Default::default() };
-        self.link.ask(&self.machine.sim, &request, 7, ());
+        self.link.list_offset(&self.machine.sim, "t", 0, -2, ());
         let answer = self.answer();
         let response: ListOffsetsResponse<'_> = answer.read();
         let part = &response.topics[0].partitions[0];

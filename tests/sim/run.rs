@@ -6,10 +6,7 @@ use ottla::base::Ticks;
 use ottla::base::prng::Prng;
 use ottla::io::sim::{Sim, SimConfig, WALL_START_MS};
 use ottla::shard::Mail;
-use ottla::wire::messages::{
-    CreateTopicsRequest, CreateTopicsResponse,
-    create_topics_request::{CreatableTopic, CreatableTopicConfig},
-};
+use ottla::wire::messages::CreateTopicsResponse;
 
 use super::admin::Admin;
 use super::consumer::Consumer;
@@ -19,6 +16,7 @@ use super::member::Member;
 use super::model::{Model, Part, Topic};
 use super::passing::Passing;
 use super::producer::{Kind, Producer};
+use super::requests::creatable;
 
 /// The outside of a client.
 pub struct Cx<'a> {
@@ -144,23 +142,16 @@ impl Run {
         let mut link: Link<()> = Link::new("setup", 250);
         // The smallest that a client may ask for, or smaller ones that roll all the time.
         let bytes = ["1048576", "270000", "270000"][self.prng.below(3) as usize];
-        let config = |name, value| CreatableTopicConfig { name, value: Some(value) };
-        let segments = || config("internal.segment.bytes", bytes);
-        let plain = vec![segments()];
-        let durable = vec![segments(), config("flush.messages", "1")];
+        let segments = ("internal.segment.bytes", bytes);
+        let durable = [segments, ("flush.messages", "1")];
         // Retention shows a log start before it is written down: not by default before that is mended.
         let retention = if std::env::var_os("OTTLA_SIM_RETENTION").is_some() { "600000" } else { "-1" };
-        let retained = vec![config("internal.segment.bytes", "270000"), config("retention.bytes", retention)];
-        let topic = |name, num_partitions, configs| CreatableTopic {
-            name,
-            num_partitions,
-            replication_factor: 1,
-            configs,
-            ..Default::default()
-        };
-        let topics =
-            vec![topic("plain", 3, plain), topic("durable", 2, durable), topic("retained", 1, retained)];
-        let request = CreateTopicsRequest { topics, timeout_ms: 10_000, ..Default::default() };
+        let retained = [("internal.segment.bytes", "270000"), ("retention.bytes", retention)];
+        let topics = vec![
+            creatable("plain", 3, &[segments]),
+            creatable("durable", 2, &durable),
+            creatable("retained", 1, &retained),
+        ];
         let deadline = self.machine.sim.now().plus_ms(10_000);
         while self.model.topics.is_empty() {
             assert!(self.machine.sim.now() < deadline, "the first topics were not created");
@@ -181,7 +172,7 @@ impl Run {
             }
             if self.machine.is_ready() && !link.is_open() {
                 link.open(&self.machine.sim);
-                link.ask(&self.machine.sim, &request, 7, ());
+                link.create_topics(&self.machine.sim, topics.clone(), ());
             }
             let limit = self.machine.sim.now().plus_ms(5);
             self.machine.step(limit);
