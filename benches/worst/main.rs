@@ -15,6 +15,7 @@ use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use ottla::bench::process;
 use ottla::wire::frame;
 use ottla::wire::messages::create_topics_request::{CreatableTopic, CreateTopicsRequest};
 use ottla::wire::messages::fetch_request::{FetchPartition, FetchRequest, FetchTopic};
@@ -98,7 +99,7 @@ impl Outcome {
 fn play(broker: &Broker, case: Case, time: Duration) -> Outcome {
     let Case { name, frame } = case;
     broker.forget_peak();
-    let before = broker.memory("VmRSS:");
+    let before = broker.memory("VmRSS");
     let over = Arc::new(AtomicBool::new(false));
     let others: Vec<_> = (0..OTHERS).map(|n| spawn_other(broker.address, n, over.clone())).collect();
     let end = Instant::now() + time;
@@ -114,8 +115,8 @@ fn play(broker: &Broker, case: Case, time: Duration) -> Outcome {
     times.sort_unstable();
     let at =
         |part: usize| times.get(times.len() * part / 100).or(times.last()).copied().unwrap_or(Duration::MAX);
-    let peak = broker.memory("VmHWM:").saturating_sub(before);
-    let left = || broker.memory("VmRSS:").saturating_sub(before);
+    let peak = broker.memory("VmHWM").saturating_sub(before);
+    let left = || broker.memory("VmRSS").saturating_sub(before);
     let since = Instant::now();
     while left() > LEFT_MAX && since.elapsed() < Duration::from_secs(10) {
         wait(Duration::from_millis(100));
@@ -282,11 +283,9 @@ impl Broker {
         let _ = std::fs::write(format!("/proc/{}/clear_refs", self.child.id()), "5");
     }
 
-    /// A line of the process's status, in bytes.
-    fn memory(&self, what: &str) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap_or_default();
-        let line = status.lines().find_map(|line| line.strip_prefix(what)).unwrap_or_default();
-        line.split_whitespace().next().and_then(|n| n.parse::<u64>().ok()).unwrap_or_default() * 1024
+    /// A line of the process's status, in bytes; 0 when it has ended.
+    fn memory(&self, key: &str) -> u64 {
+        process::status_bytes(self.child.id(), key).unwrap_or_default()
     }
 }
 

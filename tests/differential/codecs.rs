@@ -2,7 +2,7 @@
 //! at each attempt, and what they can read must be accepted. Payloads of each codec in each of its shapes, and mutants of them.
 
 use super::support::java::Driver;
-use super::support::records::{Batch, HEADER_BYTES, seal};
+use super::support::records::{Batch, HEADER_BYTES, with_compressed, zstd_frame};
 use flate2::write::GzEncoder;
 use lz4_flex::frame::{BlockMode, BlockSize, FrameEncoder, FrameInfo};
 use ottla::base::prng::Prng;
@@ -124,15 +124,6 @@ fn in_one_call(data: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// A zstd frame that declares this window and holds its content as it is.
-fn zstd_window(data: &[u8], window: u8) -> Vec<u8> {
-    let mut bytes = 0xFD2F_B528_u32.to_le_bytes().to_vec();
-    bytes.extend([0, window]);
-    bytes.extend(&((data.len() as u32) << 3 | 1).to_le_bytes()[..3]);
-    bytes.extend(data);
-    bytes
-}
-
 fn payloads() -> Vec<Payload> {
     let mut all = Vec::new();
     for large in [false, true] {
@@ -222,9 +213,9 @@ fn payloads() -> Vec<Payload> {
         add(Codec::Zstd, "an empty frame first".into(), [zstandard(b"", &[]), one.clone()].concat());
         if !large {
             for window in 0..=255 {
-                add(Codec::Zstd, format!("window byte {window}"), zstd_window(&data, window));
+                add(Codec::Zstd, format!("window byte {window}"), zstd_frame(window, &data));
             }
-            let second = [one.clone(), zstd_window(b"", 20 << 3)].concat();
+            let second = [one.clone(), zstd_frame(20 << 3, b"")].concat();
             add(Codec::Zstd, "a large window in the second frame".into(), second);
         }
     }
@@ -233,15 +224,9 @@ fn payloads() -> Vec<Payload> {
 
 /// A batch around the payload.
 fn batch(payload: &Payload) -> Vec<u8> {
-    let mut bytes = Batch { timestamp: TIMESTAMP, ..Batch::plain(&[]) }.encode();
-    bytes.extend(&payload.bytes);
-    let length = (bytes.len() - 12) as i32;
-    bytes[8..12].copy_from_slice(&length.to_be_bytes());
-    bytes[21..23].copy_from_slice(&i16::from(payload.codec.id()).to_be_bytes());
-    bytes[23..27].copy_from_slice(&(payload.count - 1).to_be_bytes());
-    bytes[57..61].copy_from_slice(&payload.count.to_be_bytes());
-    seal(&mut bytes);
-    bytes
+    let records = vec![(None, None); payload.count as usize];
+    let batch = Batch { timestamp: TIMESTAMP, records, ..Batch::plain(&[]) }.encode();
+    with_compressed(&batch, payload.codec.id(), &payload.bytes)
 }
 
 /// Takes a payload's bytes apart a little.

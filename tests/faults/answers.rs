@@ -3,15 +3,14 @@
 use crate::support::broker::Broker;
 use crate::support::poll;
 use crate::support::raw::{Client, Reader, Writer, code};
-use crate::support::records::{Batch, HEADER_BYTES, seal};
+use crate::support::records::{Batch, HEADER_BYTES, with_compressed, zstd_frame};
 use std::time::Duration;
 
 const INVALID_REQUEST: i16 = 42;
 const INVALID_RECORD: i16 = 87;
 
 fn start(name: &str) -> (Broker, Client) {
-    // The records have fixed timestamps of long ago, which retention must not see.
-    let broker = Broker::start(name, &[("log.retention.ms", "-1")]);
+    let broker = Broker::start(name, &[]);
     let client = Client::connect(&broker);
     (broker, client)
 }
@@ -99,17 +98,8 @@ fn a_produce_that_names_a_partition_twice_appends_nothing() {
 
 /// A batch with one record, its zstd frame asking for a window of 2^`log` bytes.
 fn zstd_with_window(log: u8) -> Vec<u8> {
-    let mut batch = Batch::plain(&["x"]).encode();
-    let records = batch.split_off(HEADER_BYTES);
-    batch.extend(0xFD2F_B528_u32.to_le_bytes());
-    batch.extend([0, (log - 10) << 3]);
-    batch.extend(&((records.len() as u32) << 3 | 1).to_le_bytes()[..3]);
-    batch.extend(records);
-    let length = (batch.len() - 12) as i32;
-    batch[8..12].copy_from_slice(&length.to_be_bytes());
-    batch[22] = 4;
-    seal(&mut batch);
-    batch
+    let batch = Batch::plain(&["x"]).encode();
+    with_compressed(&batch, 4, &zstd_frame((log - 10) << 3, &batch[HEADER_BYTES..]))
 }
 
 /// A zstd frame that asks for a window of 1 GiB was stored, for this broker decompresses without one. Java's consumers

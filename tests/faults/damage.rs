@@ -3,31 +3,20 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use crate::support::broker::{self, Broker, Kind};
-use crate::support::poll;
+use crate::support::broker::{Broker, Kind};
 use crate::support::raw::{Client, code};
 use crate::support::records::Batch;
+use crate::support::{contents, poll};
 
 const PATIENCE: Duration = Duration::from_mins(1);
 const METADATA: &str = "__cluster_metadata-0/00000000000000000000.log";
 
-/// Every file below a directory with its bytes, except what a process leaves that only looks.
+/// Every file with its bytes, except what a process leaves that only looks.
 fn image(data: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
-    let mut files = BTreeMap::new();
-    let mut left = vec![data.to_path_buf()];
-    while let Some(dir) = left.pop() {
-        for entry in fs::read_dir(&dir).expect("read a directory").map(|e| e.expect("an entry").path()) {
-            if entry.is_dir() {
-                left.push(entry);
-            } else if entry.file_name().is_some_and(|name| name != ".lock") {
-                let name = entry.strip_prefix(data).expect("below it").to_path_buf();
-                files.insert(name, fs::read(&entry).expect("read a file"));
-            }
-        }
-    }
+    let mut files = contents(data);
+    files.retain(|name, _| name.file_name().is_some_and(|name| name != ".lock"));
     files
 }
 
@@ -53,24 +42,6 @@ fn batches(log: &[u8]) -> Vec<(usize, usize)> {
         at += 12 + length as usize;
     }
     found
-}
-
-/// Starts a broker that is expected to refuse: its exit code and what it said.
-fn refused(data: &Path) -> (Option<i32>, String) {
-    let mut child = Command::new(broker::ottla())
-        .args(["serve", "--set", "listeners=PLAINTEXT://127.0.0.1:0", "--set"])
-        .arg(format!("log.dirs={}", data.display()))
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("start ottla");
-    let ended = poll::within(Duration::from_secs(20), || child.try_wait().expect("wait"));
-    if ended.is_none() {
-        child.kill().expect("kill it");
-    }
-    let output = child.wait_with_output().expect("wait for the end");
-    (ended.and_then(|status| status.code()), String::from_utf8_lossy(&output.stderr).into_owned())
 }
 
 /// A broker with topics of one record each, stopped or killed.
@@ -99,7 +70,7 @@ fn with_topics(name: &str, clean: bool) -> Option<Broker> {
 #[test]
 fn a_damaged_metadata_log_is_refused_at_every_start_and_left_as_it_is() {
     for clean in [true, false] {
-        let Some(broker) = with_topics("metadata-damage", clean) else { return };
+        let Some(mut broker) = with_topics("metadata-damage", clean) else { return };
         let data = broker.data_dir();
         let whole = image(&data);
         let log = &whole[Path::new(METADATA)];
@@ -132,7 +103,7 @@ fn a_damaged_metadata_log_is_refused_at_every_start_and_left_as_it_is() {
             }
             let damaged = image(&data);
             for start in 1..=2 {
-                let (exit, said) = refused(&data);
+                let (exit, said) = broker.restart_refused();
                 assert_eq!(exit, Some(3), "{what}, start {start}: {said}");
                 assert!(said.contains("__cluster_metadata-0"), "{what}, start {start}: {said}");
                 assert!(image(&data) == damaged, "{what}: start {start} changed something");

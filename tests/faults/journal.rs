@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::support::broker::Broker;
-use crate::support::poll;
-use crate::support::raw::{Client, Reader, Writer, code};
-use crate::support::records::{self, Batch};
+use crate::support::raw::{Client, code};
+use crate::support::records::Batch;
+use crate::support::{contents, poll};
 
 /// How long a broker may take to carry out what it has answered.
 const SOON: Duration = Duration::from_mins(1);
@@ -15,17 +15,9 @@ const SOON: Duration = Duration::from_mins(1);
 /// What was acknowledged, by offset.
 type Acknowledged = BTreeMap<i64, String>;
 
-fn create(client: &mut Client, topic: &str, partitions: i32, configs: &[(&str, &str)]) {
+fn create(client: &mut Client, topic: &str, configs: &[(&str, &str)]) {
     poll::until("the topic is made", SOON, || {
-        let mut body = Writer::default().i32(1).string(topic).i32(partitions).i16(1).i32(0);
-        body = body.i32(configs.len() as i32);
-        for (key, value) in configs {
-            body = body.string(key).string(value);
-        }
-        let answer = client.call(19, 2, &body.i32(20_000).i8(0).0).expect("CreateTopics");
-        let mut reader = Reader(&answer);
-        let _head = (reader.i32(), reader.i32(), reader.string());
-        match reader.i16() {
+        match client.create_topic_with(topic, 1, configs).expect("CreateTopics") {
             code::NONE => Some(()),
             code::TOPIC_ALREADY_EXISTS => None,
             error => panic!("CreateTopics: {error}"),
@@ -34,19 +26,11 @@ fn create(client: &mut Client, topic: &str, partitions: i32, configs: &[(&str, &
 }
 
 fn delete(client: &mut Client, topic: &str) {
-    let answer = client.call(20, 1, &Writer::default().i32(1).string(topic).i32(20_000).0);
-    let answer = answer.expect("DeleteTopics");
-    let mut reader = Reader(&answer);
-    let _head = (reader.i32(), reader.i32(), reader.string());
-    assert_eq!(reader.i16(), code::NONE, "DeleteTopics");
+    assert_eq!(client.delete_topic(topic).expect("DeleteTopics"), code::NONE, "DeleteTopics");
 }
 
 fn delete_records(client: &mut Client, topic: &str, before: i64) {
-    let body = Writer::default().i32(1).string(topic).i32(1).i32(0).i64(before).i32(20_000);
-    let answer = client.call(21, 0, &body.0).expect("DeleteRecords");
-    let mut reader = Reader(&answer);
-    let _head = (reader.i32(), reader.i32(), reader.string(), reader.i32(), reader.i32());
-    assert_eq!((reader.i64(), reader.i16()), (before, code::NONE), "DeleteRecords");
+    assert_eq!(client.delete_records(topic, 0, before).expect("DeleteRecords"), Ok(before), "DeleteRecords");
 }
 
 fn produce(client: &mut Client, topic: &str, partition: i32, value: &str, acknowledged: &mut Acknowledged) {
@@ -70,31 +54,8 @@ fn pipeline(client: &mut Client, topic: &str, values: &[String], acknowledged: &
     }
 }
 
-fn range(client: &mut Client, topic: &str) -> (i64, i64) {
-    let mut offset = |which| {
-        let answer = client.list_offset(topic, 0, which).expect("ListOffsets");
-        answer.unwrap_or_else(|error| panic!("ListOffsets of {topic}: error {error}"))
-    };
-    (offset(-2), offset(-1))
-}
-
 fn read_all(client: &mut Client, topic: &str) -> Acknowledged {
-    let (mut next, end) = range(client, topic);
-    let mut all = Acknowledged::new();
-    while next < end {
-        let (error, _, bytes) = client.fetch(topic, 0, next).expect("Fetch");
-        assert_eq!(error, code::NONE, "Fetch at {next} of {end}");
-        let before = next;
-        for batch in records::decode(&bytes) {
-            for (offset, (_, value)) in (batch.base_offset..).zip(&batch.records) {
-                let value = value.clone().expect("a value");
-                all.insert(offset, String::from_utf8(value).expect("text"));
-                next = offset + 1;
-            }
-        }
-        assert!(next > before, "Fetch at {before} of {end} gives nothing");
-    }
-    all
+    client.read_all(topic).expect("Fetch")
 }
 
 /// Everything acknowledged is there.
@@ -146,7 +107,7 @@ fn records_behind_a_large_append_and_several_segments_outlive_a_kill() {
             if flush {
                 configs.push(("flush.messages", "1"));
             }
-            create(&mut client, &topic, 1, &configs);
+            create(&mut client, &topic, &configs);
             let mut acknowledged = Acknowledged::new();
             if flush {
                 // Makes the journal of this level.
@@ -178,7 +139,7 @@ fn a_topic_made_again_does_not_inherit_offsets() {
     for stopped in [true, false] {
         let mut broker = Broker::start("journal-again", &[]);
         let mut client = Client::connect(&broker);
-        create(&mut client, "t", 1, &[]);
+        create(&mut client, "t", &[]);
         let mut old = Acknowledged::new();
         for n in 0..100 {
             produce(&mut client, "t", 0, &format!("old-{n}"), &mut old);
@@ -190,7 +151,7 @@ fn a_topic_made_again_does_not_inherit_offsets() {
             client = Client::connect(&broker);
         }
         delete(&mut client, "t");
-        create(&mut client, "t", 1, &[]);
+        create(&mut client, "t", &[]);
         let mut acknowledged = Acknowledged::new();
         for n in 0..10 {
             produce(&mut client, "t", 0, &format!("new-{n}"), &mut acknowledged);
@@ -209,7 +170,7 @@ fn a_topic_made_again_does_not_inherit_offsets() {
 fn the_checkpoints_forget_a_deleted_topic() {
     let mut broker = Broker::start("journal-forget", &[]);
     let mut client = Client::connect(&broker);
-    create(&mut client, "t", 1, &[]);
+    create(&mut client, "t", &[]);
     for n in 0..50 {
         produce(&mut client, "t", 0, &format!("old-{n}"), &mut Acknowledged::new());
     }
@@ -233,7 +194,7 @@ fn the_checkpoints_forget_a_deleted_topic() {
     let _ = std::fs::remove_file(broker.data_dir().join("ottla-checkpoint"));
     broker.restart();
     let mut client = Client::connect(&broker);
-    create(&mut client, "t", 1, &[]);
+    create(&mut client, "t", &[]);
     let mut acknowledged = Acknowledged::new();
     for n in 0..10 {
         produce(&mut client, "t", 0, &format!("new-{n}"), &mut acknowledged);
@@ -249,7 +210,7 @@ fn the_checkpoints_forget_a_deleted_topic() {
 fn the_log_start_never_goes_back() {
     let mut broker = Broker::start("journal-start", &[]);
     let mut client = Client::connect(&broker);
-    create(&mut client, "t", 1, &[]);
+    create(&mut client, "t", &[]);
     for n in 0..10 {
         produce(&mut client, "t", 0, &format!("old-{n}"), &mut Acknowledged::new());
     }
@@ -262,7 +223,8 @@ fn the_log_start_never_goes_back() {
     std::fs::write(broker.data_dir().join("t-0/00000000000000000000.log"), "").expect("truncate");
     broker.restart();
     let mut client = Client::connect(&broker);
-    assert_eq!(range(&mut client, "t"), (10, 10));
+    let bounds = [-2, -1].map(|which| client.list_offset("t", 0, which).expect("ListOffsets"));
+    assert_eq!(bounds, [Ok(10), Ok(10)]);
     assert!(broker.log_tail().contains("starts at 10"), "{}", broker.log_tail());
     let mut acknowledged = Acknowledged::new();
     for n in 0..5 {
@@ -282,8 +244,8 @@ fn damage_in_the_journal_is_named_and_costs_no_other_partition() {
     for (what, hits_entry) in [("frame", false), ("entry", true)] {
         let mut broker = Broker::start("journal-flip", &[]);
         let mut client = Client::connect(&broker);
-        create(&mut client, "hit", 1, &[]);
-        create(&mut client, "other", 1, &[]);
+        create(&mut client, "hit", &[]);
+        create(&mut client, "other", &[]);
         let (mut hit, mut other) = (Acknowledged::new(), Acknowledged::new());
         for n in 0..30 {
             produce(&mut client, "hit", 0, &format!("hit-{n:02}."), &mut hit);
@@ -332,7 +294,7 @@ fn damage_in_the_journal_is_named_and_costs_no_other_partition() {
 fn a_journal_of_a_later_version_is_left_alone() {
     let mut broker = Broker::start("journal-later", &[]);
     let mut client = Client::connect(&broker);
-    create(&mut client, "t", 1, &[]);
+    create(&mut client, "t", &[]);
     let mut acknowledged = Acknowledged::new();
     produce(&mut client, "t", 0, "one", &mut acknowledged);
     broker.kill9();
@@ -345,30 +307,16 @@ fn a_journal_of_a_later_version_is_left_alone() {
         later[block + 4..block + 8].copy_from_slice(&crc.to_be_bytes());
     }
     std::fs::write(&journal, &later).expect("write");
-    let before = snapshot(&broker.data_dir());
+    let before = contents(&broker.data_dir());
     for _ in 0..3 {
         let (exit, text) = broker.restart_refused();
         assert_eq!(exit, Some(3), "{text}");
         assert!(text.contains("newer version") && text.contains("ottla-journal-"), "{text}");
-        assert_eq!(snapshot(&broker.data_dir()), before, "a byte was changed");
+        assert_eq!(contents(&broker.data_dir()), before, "a byte was changed");
     }
     std::fs::write(&journal, &bytes).expect("write");
     broker.restart();
     assert_eq!(read_all(&mut Client::connect(&broker), "t"), acknowledged);
-}
-
-/// Every file with its bytes.
-fn snapshot(dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
-    let mut all = BTreeMap::new();
-    for entry in std::fs::read_dir(dir).expect("list") {
-        let path = entry.expect("an entry").path();
-        if path.is_dir() {
-            all.extend(snapshot(&path));
-        } else {
-            all.insert(path.clone(), std::fs::read(&path).expect("read"));
-        }
-    }
-    all
 }
 
 /// After a kill another broker had the directory and stopped cleanly; the next start of Ottla removed the journal with 500
@@ -379,7 +327,7 @@ fn what_another_broker_wrote_stays_and_what_no_longer_fits_is_kept_aside() {
     for goes_on in [true, false] {
         let mut broker = Broker::start("journal-hands", &[]);
         let mut client = Client::connect(&broker);
-        create(&mut client, "t", 1, &[]);
+        create(&mut client, "t", &[]);
         let mut ours = Acknowledged::new();
         let values: Vec<String> = (0..50).map(|n| format!("ours-{n}")).collect();
         pipeline(&mut client, "t", &values, &mut ours);

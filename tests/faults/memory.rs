@@ -32,17 +32,21 @@ fn fetch_body(topic: &str, offset: i64, max_wait_ms: i32, min_bytes: i32) -> Vec
     head.i32(1).string(topic).i32(1).i32(0).i64(offset).i32(1_100_000).0
 }
 
+/// The offset of a batch, once its partition has a leader.
+fn produce_when_led(client: &mut Client, topic: &str, partition: i32, batch: &[u8]) -> i64 {
+    poll::until("a leader", Duration::from_secs(30), || {
+        let (error, offset) = client.produce(topic, partition, 1, batch).unwrap();
+        (error == code::NONE).then_some(offset)
+    })
+}
+
 /// A topic with so many records of a million bytes each.
 fn fill(broker: &Broker, topic: &str, records: usize) {
     let mut client = Client::connect(broker);
     assert_eq!(client.create_topic(topic, 1).unwrap(), code::NONE);
     let batch = one_record(1_000_000);
     for _ in 0..records {
-        let produced = poll::until("a leader", Duration::from_secs(30), || {
-            let (error, offset) = client.produce(topic, 0, 1, &batch).unwrap();
-            (error == code::NONE).then_some(offset)
-        });
-        assert!(produced >= 0);
+        assert!(produce_when_led(&mut client, topic, 0, &batch) >= 0);
     }
 }
 
@@ -297,10 +301,7 @@ fn one_first_batch_of_a_response_may_be_too_large() {
     assert_eq!(client.create_topic("first", 12).unwrap(), code::NONE);
     let batch = one_record(20_000);
     for partition in 0..12 {
-        poll::until("a leader", Duration::from_secs(30), || {
-            let (error, _) = client.produce("first", partition, 1, &batch).unwrap();
-            (error == code::NONE).then_some(())
-        });
+        produce_when_led(&mut client, "first", partition, &batch);
     }
     let one = batch.len();
     for (sizes, expected) in [
@@ -327,10 +328,7 @@ fn a_fetch_of_less_than_nothing_fails_where_there_is_something() {
     let mut client = Client::connect(&broker);
     assert_eq!(client.create_topic("negative", 3).unwrap(), code::NONE);
     let batch = one_record(100);
-    poll::until("a leader", Duration::from_secs(30), || {
-        let (error, _) = client.produce("negative", 1, 1, &batch).unwrap();
-        (error == code::NONE).then_some(())
-    });
+    produce_when_led(&mut client, "negative", 1, &batch);
     let forever = [i32::MAX, i32::MAX];
     let mut errors = |sizes: [i32; 2]| {
         let all = fetch_all(&mut client, "negative", 3, sizes, forever);

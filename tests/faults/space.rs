@@ -10,52 +10,29 @@ use std::process::Command;
 use std::time::Duration;
 
 use crate::support::broker::Broker;
-use crate::support::raw::{self, Client, Reader, code};
-use crate::support::records::{self, Batch};
+use crate::support::raw::{Client, Reader, Writer, code};
+use crate::support::records::Batch;
 use crate::support::{TempDir, poll};
 
 /// What a client may say that it waits, milliseconds.
 const TIMEOUTS_MS: [i32; 6] = [0, 1, 5, -1, i32::MIN, i32::MAX];
 
-/// Skips `_` of an answer that begins with a count of topics and a name; gives the error of its only topic.
-fn topic_error(answer: &[u8], throttle: bool) -> i16 {
-    let mut reader = Reader(answer);
-    if throttle {
-        reader.i32();
-    }
-    assert_eq!(reader.i32(), 1, "topics");
-    reader.string();
+/// CreatePartitions v0 of one topic; gives its error code.
+fn create_partitions(client: &mut Client, name: &str, count: i32) -> i16 {
+    let body = Writer::default().i32(1).string(name).i32(count).i32(-1).i32(client.timeout_ms).i8(0);
+    let answer = client.call(37, 0, &body.0).expect("CreatePartitions");
+    let mut reader = Reader(&answer);
+    let _throttle = reader.i32();
+    assert_eq!((reader.i32(), reader.string()), (1, name.to_owned()), "CreatePartitions");
     reader.i16()
 }
 
-fn create_topic(client: &mut Client, name: &str, timeout_ms: i32) -> i16 {
-    let body = raw::Writer::default().i32(1).string(name).i32(1).i16(1).i32(0).i32(0).i32(timeout_ms).i8(0);
-    topic_error(&client.call(19, 2, &body.0).expect("CreateTopics"), true)
+fn create_topic(client: &mut Client, name: &str) -> i16 {
+    client.create_topic(name, 1).expect("CreateTopics")
 }
 
-fn create_partitions(client: &mut Client, name: &str, count: i32, timeout_ms: i32) -> i16 {
-    let body = raw::Writer::default().i32(1).string(name).i32(count).i32(-1).i32(timeout_ms).i8(0);
-    topic_error(&client.call(37, 0, &body.0).expect("CreatePartitions"), true)
-}
-
-fn delete_topic(client: &mut Client, name: &str, timeout_ms: i32) -> i16 {
-    let body = raw::Writer::default().i32(1).string(name).i32(timeout_ms);
-    topic_error(&client.call(20, 1, &body.0).expect("DeleteTopics"), true)
-}
-
-fn delete_records(client: &mut Client, name: &str, before: i64, timeout_ms: i32) -> (i64, i16) {
-    let body = raw::Writer::default().i32(1).string(name).i32(1).i32(0).i64(before).i32(timeout_ms);
-    let answer = client.call(21, 0, &body.0).expect("DeleteRecords");
-    let mut reader = Reader(&answer);
-    let _head = (reader.i32(), reader.i32(), reader.string(), reader.i32(), reader.i32());
-    (reader.i64(), reader.i16())
-}
-
-fn produce(client: &mut Client, name: &str, acks: i16, timeout_ms: i32, batch: &[u8]) -> (i16, i64) {
-    let head = raw::Writer::default().null_string().i16(acks).i32(timeout_ms);
-    let body = head.i32(1).string(name).i32(1).i32(0).bytes(batch);
-    let correlation = client.send(0, 3, &body.0).expect("Produce");
-    client.receive_produced(correlation).expect("Produce")
+fn produce(client: &mut Client, name: &str, acks: i16, batch: &[u8]) -> (i16, i64) {
+    client.produce(name, 0, acks, batch).expect("Produce")
 }
 
 /// With `timeout_ms` 0, and with a few milliseconds now and then, an append or a deletion was carried out and answered
@@ -63,32 +40,30 @@ fn produce(client: &mut Client, name: &str, acks: i16, timeout_ms: i32, batch: &
 /// of the broker's own work. Whatever it says, an answer tells what was done.
 #[test]
 fn a_timeout_does_not_bound_what_the_broker_does_itself() {
-    let broker = Broker::start("space-timeouts", &[("log.retention.ms", "-1")]);
+    let broker = Broker::start("space-timeouts", &[]);
     let mut client = Client::connect(&broker);
     for (round, timeout_ms) in TIMEOUTS_MS.into_iter().enumerate() {
+        client.timeout_ms = timeout_ms;
         let name = format!("patience-{round}");
         let what = format!("timeout_ms {timeout_ms}");
-        assert_eq!(create_topic(&mut client, &name, timeout_ms), code::NONE, "CreateTopics, {what}");
-        assert_eq!(
-            create_partitions(&mut client, &name, 2, timeout_ms),
-            code::NONE,
-            "CreatePartitions, {what}"
-        );
+        assert_eq!(create_topic(&mut client, &name), code::NONE, "CreateTopics, {what}");
+        assert_eq!(create_partitions(&mut client, &name, 2), code::NONE, "CreatePartitions, {what}");
         let large = "x".repeat(700_000);
         let mut end = 0;
         for acks in [-1, 1] {
             for value in ["small", large.as_str()] {
                 let batch = Batch::plain(&[value]).encode();
-                let answer = produce(&mut client, &name, acks, timeout_ms, &batch);
+                let answer = produce(&mut client, &name, acks, &batch);
                 assert_eq!(answer, (code::NONE, end), "Produce of {} bytes, {what}", batch.len());
                 end += 1;
             }
         }
         assert_eq!(client.list_offset(&name, 0, -1).expect("ListOffsets"), Ok(end), "{what}");
-        let deleted = delete_records(&mut client, &name, end - 1, timeout_ms);
-        assert_eq!(deleted, (end - 1, code::NONE), "DeleteRecords, {what}");
-        assert_eq!(delete_topic(&mut client, &name, timeout_ms), code::NONE, "DeleteTopics, {what}");
-        assert_eq!(create_topic(&mut client, &name, timeout_ms), code::NONE, "CreateTopics again, {what}");
+        let deleted = client.delete_records(&name, 0, end - 1).expect("DeleteRecords");
+        assert_eq!(deleted, Ok(end - 1), "DeleteRecords, {what}");
+        let deleted = client.delete_topic(&name).expect("DeleteTopics");
+        assert_eq!(deleted, code::NONE, "DeleteTopics, {what}");
+        assert_eq!(create_topic(&mut client, &name), code::NONE, "CreateTopics again, {what}");
     }
 }
 
@@ -147,7 +122,7 @@ fn produce_until_refused(
     let mut refused = Vec::new();
     for i in 0..1000 {
         let value = format!("{i}-{}", "v".repeat(bytes));
-        match produce(client, topic, -1, 20_000, &Batch::plain(&[&value]).encode()) {
+        match produce(client, topic, -1, &Batch::plain(&[&value]).encode()) {
             (code::NONE, offset) => {
                 refused.clear();
                 assert!(acked.insert(offset, value).is_none(), "offset {offset} twice");
@@ -163,20 +138,9 @@ fn produce_until_refused(
 
 /// Everything acknowledged from the log start on is read.
 fn check_acknowledged(client: &mut Client, topic: &str, acked: &Acknowledged) {
-    let mut offset = client.list_offset(topic, 0, -2).expect("ListOffsets").expect("a log start");
-    let mut found = BTreeMap::new();
-    loop {
-        let (error, _, bytes) = client.fetch(topic, 0, offset).expect("Fetch");
-        assert_eq!(error, code::NONE, "Fetch from {offset}");
-        let batches = records::decode(&bytes);
-        let Some(last) = batches.last() else { break };
-        offset = last.base_offset + last.records.len() as i64;
-        for batch in &batches {
-            let value = batch.records[0].1.clone().expect("a value");
-            found.insert(batch.base_offset, String::from_utf8(value).expect("text"));
-        }
-    }
-    let start = *found.first_key_value().map_or(&offset, |(first, _)| first);
+    let log_start = client.list_offset(topic, 0, -2).expect("ListOffsets").expect("a log start");
+    let found = client.read_all(topic).expect("Fetch");
+    let start = *found.first_key_value().map_or(&log_start, |(first, _)| first);
     for (offset, value) in acked.range(start..) {
         assert!(found.get(offset) == Some(value), "offset {offset} of {topic} was acknowledged");
     }
@@ -184,7 +148,7 @@ fn check_acknowledged(client: &mut Client, topic: &str, acked: &Acknowledged) {
 
 fn until_produced(client: &mut Client, topic: &str) -> i64 {
     poll::until("a Produce that is taken again", Duration::from_secs(15), || {
-        let answer = produce(client, topic, -1, 20_000, &Batch::plain(&["again"]).encode());
+        let answer = produce(client, topic, -1, &Batch::plain(&["again"]).encode());
         (answer.0 == code::NONE).then_some(answer.1)
     })
 }
@@ -198,14 +162,13 @@ fn a_full_disk_is_emptied_by_retention_and_takes_records_again() {
         ("log.dirs", &*volume.data()),
         ("log.segment.bytes", "1048576"),
         ("log.retention.bytes", "4194304"),
-        ("log.retention.ms", "-1"),
         ("log.retention.check.interval.ms", "2000"),
         ("log.segment.delete.delay.ms", "100"),
         ("offsets.topic.num.partitions", "1"),
     ];
     let broker = Broker::start("space-retention", &settings);
     let mut client = Client::connect(&broker);
-    assert_eq!(create_topic(&mut client, "full", 10_000), code::NONE);
+    assert_eq!(create_topic(&mut client, "full"), code::NONE);
     let filler = volume.fill(6 << 20);
     let mut acked = Acknowledged::new();
     for _ in 0..2 {
@@ -225,17 +188,16 @@ fn a_full_disk_is_emptied_by_delete_records() {
     let settings = [
         ("log.dirs", &*volume.data()),
         ("log.segment.bytes", "1048576"),
-        ("log.retention.ms", "-1"),
         ("offsets.topic.num.partitions", "1"),
     ];
     let mut broker = Broker::start("space-delete", &settings);
     let mut client = Client::connect(&broker);
-    assert_eq!(create_topic(&mut client, "full", 10_000), code::NONE);
+    assert_eq!(create_topic(&mut client, "full"), code::NONE);
     let mut acked = Acknowledged::new();
     produce_until_refused(&mut client, "full", 300_000, &mut acked);
     let filler = volume.fill(0);
     let end = acked.last_key_value().map_or(0, |(last, _)| last + 1);
-    assert_eq!(delete_records(&mut client, "full", end - 1, 10_000), (end - 1, code::NONE));
+    assert_eq!(client.delete_records("full", 0, end - 1).expect("DeleteRecords"), Ok(end - 1));
     acked.insert(until_produced(&mut client, "full"), "again".into());
     check_acknowledged(&mut client, "full", &acked);
     assert!(warnings(&broker, "no space is left") <= 1, "{}", broker.log_tail());
@@ -251,14 +213,11 @@ fn a_full_disk_is_emptied_by_delete_records() {
 #[test]
 fn groups_and_the_controller_live_through_a_full_disk() {
     let Some(volume) = SmallVolume::mount("space-groups", 24) else { return };
-    let settings =
-        [("log.dirs", &*volume.data()), ("log.retention.ms", "-1"), ("offsets.topic.num.partitions", "1")];
+    let settings = [("log.dirs", &*volume.data()), ("offsets.topic.num.partitions", "1")];
     let broker = Broker::start("space-groups", &settings);
     let mut client = Client::connect(&broker);
-    assert_eq!(create_topic(&mut client, "full", 10_000), code::NONE);
-    poll::until("a coordinator", Duration::from_secs(20), || {
-        (client.find_coordinator("g").expect("FindCoordinator") == code::NONE).then_some(())
-    });
+    assert_eq!(create_topic(&mut client, "full"), code::NONE);
+    client.wait_for_coordinator("g");
     poll::until("a commit", Duration::from_secs(20), || {
         (client.commit("g", "full", 0, 7).expect("OffsetCommit") == code::NONE).then_some(())
     });
@@ -273,7 +232,7 @@ fn groups_and_the_controller_live_through_a_full_disk() {
         }
         if i % 20 == 0 {
             let name = format!("late-{i}");
-            if create_topic(&mut client, &name, 10_000) == code::NONE {
+            if create_topic(&mut client, &name) == code::NONE {
                 topics.push(name);
             }
         }
@@ -285,7 +244,7 @@ fn groups_and_the_controller_live_through_a_full_disk() {
     });
     assert_eq!(client.committed("g", "full", 0).expect("OffsetFetch"), Ok(5000));
     poll::until("a topic with space", Duration::from_secs(15), || {
-        let made = create_topic(&mut client, "after", 10_000);
+        let made = create_topic(&mut client, "after");
         [code::NONE, code::TOPIC_ALREADY_EXISTS].contains(&made).then_some(())
     });
     topics.push("after".into());
@@ -303,7 +262,7 @@ fn connections_leave_descriptors_for_files() {
     let mut client = Client::connect(&broker);
     let topics: Vec<String> = (0..8).map(|i| format!("t{i}")).collect();
     for topic in &topics {
-        assert_eq!(create_topic(&mut client, topic, 10_000), code::NONE);
+        assert_eq!(create_topic(&mut client, topic), code::NONE);
     }
     let limit =
         Command::new("prlimit").arg(format!("--pid={}", broker.pid())).arg("--nofile=256:4096").status();
@@ -316,11 +275,11 @@ fn connections_leave_descriptors_for_files() {
     let batch = Batch::plain(&[&large]).encode();
     for topic in &topics {
         for round in 0..6 {
-            assert_eq!(produce(&mut client, topic, -1, 20_000, &batch), (code::NONE, round), "{topic}");
+            assert_eq!(produce(&mut client, topic, -1, &batch), (code::NONE, round), "{topic}");
         }
     }
-    assert_eq!(create_topic(&mut client, "new", 10_000), code::NONE);
-    assert_eq!(produce(&mut client, "new", -1, 20_000, &batch), (code::NONE, 0));
+    assert_eq!(create_topic(&mut client, "new"), code::NONE);
+    assert_eq!(produce(&mut client, "new", -1, &batch), (code::NONE, 0));
     assert_eq!(warnings(&broker, "new connections are refused"), 1, "{}", broker.log_tail());
     drop(connections);
     poll::until("a new connection that is served", Duration::from_secs(15), || {
@@ -336,21 +295,21 @@ fn partitions_outlive_a_lack_of_descriptors() {
     let broker = Broker::start("space-nofile", &[("log.segment.bytes", "1048576")]);
     let mut client = Client::connect(&broker);
     for topic in ["used", "fresh"] {
-        assert_eq!(create_topic(&mut client, topic, 10_000), code::NONE);
+        assert_eq!(create_topic(&mut client, topic), code::NONE);
     }
     let large = "x".repeat(400_000);
     let batch = Batch::plain(&[&large]).encode();
-    assert_eq!(produce(&mut client, "used", -1, 20_000, &batch), (code::NONE, 0));
+    assert_eq!(produce(&mut client, "used", -1, &batch), (code::NONE, 0));
     let limit = |nofile: &str| {
         let pid = format!("--pid={}", broker.pid());
         let set = Command::new("prlimit").arg(pid).arg(format!("--nofile={nofile}:4096")).status();
         assert!(set.is_ok_and(|status| status.success()), "prlimit");
     };
     limit("8");
-    assert_ne!(produce(&mut client, "fresh", -1, 20_000, &batch).0, code::NONE);
-    let answers: Vec<i16> = (0..6).map(|_| produce(&mut client, "used", -1, 20_000, &batch).0).collect();
+    assert_ne!(produce(&mut client, "fresh", -1, &batch).0, code::NONE);
+    let answers: Vec<i16> = (0..6).map(|_| produce(&mut client, "used", -1, &batch).0).collect();
     assert!(answers.contains(&56), "{answers:?}");
-    let made = create_topic(&mut client, "made", 10_000);
+    let made = create_topic(&mut client, "made");
     limit("4096");
     let topics: &[&str] = if made == code::NONE { &["used", "fresh", "made"] } else { &["used", "fresh"] };
     for topic in topics {
@@ -386,7 +345,7 @@ fn journals_and_reservations_never_hold_the_last_space() {
         let mut broker = Broker::start("space-journal", &settings);
         let mut client = Client::connect(&broker);
         for topic in ["small", "large"] {
-            assert_eq!(create_topic(&mut client, topic, 10_000), code::NONE);
+            assert_eq!(create_topic(&mut client, topic), code::NONE);
         }
         let (mut small, mut large) = (Acknowledged::new(), Acknowledged::new());
         for _ in 0..2 {

@@ -1,6 +1,7 @@
 //! A broker as a child process: Ottla, or Apache Kafka to check the tests themselves and to compare with.
 
 use super::{TempDir, poll, target_dir, toolchain};
+use ottla::bench::process::status_bytes;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -146,9 +147,7 @@ impl Broker {
 
     /// Resident memory in bytes, from `/proc/<pid>/status`.
     pub fn resident_bytes(&self) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("read status");
-        let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("a VmRSS line");
-        line.split_whitespace().nth(1).and_then(|n| n.parse::<u64>().ok()).expect("a number of kB") * 1024
+        status_bytes(self.pid(), "VmRSS").expect("a VmRSS line")
     }
 
     /// Whether the process is still there.

@@ -13,6 +13,7 @@ pub mod raw;
 pub mod records;
 pub mod toolchain;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -24,6 +25,23 @@ pub fn target_dir() -> PathBuf {
 /// The `tests` directory of the source tree.
 pub fn tests_dir() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests")
+}
+
+/// Every file below a directory with its bytes, by its path from there.
+pub fn contents(dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut files = BTreeMap::new();
+    let mut left = vec![dir.to_path_buf()];
+    while let Some(next) = left.pop() {
+        for path in std::fs::read_dir(next).expect("read a directory").map(|e| e.expect("an entry").path()) {
+            if path.is_dir() {
+                left.push(path);
+            } else {
+                let name = path.strip_prefix(dir).expect("below it").to_path_buf();
+                files.insert(name, std::fs::read(&path).expect("read a file"));
+            }
+        }
+    }
+    files
 }
 
 /// A fresh directory under the target directory, named after the test; removed on drop unless the test failed.

@@ -3,6 +3,8 @@
 //! answers that cannot be decoded fail the test.
 
 use super::broker::Broker;
+use super::{poll, records};
+use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
@@ -108,10 +110,15 @@ pub fn frame(api_key: i16, version: i16, correlation: i32, body: &[u8]) -> Vec<u
     frame
 }
 
+/// What a request says that its client waits, unless the test has changed it.
+const TIMEOUT_MS: i32 = 20_000;
+
 /// One connection that asks and waits for the answer.
 pub struct Client {
     stream: TcpStream,
     correlation: i32,
+    /// What its requests say that it waits.
+    pub timeout_ms: i32,
 }
 
 impl Client {
@@ -123,7 +130,7 @@ impl Client {
         let stream = TcpStream::connect(address)?;
         stream.set_read_timeout(Some(Duration::from_secs(30)))?;
         stream.set_nodelay(true)?;
-        Ok(Client { stream, correlation: 0 })
+        Ok(Client { stream, correlation: 0, timeout_ms: TIMEOUT_MS })
     }
 
     /// Sends a request without waiting; returns its correlation id.
@@ -179,7 +186,7 @@ impl Client {
         for (key, value) in configs {
             body = body.string(key).string(value);
         }
-        let answer = self.call(19, 2, &body.i32(20_000).i8(0).0)?;
+        let answer = self.call(19, 2, &body.i32(self.timeout_ms).i8(0).0)?;
         let mut reader = Reader(&answer);
         assert_eq!((reader.i32(), reader.i32(), reader.string()), (0, 1, name.to_string()), "CreateTopics");
         Ok(reader.i16())
@@ -187,7 +194,7 @@ impl Client {
 
     /// DeleteTopics v1 of one topic; returns the error code.
     pub fn delete_topic(&mut self, name: &str) -> io::Result<i16> {
-        let answer = self.call(20, 1, &Writer::default().i32(1).string(name).i32(20_000).0)?;
+        let answer = self.call(20, 1, &Writer::default().i32(1).string(name).i32(self.timeout_ms).0)?;
         let mut reader = Reader(&answer);
         let _throttle = reader.i32();
         assert_eq!((reader.i32(), reader.string()), (1, name.to_string()), "DeleteTopics");
@@ -201,7 +208,8 @@ impl Client {
         partition: i32,
         before: i64,
     ) -> io::Result<Result<i64, i16>> {
-        let body = Writer::default().i32(1).string(topic).i32(1).i32(partition).i64(before).i32(20_000);
+        let body =
+            Writer::default().i32(1).string(topic).i32(1).i32(partition).i64(before).i32(self.timeout_ms);
         let answer = self.call(21, 0, &body.0)?;
         let mut reader = Reader(&answer);
         let _topics = (reader.i32(), reader.i32(), reader.string(), reader.i32(), reader.i32());
@@ -223,7 +231,11 @@ impl Client {
 
     /// The body of Produce v3 with one batch.
     pub fn produce_body(topic: &str, partition: i32, acks: i16, batch: &[u8]) -> Vec<u8> {
-        let head = Writer::default().null_string().i16(acks).i32(20_000);
+        Client::produce_body_within(TIMEOUT_MS, topic, partition, acks, batch)
+    }
+
+    fn produce_body_within(timeout_ms: i32, topic: &str, partition: i32, acks: i16, batch: &[u8]) -> Vec<u8> {
+        let head = Writer::default().null_string().i16(acks).i32(timeout_ms);
         head.i32(1).string(topic).i32(1).i32(partition).bytes(batch).0
     }
 
@@ -235,7 +247,8 @@ impl Client {
         acks: i16,
         batch: &[u8],
     ) -> io::Result<(i16, i64)> {
-        let correlation = self.send(0, 3, &Client::produce_body(topic, partition, acks, batch))?;
+        let body = Client::produce_body_within(self.timeout_ms, topic, partition, acks, batch);
+        let correlation = self.send(0, 3, &body)?;
         self.receive_produced(correlation)
     }
 
@@ -278,6 +291,29 @@ impl Client {
         Ok((error, high_watermark, records))
     }
 
+    /// Fetches partition 0 of a topic from its log start to its end: the values, by offset.
+    pub fn read_all(&mut self, topic: &str) -> io::Result<BTreeMap<i64, String>> {
+        let mut bound = |which| {
+            let answer = self.list_offset(topic, 0, which)?;
+            io::Result::Ok(answer.unwrap_or_else(|error| panic!("ListOffsets of {topic}: error {error}")))
+        };
+        let (mut next, end) = (bound(-2)?, bound(-1)?);
+        let mut all = BTreeMap::new();
+        while next < end {
+            let (error, _, bytes) = self.fetch(topic, 0, next)?;
+            assert_eq!(error, code::NONE, "Fetch of {topic} at {next} of {end}");
+            let before = next;
+            for batch in records::decode(&bytes) {
+                for (offset, (_, value)) in (batch.base_offset..).zip(batch.records) {
+                    all.insert(offset, String::from_utf8(value.expect("a value")).expect("text"));
+                    next = offset + 1;
+                }
+            }
+            assert!(next > before, "Fetch of {topic} at {before} of {end} gives nothing");
+        }
+        Ok(all)
+    }
+
     /// OffsetCommit v2 outside a group generation; returns the error code.
     pub fn commit(&mut self, group: &str, topic: &str, partition: i32, offset: i64) -> io::Result<i16> {
         let head = Writer::default().string(group).i32(-1).string("").i64(-1);
@@ -304,5 +340,12 @@ impl Client {
     pub fn find_coordinator(&mut self, group: &str) -> io::Result<i16> {
         let answer = self.call(10, 0, &Writer::default().string(group).0)?;
         Ok(Reader(&answer).i16())
+    }
+
+    /// Waits until the group has a coordinator.
+    pub fn wait_for_coordinator(&mut self, group: &str) {
+        poll::until("a coordinator", Duration::from_secs(30), || {
+            (self.find_coordinator(group).ok()? == code::NONE).then_some(())
+        });
     }
 }

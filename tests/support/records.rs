@@ -9,6 +9,8 @@ const LENGTH_END: usize = 12;
 /// Where the CRC stands, and where the bytes that it covers begin.
 const CRC_AT: usize = 17;
 const CRC_FROM: usize = 21;
+/// The attributes, whose lowest bits name the codec.
+const ATTRIBUTES_AT: usize = 21;
 
 /// Key and value of a record, each of which may be null.
 pub type KeyValue = (Option<Vec<u8>>, Option<Vec<u8>>);
@@ -74,6 +76,25 @@ impl Batch {
     }
 }
 
+/// A batch with other bytes in the place of its records: those compressed by the codec of this number.
+pub fn with_compressed(batch: &[u8], codec: u8, records: &[u8]) -> Vec<u8> {
+    let mut batch = [&batch[..HEADER_BYTES], records].concat();
+    let length = (batch.len() - LENGTH_END) as i32;
+    batch[8..LENGTH_END].copy_from_slice(&length.to_be_bytes());
+    batch[ATTRIBUTES_AT + 1] = codec;
+    seal(&mut batch);
+    batch
+}
+
+/// A zstd frame that declares this window and holds its content as it is.
+pub fn zstd_frame(window: u8, data: &[u8]) -> Vec<u8> {
+    let mut bytes = 0xFD2F_B528_u32.to_le_bytes().to_vec();
+    bytes.extend([0, window]);
+    bytes.extend(&((data.len() as u32) << 3 | 1).to_le_bytes()[..3]);
+    bytes.extend(data);
+    bytes
+}
+
 /// Sets the CRC of a single batch after its bytes were changed.
 pub fn seal(batch: &mut [u8]) {
     let crc = crc32c::crc32c(&batch[CRC_FROM..]);
@@ -81,7 +102,11 @@ pub fn seal(batch: &mut [u8]) {
 }
 
 fn varint(bytes: &mut Vec<u8>, value: i64) {
-    let mut rest = ((value << 1) ^ (value >> 63)) as u64;
+    uvarint(bytes, ((value << 1) ^ (value >> 63)) as u64);
+}
+
+/// A number of records and of the protocol's flexible versions.
+pub fn uvarint(bytes: &mut Vec<u8>, mut rest: u64) {
     while rest >= 0x80 {
         bytes.push(rest as u8 | 0x80);
         rest >>= 7;
