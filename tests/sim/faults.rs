@@ -39,8 +39,7 @@ impl Run {
     pub(super) fn disturb(&mut self) {
         tracing::info!(now = self.machine.sim.now().0 / 1_000_000, counts = ?self.model.counts, "next");
         match self.prng.below(20) {
-            // Not by default before a start decides about damage before it repairs any.
-            10 | 11 if std::env::var_os("OTTLA_SIM_DAMAGE").is_some() => self.damage(),
+            10 | 11 if self.flips => self.damage(),
             0..=2 | 10 | 11 => self.kill(),
             3 | 4 => {
                 self.until_a_file_is_made();

@@ -1,5 +1,5 @@
 //! The real core, driven by the simulated world: one seed decides everything. `OTTLA_SIM_SEED=x` runs one seed,
-//! `OTTLA_SIM_SEEDS=n` so many. `OTTLA_SIM_DAMAGE=1` also flips bits at rest, `OTTLA_SIM_RETENTION=1` lets retention delete.
+//! `OTTLA_SIM_SEEDS=n` so many. The faults that it has to find are in `tests/mutants`.
 
 mod admin;
 mod backlog;

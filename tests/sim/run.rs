@@ -70,6 +70,8 @@ pub(super) struct Run {
     /// Faults were asked for since the last start: what was fenced stays so.
     pub(super) faulty: bool,
     pub(super) restart_at: Option<Ticks>,
+    /// Bits flip while no broker runs.
+    pub(super) flips: bool,
 }
 
 /// Everything a seed decides.
@@ -131,7 +133,9 @@ impl Run {
             all_durable,
             faulty: false,
             restart_at: None,
+            flips: false,
         };
+        run.flips = run.prng.one_in(2);
         run.machine.start(shards).expect("a first start");
         run.create_topics();
         run.invite();
@@ -144,8 +148,7 @@ impl Run {
         let bytes = ["1048576", "270000", "270000"][self.prng.below(3) as usize];
         let segments = ("internal.segment.bytes", bytes);
         let durable = [segments, ("flush.messages", "1")];
-        // Retention shows a log start before it is written down: not by default before that is mended.
-        let retention = if std::env::var_os("OTTLA_SIM_RETENTION").is_some() { "600000" } else { "-1" };
+        let retention = if self.prng.one_in(2) { "600000" } else { "-1" };
         let retained = [("internal.segment.bytes", "270000"), ("retention.bytes", retention)];
         let topics = vec![
             creatable("plain", 3, &[segments]),
