@@ -1,12 +1,13 @@
 //! kill -9 under load, at seeded moments: while appends are on their way, right after the ready line, during a start, twice
 //! in a row, and as a segment has just been rolled. Producers (plain and idempotent, 10 bytes to 900 KB, flushed and not),
-//! topics that come and go under the same name, DeleteRecords, retention and committing groups go on meanwhile, and the
-//! number of cores changes. Each client keeps a ledger of what it was told and compares after every disturbance: nothing
-//! acknowledged is lost, nothing of an idempotent producer is doubled, order is kept, log starts, ends and committed
-//! offsets never go back, and a topic made again has nothing of the one before.
+//! topics that come and go under the same name, DeleteRecords, retention and committing groups go on meanwhile, in two log
+//! directories, and the number of cores changes. Each client keeps a ledger of what it was told and compares after every
+//! disturbance: nothing acknowledged is lost, nothing of an idempotent producer is doubled, order is kept, log starts, ends
+//! and committed offsets never go back, and a topic made again has nothing of the one before.
 //!
-//! `OTTLA_KILLS` sets the number of kills, `OTTLA_SEED` the seed, `OTTLA_TOPICS` names the topics that take part (all). The moments are points of progress, not of time, but what
-//! the threads do between them is not decided by the seed: a failure may need several runs.
+//! `OTTLA_KILLS` sets the number of kills, `OTTLA_SEED` the seed, `OTTLA_TOPICS` names the topics that take part (all). The
+//! moments are points of progress, not of time, but what the threads do between them is not decided by the seed: a failure
+//! may need several runs.
 
 #[path = "kill9/ledger.rs"]
 mod ledger;
@@ -54,6 +55,8 @@ const PASSING: &[Plan] = &[
 const GROUPS: [&str; 2] = ["committers", "others"];
 /// The topic that groups commit for.
 const COMMITTED: &str = "plain";
+/// Beside each other; each core has a journal in each. The first is [`Broker::data_dir`].
+const LOG_DIRS: &str = "data,more";
 /// Operations of a start that reads a directory, at least; a kill during the start comes before so many.
 const START_CALLS: u64 = 600;
 
@@ -85,10 +88,11 @@ impl Moment {
     }
 }
 
-/// The names of all segments.
-fn segments(data: &Path) -> BTreeSet<String> {
+/// The names of all segments, in every log directory.
+fn segments(broker: &Broker) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
-    for dir in std::fs::read_dir(data).into_iter().flatten().flatten() {
+    let log_dirs = LOG_DIRS.split(',').map(|name| broker.data_dir().with_file_name(name));
+    for dir in log_dirs.filter_map(|dir| std::fs::read_dir(dir).ok()).flatten().flatten() {
         for file in std::fs::read_dir(dir.path()).into_iter().flatten().flatten() {
             let name = file.file_name().to_string_lossy().into_owned();
             if Path::new(&name).extension().is_some_and(|e| e == "log")
@@ -110,8 +114,8 @@ fn kill(broker: &mut Broker, load: &Load, moment: Moment) -> bool {
             }
         }
         Moment::Roll => {
-            let before = segments(&broker.data_dir());
-            let rolled = || !segments(&broker.data_dir()).is_subset(&before);
+            let before = segments(broker);
+            let rolled = || !segments(broker).is_subset(&before);
             let _ = poll::within_busily(PATIENCE, || (rolled() || load.failed()).then_some(()));
         }
         Moment::Ready => {}
@@ -159,6 +163,7 @@ fn kill_under_load(kills: u64, seed: u64) {
         // Its halves are full now and then.
         ("ottla.core.journal.bytes", "1048576"),
         ("ottla.cores", "2"),
+        ("log.dirs", LOG_DIRS),
     ];
     let mut broker = Broker::start("kill9", &properties);
     create_topics(&broker);
