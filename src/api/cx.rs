@@ -174,6 +174,16 @@ pub enum Step {
 /// Work for a helper thread; its value comes back as [`Done::Computed`].
 pub type Work = Box<dyn FnOnce() -> Box<dyn Any + Send> + Send>;
 
+/// Work that a request wants done.
+pub struct Computing {
+    /// The request's id.
+    pub request: u64,
+    /// What is to be done.
+    pub work: Work,
+    /// It may take long: others do not wait for it.
+    pub long: bool,
+}
+
 /// What the process knows of itself.
 #[derive(Clone, Debug)]
 pub struct Node {
@@ -218,7 +228,7 @@ pub struct Cx<'a> {
     /// What is used again and again.
     pub pools: &'a mut Pools,
     /// Work for helper threads, and the requests that wait for it.
-    pub computing: &'a mut Vec<(u64, Work)>,
+    pub computing: &'a mut Vec<Computing>,
 }
 
 impl Cx<'_> {
@@ -251,7 +261,12 @@ impl Cx<'_> {
 
     /// Has a helper thread work for request `id`, which is parked until [`Done::Computed`].
     pub fn compute(&mut self, id: u64, work: Work) {
-        self.computing.push((id, work));
+        self.computing.push(Computing { request: id, work, long: false });
+    }
+
+    /// As [`Cx::compute`], for what may take long.
+    pub fn compute_long(&mut self, id: u64, work: Work) {
+        self.computing.push(Computing { request: id, work, long: true });
     }
 
     /// Tells an owner that nobody waits for this part any more.

@@ -9,8 +9,9 @@ use std::sync::{Arc, Weak};
 use bytes::Bytes;
 
 use crate::base::limits::{
-    COMPRESSED_HERE_BYTES_MAX, INFLATED_HERE_BYTES_MAX, INFLATED_IN_TURN_BYTES_MAX, PARTITIONS_NAMED_FREE,
-    POOL_KEPT_ITEMS, PRODUCE_PARTITIONS_COMPARED_MAX, RECORDS_UNCOMPRESSED_BYTES_MAX,
+    COMPRESSED_HERE_BYTES_MAX, INFLATED_HERE_BYTES_MAX, INFLATED_IN_TURN_BYTES_MAX,
+    INFLATED_QUICKLY_BYTES_MAX, PARTITIONS_NAMED_FREE, POOL_KEPT_ITEMS, PRODUCE_PARTITIONS_COMPARED_MAX,
+    RECORDS_UNCOMPRESSED_BYTES_MAX,
 };
 use crate::base::{ShardId, TopicId};
 use crate::config::{self, TopicConfig};
@@ -24,8 +25,8 @@ use crate::wire::messages::produce_response::{
 };
 use crate::wire::produce::ProduceWalk;
 use crate::wire::record::{
-    Accepted, BatchHeader, Codec, Compression, Origin, RecordError, TimestampType, Validated,
-    ValidationError, ValidationRules, one_at_a_time, validate,
+    Accepted, BatchHeader, Codec, Compression, Origin, RecordError, Scratch, TimestampType, Validated,
+    ValidationError, ValidationRules, validate,
 };
 use crate::wire::topics::WalkedTopic;
 
@@ -147,17 +148,22 @@ impl Produce {
         let id = cx.open();
         let batches = std::mem::take(&mut self.inflate.apart);
         let wanted = Arc::downgrade(self.inflate.wanted.insert(Arc::default()));
-        cx.compute(id, Box::new(move || Box::new(validate_all(batches, &wanted))));
+        cx.compute(id, Box::new(move || Box::new(validate_quickly(batches, &wanted))));
         Outcome::Parked(Parked { id, deadline: REPLICAS_IN_TIME, waiting: self })
     }
 
     /// Batches were validated elsewhere.
-    fn validated(&mut self, cx: &mut Cx<'_>, id: u64, checked: Vec<Checked>) -> Step {
-        self.inflate.wanted = None;
+    fn validated(&mut self, cx: &mut Cx<'_>, id: u64, (checked, long): AllChecked) -> Step {
         for batch in checked {
             self.partitions[batch.place as usize].record_errors = batch.record_errors;
             self.take_in(cx, batch.place, batch.outcome);
         }
+        if let Some(wanted) = self.inflate.wanted.as_ref().filter(|_| !long.is_empty()) {
+            let wanted = Arc::downgrade(wanted);
+            cx.compute_long(id, Box::new(move || Box::new(validate_long(long, &wanted))));
+            return Step::Wait;
+        }
+        self.inflate.wanted = None;
         if self.by_owner.is_empty() {
             return Step::Finish(self.finish(cx));
         }
@@ -353,23 +359,45 @@ impl Checks {
     }
 }
 
-/// Validates batches, on whatever thread, while somebody waits for them.
-fn validate_all(batches: Vec<Batch>, wanted: &Weak<()>) -> Vec<Checked> {
-    let wanted = batches.into_iter().take_while(|_| wanted.strong_count() > 0);
-    wanted.map(Batch::validate).collect()
+/// What came of batches that are validated elsewhere, and those that take long.
+type AllChecked = (Vec<Checked>, Vec<Batch>);
+
+/// Validates batches, on whatever thread, while somebody waits for them; those that take long are left.
+fn validate_quickly(batches: Vec<Batch>, wanted: &Weak<()>) -> AllChecked {
+    let (mut scratch, mut left) = (Scratch::new(), INFLATED_QUICKLY_BYTES_MAX);
+    let (mut checked, mut long) = (Vec::with_capacity(batches.len()), Vec::new());
+    for batch in batches.into_iter().take_while(|_| wanted.strong_count() > 0) {
+        let rules = ValidationRules {
+            uncompressed_bytes_max: left,
+            recompressed_bytes_max: left.min(INFLATED_HERE_BYTES_MAX),
+            ..batch.rules
+        };
+        let before = scratch.made();
+        let validated = validate(&batch.records, &rules, &mut scratch);
+        let bytes = validated.as_ref().map_or(0, |validated| validated.uncompressed_bytes);
+        left = left.saturating_sub(bytes.max(scratch.made() - before));
+        match validated {
+            Err(ValidationError::Batch(RecordError::Uncompressed { .. })) => long.push(batch),
+            validated => checked.push(batch.checked(validated)),
+        }
+    }
+    (checked, long)
+}
+
+/// Validates one of the batches that take long.
+fn validate_long(mut batches: Vec<Batch>, wanted: &Weak<()>) -> AllChecked {
+    let batch = batches.pop().filter(|_| wanted.strong_count() > 0);
+    let checked = batch.map(|batch| {
+        let validated = validate(&batch.records, &batch.rules, &mut Scratch::new());
+        batch.checked(validated)
+    });
+    (checked.into_iter().collect(), batches)
 }
 
 impl Batch {
-    fn validate(self) -> Checked {
+    fn checked(self, validated: Result<Validated, ValidationError>) -> Checked {
         let Batch { place, key, rules, min_insync, records } = self;
         let mut record_errors = RecordErrors::new();
-        let validated = one_at_a_time(
-            rules.uncompressed_bytes_max,
-            |scratch, max| {
-                validate(&records, &ValidationRules { uncompressed_bytes_max: max, ..rules }, scratch)
-            },
-            |done| matches!(done, Err(ValidationError::Batch(RecordError::Uncompressed { .. }))),
-        );
         let outcome = match validated {
             Ok(validated) => Ok(accepted(key, &rules, min_insync, validated, |bytes| {
                 records.slice(..bytes.min(records.len()))
@@ -470,7 +498,7 @@ impl Waiting for Produce {
         let mut parts = match done {
             Done::Append(parts) => parts,
             Done::Computed(checked) => {
-                let checked = checked.downcast::<Vec<Checked>>();
+                let checked = checked.downcast::<AllChecked>();
                 return checked.map_or(Step::Wait, |checked| self.validated(cx, id, *checked));
             }
             _ => return Step::Finish(Outcome::Close("batches could not be validated")),

@@ -18,9 +18,10 @@ pub const SHARDS_MAX: usize = 256;
 /// A batch's records when decompressed, in bytes. Kafka has no such bound, but decompresses in small steps.
 pub const RECORDS_UNCOMPRESSED_BYTES_MAX: usize = 128 << 20;
 
-/// What helper threads decompress of a batch side by side, in bytes; more of one batch at a time.
-pub const INFLATED_SIDE_BY_SIDE_BYTES_MAX: usize = 16 << 20;
-const _: () = assert!(INFLATED_HERE_BYTES_MAX <= INFLATED_SIDE_BY_SIDE_BYTES_MAX);
+/// What a helper thread decompresses, or compresses anew, for a request that others need not stand behind, in bytes; a batch
+/// that wants more is validated by itself, one of the process at a time.
+pub const INFLATED_QUICKLY_BYTES_MAX: usize = 8 << 20;
+const _: () = assert!(INFLATED_HERE_BYTES_MAX <= INFLATED_QUICKLY_BYTES_MAX);
 
 /// So many more topics and partitions than there are partitions a Produce or a Fetch may name: clients name those that there
 /// are, or were, once each.
@@ -172,7 +173,7 @@ pub const REGION_BYTES: usize = 4 << 20;
 /// Regions of a thread that are kept although nothing in them is in use.
 pub const REGIONS_FREE_MAX: usize = 4;
 /// Free memory of the heap that is not given back to the system.
-pub const HEAP_FREE_BYTES_MAX: usize = 32 << 20;
+pub const HEAP_FREE_BYTES_MAX: usize = 16 << 20;
 /// How often a core that is not idle looks for memory to give back, milliseconds, ...
 pub const MEMORY_TIDY_MS: i64 = 1000;
 /// ... and how often once it is idle.
@@ -264,6 +265,8 @@ pub const BACKGROUND_THREADS_MAX: usize = 4;
 pub const BACKGROUND_SLOW_MAX: usize = 2;
 /// Threads beside the cores for what needs the processor; no more than there are cores.
 pub const COMPUTE_THREADS_MAX: usize = 4;
+/// How many of them do long work at once: it also takes much memory. One more thread than there are cores leaves room for it.
+pub const COMPUTE_LONG_MAX: usize = 1;
 /// Their nice value.
 pub const COMPUTE_NICE: i32 = 10;
 const _: () = assert!(BACKGROUND_SLOW_MAX < BACKGROUND_THREADS_MAX);

@@ -6,8 +6,8 @@
 //! slow. Jobs of one lane run one after the other, in order; lanes run side by side on up to [`BACKGROUND_THREADS_MAX`]
 //! threads, which start when they are needed, and of which [`BACKGROUND_SLOW_MAX`] at most do slow jobs.
 //!
-//! Work that needs the processor (decompression, requests of many elements) has a pool of its own, with one lane for each
-//! core and threads that stand behind the cores' own.
+//! Work that needs the processor (decompression, requests of many elements) has a pool of its own, with two lanes for
+//! each core, the second for what takes long, and threads that stand behind the cores' own.
 //!
 //! Between jobs a thread sleeps on a condition variable, so that jobs need no wake-ups across threads through glommio
 //! and a long blocking one delays only its own core's.
@@ -26,7 +26,9 @@ use super::jobs;
 use super::os_files::OsFiles;
 use super::world::{FileJob, FileJobOutcome, Token};
 use crate::base::ShardId;
-use crate::base::limits::{BACKGROUND_SLOW_MAX, BACKGROUND_THREADS_MAX, COMPUTE_NICE, COMPUTE_THREADS_MAX};
+use crate::base::limits::{
+    BACKGROUND_SLOW_MAX, BACKGROUND_THREADS_MAX, COMPUTE_LONG_MAX, COMPUTE_NICE, COMPUTE_THREADS_MAX,
+};
 
 /// With less than 1 ms an executor can park with runnable tasks; 100 ms is glommio's own default.
 const PREEMPT_TIMER: Duration = Duration::from_millis(100);
@@ -46,17 +48,21 @@ pub(super) struct Background {
 pub(super) struct Threads {
     name: &'static str,
     max: usize,
+    /// How many of them do slow jobs at once.
+    slow_max: usize,
     /// How far behind others they stand when the processor is short: a nice value.
     nice: i32,
 }
 
 impl Threads {
     /// For files.
-    pub(super) const FILES: Threads = Threads { name: "background", max: BACKGROUND_THREADS_MAX, nice: 0 };
+    pub(super) const FILES: Threads =
+        Threads { name: "background", max: BACKGROUND_THREADS_MAX, slow_max: BACKGROUND_SLOW_MAX, nice: 0 };
 
     /// For what needs the processor: it must not take it from the cores.
     pub(super) fn compute(shards: usize) -> Threads {
-        Threads { name: "compute", max: shards.clamp(1, COMPUTE_THREADS_MAX), nice: COMPUTE_NICE }
+        let max = shards.clamp(1, COMPUTE_THREADS_MAX) + COMPUTE_LONG_MAX;
+        Threads { name: "compute", max, slow_max: COMPUTE_LONG_MAX, nice: COMPUTE_NICE }
     }
 }
 
@@ -76,6 +82,8 @@ pub(super) enum Lane {
     Slow,
     /// It needs the processor: a pool of its own.
     Compute,
+    /// The same, and for long.
+    ComputeLong,
 }
 
 /// Jobs by lane: a core's quick one, its slow one, the next core's.
@@ -88,6 +96,7 @@ struct Work {
     /// Lanes of which a job is running.
     running: Vec<bool>,
     running_slow: usize,
+    slow_max: usize,
     threads: usize,
     idle: usize,
     closed: bool,
@@ -106,7 +115,7 @@ impl Work {
 
     /// The lane to serve next.
     fn next(&mut self) -> Option<usize> {
-        let slow = self.running_slow < BACKGROUND_SLOW_MAX;
+        let slow = self.running_slow < self.slow_max;
         let lane = self.ready.pop_front().or_else(|| self.ready_slow.pop_front_if(|_| slow))?;
         self.running[lane] = true;
         self.running_slow += usize::from(is_slow(lane));
@@ -135,6 +144,7 @@ impl Background {
             ready_slow: VecDeque::new(),
             running: vec![false; 2 * shards],
             running_slow: 0,
+            slow_max: threads.slow_max,
             threads: 0,
             idle: 0,
             closed: false,
@@ -144,7 +154,7 @@ impl Background {
 
     /// Queues a job of a core. Fails if not even one thread can be started.
     pub(super) fn submit(&self, shard: ShardId, lane: Lane, token: Token, job: FileJob) -> io::Result<()> {
-        let lane = 2 * usize::from(shard.0) + usize::from(lane == Lane::Slow);
+        let lane = 2 * usize::from(shard.0) + usize::from(matches!(lane, Lane::Slow | Lane::ComputeLong));
         let mut work = self.pool.lock();
         if work.idle == 0 && work.threads < self.pool.threads.max {
             let pool = Arc::clone(&self.pool);
@@ -247,5 +257,46 @@ async fn run_async(job: FileJob) -> io::Result<FileJobOutcome> {
             _ => Ok(FileJobOutcome::Done),
         },
         other => run_blocking(other),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::{Receiver, Sender, channel};
+
+    use super::*;
+
+    fn job(work: impl FnOnce() + Send + 'static) -> FileJob {
+        FileJob::Run(Box::new(move |_| {
+            work();
+            Ok(Box::new(()))
+        }))
+    }
+
+    /// A batch that came to 100 MB when it was decompressed kept a core's short work waiting, and those of several connections
+    /// together for seconds.
+    #[test]
+    fn short_work_does_not_wait_for_long_work_of_which_one_job_runs_at_a_time() {
+        for shards in [1, 2, 4] {
+            let (done, ended): (Sender<u64>, Receiver<u64>) = channel();
+            let deliver = Box::new(move |_, token: Token, _| done.send(token.0).expect("somebody listens"));
+            let pool = Background::new(Threads::compute(shards), shards, deliver);
+            let (release, held): (Sender<()>, Receiver<()>) = channel();
+            let submit = |shard, lane, token, job| {
+                pool.submit(ShardId(shard as u16), lane, Token(token), job).expect("a thread");
+            };
+            submit(0, Lane::ComputeLong, 100, job(move || held.recv().expect("released")));
+            for shard in 0..shards {
+                submit(shard, Lane::ComputeLong, 101, job(|| ()));
+            }
+            for token in 0..10 {
+                submit(token as usize % shards, Lane::Compute, token, job(|| ()));
+            }
+            let mut first: Vec<u64> = ended.iter().take(10).collect();
+            first.sort_unstable();
+            assert_eq!(first, (0..10).collect::<Vec<_>>(), "{shards} cores");
+            release.send(()).expect("it waits");
+            assert_eq!(ended.recv(), Ok(100), "{shards} cores");
+        }
     }
 }

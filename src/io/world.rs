@@ -73,6 +73,10 @@ pub trait Disk: Clock {
     fn compute(&mut self, job: FileJob, token: Token) {
         self.background_slow(job, token);
     }
+    /// As [`Disk::compute`], for what takes long, or much memory: one such job of the process runs at a time, beside others.
+    fn compute_long(&mut self, job: FileJob, token: Token) {
+        self.compute(job, token);
+    }
     /// Bytes of this core's buffers that are in use, by whomever; zero where nobody counts.
     fn buffer_bytes(&self) -> usize {
         0

@@ -14,7 +14,7 @@ use super::segment::Segment;
 use super::types::{Env, LogEffect, Lookup, OffsetAndTimestamp, ReadData};
 use crate::base::limits::{LOOKUP_STEP_BYTES, RECORDS_UNCOMPRESSED_BYTES_MAX};
 use crate::base::{Offset, WallMs};
-use crate::wire::record::{BatchView, Codec, RecordError, Records, Scratch, one_at_a_time};
+use crate::wire::record::{BatchView, Codec, RecordError, Records, Scratch};
 
 /// A lookup, while it goes on.
 pub(super) struct Search {
@@ -79,16 +79,20 @@ pub struct BatchScan {
 }
 
 impl BatchScan {
-    /// What the batch has, unless nobody waits for it any more.
-    pub fn run(&self, wanted: &Weak<()>) -> Option<OffsetAndTimestamp> {
-        let view = BatchView::parse(&self.batch).ok().filter(|_| wanted.strong_count() > 0)?;
-        one_at_a_time(
-            RECORDS_UNCOMPRESSED_BYTES_MAX.max(self.batch.len()),
-            |scratch, mut allowed| self.scan.in_batch(&view, self.best, scratch, &mut allowed),
-            Result::is_err,
-        )
-        .ok()
-        .flatten()
+    /// What the batch has, unless nobody waits for it any more. An error if its records are more bytes than are allowed.
+    pub fn run(
+        &self,
+        wanted: &Weak<()>,
+        mut allowed: usize,
+    ) -> Result<Option<OffsetAndTimestamp>, TakesLong> {
+        let view = BatchView::parse(&self.batch).ok().filter(|_| wanted.strong_count() > 0);
+        let Some(view) = view else { return Ok(None) };
+        self.scan.in_batch(&view, self.best, &mut Scratch::new(), &mut allowed)
+    }
+
+    /// The same, however long it takes; a batch of which nobody could have stored more has nothing.
+    pub fn run_long(&self, wanted: &Weak<()>) -> Option<OffsetAndTimestamp> {
+        self.run(wanted, RECORDS_UNCOMPRESSED_BYTES_MAX.max(self.batch.len())).ok().flatten()
     }
 }
 
@@ -408,7 +412,8 @@ enum Scanned {
 }
 
 /// A batch takes longer to look through than was allowed.
-struct TakesLong;
+#[derive(Debug)]
+pub struct TakesLong;
 
 impl Scan {
     fn run(&self, data: &ReadData, search: &mut Search) -> Scanned {

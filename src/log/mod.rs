@@ -48,7 +48,7 @@ pub mod retire;
 pub use cache::Cache;
 pub use config::LogConfig;
 pub use error::{AppendError, LogError};
-pub use lookup::{BatchScan, Paused};
+pub use lookup::{BatchScan, Paused, TakesLong};
 pub use open::flush_created;
 pub use partition::Partition;
 pub use replay::{Damage, Walk, Walked, replay, walk_log};

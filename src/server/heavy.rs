@@ -5,7 +5,7 @@
 use std::any::Any;
 use std::collections::{HashMap, VecDeque};
 
-use crate::api::cx::Work;
+use crate::api::cx::Computing;
 use crate::io::repeats::limited;
 use crate::io::{ConnId, Disk, DiskOutcome, FileJob, FileJobOutcome, Token};
 use crate::shard::Done;
@@ -18,7 +18,7 @@ const COMPUTE_SLOT: u64 = u32::MAX as u64;
 #[derive(Default)]
 pub(super) struct Heavy {
     /// Work that parked requests want done by a helper thread.
-    pub(super) wanted: Vec<(u64, Work)>,
+    pub(super) wanted: Vec<Computing>,
     /// Work under way, by token, and the request that waits for it.
     computing: HashMap<u32, u64>,
     last_token: u32,
@@ -68,11 +68,12 @@ impl Heavy {
 
     /// Hands work to the helper threads.
     pub(super) fn submit(&mut self, disk: &mut dyn Disk) {
-        for (request, work) in self.wanted.drain(..) {
+        for Computing { request, work, long } in self.wanted.drain(..) {
             self.last_token = self.last_token.wrapping_add(1);
             self.computing.insert(self.last_token, request);
             let token = Token(COMPUTE_SLOT << 32 | u64::from(self.last_token));
-            disk.compute(FileJob::Run(Box::new(move |_| Ok(work()))), token);
+            let job = FileJob::Run(Box::new(move |_| Ok(work())));
+            if long { disk.compute_long(job, token) } else { disk.compute(job, token) }
         }
     }
 

@@ -7,9 +7,11 @@ use std::io;
 use std::sync::Arc;
 
 use crate::base::IdMap;
-use crate::base::limits::{LOOKUP_STEPS_IN_TURN, LOOKUPS_AT_ONCE, LOOKUPS_OF_REQUEST};
-use crate::io::{Disk, DiskOutcome, FileJob, FileJobOutcome, Token};
-use crate::log::{LogError, OffsetAndTimestamp, Paused};
+use crate::base::limits::{
+    INFLATED_QUICKLY_BYTES_MAX, LOOKUP_STEPS_IN_TURN, LOOKUPS_AT_ONCE, LOOKUPS_OF_REQUEST,
+};
+use crate::io::{Disk, DiskOutcome, FileJob, FileJobOutcome, Files, Token};
+use crate::log::{BatchScan, LogError, OffsetAndTimestamp, Paused, TakesLong};
 use crate::wire::errors::ErrorCode;
 
 use super::append::log_error_code;
@@ -51,6 +53,13 @@ struct Scanning {
     paused: Paused,
     /// Dropped once nobody waits for it.
     wanted: Option<Arc<()>>,
+}
+
+/// What a helper has found in a batch.
+enum Scanned {
+    Found(Option<OffsetAndTimestamp>),
+    /// It takes long.
+    Long(BatchScan),
 }
 
 impl Lookups {
@@ -163,24 +172,41 @@ impl Shard {
             let Some(scan) = paused.take_scan().filter(|_| self.tickets.contains_key(&ticket)) else {
                 continue;
             };
-            let wanted = Arc::new(());
-            let nobody = Arc::downgrade(&wanted);
-            let work = move |_: &dyn crate::io::Files| -> io::Result<Box<dyn Any + Send>> {
-                Ok(Box::new(scan.run(&nobody)))
-            };
-            disk.compute(FileJob::Run(Box::new(work)), SCAN_TOKEN);
-            self.lookups.scanning = Some(Scanning { ticket, paused, wanted: Some(wanted) });
+            self.scan(disk, ticket, paused, scan, false);
         }
+    }
+
+    fn scan(&mut self, disk: &mut dyn Disk, ticket: u64, paused: Paused, scan: BatchScan, long: bool) {
+        let wanted = Arc::new(());
+        let by = Arc::downgrade(&wanted);
+        let work = move |_: &dyn Files| -> io::Result<Box<dyn Any + Send>> {
+            Ok(Box::new(if long {
+                Scanned::Found(scan.run_long(&by))
+            } else {
+                let found = scan.run(&by, INFLATED_QUICKLY_BYTES_MAX);
+                found.map_or_else(|TakesLong| Scanned::Long(scan), Scanned::Found)
+            }))
+        };
+        let job = FileJob::Run(Box::new(work));
+        if long {
+            disk.compute_long(job, SCAN_TOKEN);
+        } else {
+            disk.compute(job, SCAN_TOKEN);
+        }
+        self.lookups.scanning = Some(Scanning { ticket, paused, wanted: Some(wanted) });
     }
 
     /// A helper has looked through a batch.
     pub(super) fn scanned(&mut self, disk: &mut dyn Disk, outcome: DiskOutcome) {
         let Some(Scanning { ticket, paused, .. }) = self.lookups.scanning.take() else { return };
         match outcome {
-            DiskOutcome::Job(Ok(FileJobOutcome::Ran(found))) => {
-                let found = found.downcast().ok().and_then(|found| *found);
-                self.go_on_lookup(disk, ticket, &paused, found);
-            }
+            DiskOutcome::Job(Ok(FileJobOutcome::Ran(found))) => match found.downcast().map(|found| *found) {
+                Ok(Scanned::Long(scan)) if self.tickets.contains_key(&ticket) => {
+                    return self.scan(disk, ticket, paused, scan, true);
+                }
+                Ok(Scanned::Found(found)) => self.go_on_lookup(disk, ticket, &paused, found),
+                _ => {}
+            },
             DiskOutcome::Job(Err(error)) => {
                 let (path, error) = (String::new(), Arc::new(error));
                 let error = LogError::Storage { action: "looking through a batch", path, error };

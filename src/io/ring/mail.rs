@@ -141,7 +141,7 @@ impl<M: Send + 'static> Shared<M> {
     /// Hands a job to the background executor, which starts with the first job.
     pub(super) fn background(shared: &Arc<Shared<M>>, from: ShardId, lane: Lane, token: Token, job: FileJob) {
         let (pool, threads) = match lane {
-            Lane::Compute => (&shared.compute, Threads::compute(shared.shards())),
+            Lane::Compute | Lane::ComputeLong => (&shared.compute, Threads::compute(shared.shards())),
             Lane::Quick | Lane::Slow => (&shared.background, Threads::FILES),
         };
         let background = pool.get_or_init(|| {

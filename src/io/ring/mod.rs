@@ -169,6 +169,10 @@ impl<M: Send + 'static> Disk for Ring<M> {
         Shared::background(&self.remote.shared, self.shard, Lane::Compute, token, job);
     }
 
+    fn compute_long(&mut self, job: FileJob, token: Token) {
+        Shared::background(&self.remote.shared, self.shard, Lane::ComputeLong, token, job);
+    }
+
     fn buffer_bytes(&self) -> usize {
         memory::in_use()
     }

@@ -247,7 +247,7 @@ impl Machine {
         while let Some(at) = self.effects.iter().position(is_paused) {
             let LogEffect::LookupPaused { mut paused, .. } = self.effects.remove(at) else { unreachable!() };
             let wanted = Arc::new(());
-            let found = paused.take_scan().and_then(|scan| scan.run(&Arc::downgrade(&wanted)));
+            let found = paused.take_scan().and_then(|scan| scan.run_long(&Arc::downgrade(&wanted)));
             self.in_one_step(|m| {
                 let (partition, mut env, effects) = m.parts();
                 partition.go_on(&mut env, &paused, found, effects);

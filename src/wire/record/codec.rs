@@ -2,10 +2,8 @@
 //! allocates much more than it yields.
 
 use std::cell::Cell;
-use std::sync::{Mutex, PoisonError};
 
 use super::{RecordError, gzip, lz4, snappy};
-use crate::base::limits::INFLATED_SIDE_BY_SIDE_BYTES_MAX;
 use zstd::zstd_safe;
 
 thread_local! {
@@ -114,25 +112,6 @@ impl From<Codec> for Compression {
     fn from(codec: Codec) -> Compression {
         Compression::of(codec)
     }
-}
-
-/// Held by whoever decompresses much.
-static MUCH: Mutex<()> = Mutex::new(());
-
-/// Has `work` decompress up to `limit` bytes, on a thread of which there are several. Where it says that a modest amount is
-/// not enough, it has its whole limit when no other thread of the process has, so that together they take only so much memory.
-pub fn one_at_a_time<T>(
-    limit: usize,
-    mut work: impl FnMut(&mut Scratch, usize) -> T,
-    wants_more: impl FnOnce(&T) -> bool,
-) -> T {
-    let modest = limit.min(INFLATED_SIDE_BY_SIDE_BYTES_MAX);
-    let done = work(&mut Scratch::new(), modest);
-    if modest == limit || !wants_more(&done) {
-        return done;
-    }
-    let _alone = MUCH.lock().unwrap_or_else(PoisonError::into_inner);
-    work(&mut Scratch::new(), limit)
 }
 
 /// Memory for decompression, kept from batch to batch.

@@ -24,7 +24,7 @@ mod error;
 mod tests;
 
 pub use build::{BatchBuilder, ControlType, NO_PRODUCER_EPOCH, NO_PRODUCER_ID, NO_SEQUENCE};
-pub use codec::{Codec, Compression, Scratch, compress, decompress, decompressed_here, one_at_a_time};
+pub use codec::{Codec, Compression, Scratch, compress, decompress, decompressed_here};
 pub use error::RecordError;
 pub use header::{
     Attributes, BatchHeader, CRC_FROM, HEADER_BYTES, LOG_OVERHEAD, MAGIC, NO_LEADER_EPOCH, NO_TIMESTAMP,
