@@ -112,7 +112,12 @@ fn records_behind_a_large_append_and_several_segments_outlive_a_kill() {
             if flush {
                 // Makes the journal of this level.
                 produce(&mut client, &topic, 0, "first", &mut acknowledged);
-                let made = || files(&broker.data_dir(), "flushed").first().map(|_| ());
+                let made = || {
+                    files(&broker.data_dir(), "flushed")
+                        .iter()
+                        .any(|p| p.extension() == Some("flushed".as_ref()))
+                        .then_some(())
+                };
                 poll::until("the flushed journal is there", SOON, made);
             }
             for n in 0..8 {
@@ -365,5 +370,30 @@ fn what_another_broker_wrote_stays_and_what_no_longer_fits_is_kept_aside() {
             assert_eq!(found, ours, "the log ends where the journal goes on");
             assert!(aside.is_empty(), "{aside:?}");
         }
+    }
+}
+
+/// A process was killed while it made the journal of the flushed level: the next start said that its header was damaged and
+/// that records might be lost, and kept the file for ever, again at each kill; with two log directories two such files had
+/// one name, were taken for one partition in two places, and the start refused.
+#[test]
+fn a_kill_while_a_journal_is_made_leaves_nothing_and_is_no_damage() {
+    let mut broker = Broker::start("journal-made", &[("num.partitions", "8")]);
+    let mut client = Client::connect(&broker);
+    create(&mut client, "t", 8, &[("flush.messages", "1")]);
+    for _ in 0..3 {
+        for partition in 0..8 {
+            let body = Client::produce_body("t", partition, -1, &Batch::plain(&["x"]).encode());
+            client.send(0, 3, &body).expect("send");
+        }
+        let begun = || (!files(&broker.data_dir(), ".flushed").is_empty()).then_some(());
+        poll::within_busily(SOON, begun).expect("a journal is made");
+        broker.kill9();
+        broker.restart();
+        let log = broker.last_start();
+        assert!(!log.contains("ERROR") && !log.contains("WARN"), "{log}");
+        let left = files(&broker.data_dir(), "flushed");
+        assert!(left.is_empty(), "{left:?}");
+        client = Client::connect(&broker);
     }
 }

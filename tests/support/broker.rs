@@ -190,6 +190,14 @@ impl Broker {
         lines[lines.len().saturating_sub(40)..].join("\n")
     }
 
+    /// What was said from when the start before was ready until the last one was.
+    pub fn last_start(&self) -> String {
+        let tail = self.log_tail();
+        let ready: Vec<usize> = tail.match_indices("stdout: ").map(|(at, _)| at).collect();
+        let from = ready.len().checked_sub(2).map_or(0, |before| ready[before]);
+        tail[from..].to_owned()
+    }
+
     fn log_file(&self) -> File {
         let path = self.directory.path().join("broker.log");
         File::options().create(true).append(true).open(path).expect("open broker.log")

@@ -20,6 +20,8 @@ mod held;
 mod redo;
 pub mod replay;
 mod scan;
+#[cfg(test)]
+mod tests;
 mod window;
 
 use std::any::Any;
@@ -42,6 +44,8 @@ use held::Held;
 pub const SLOT: u32 = u32::MAX - 1;
 /// How the names of journals begin.
 const FILE_PREFIX: &str = "ottla-journal-";
+/// How the name of a journal goes on while it is made: one under its own name always has its header.
+const UNFINISHED: &str = ".tmp";
 const WRITTEN_TAG: u32 = 0;
 const CREATED_TAG: u32 = 1;
 const REMOVED_TAG: u32 = 2;
@@ -604,16 +608,25 @@ fn report(outcomes: &mut Vec<Outcome>, members: impl IntoIterator<Item = Member>
     outcomes.extend(members.into_iter().map(|member| Outcome { member, safe }));
 }
 
-/// Makes a file; gives the space back if that fails.
+/// Makes a file under another name, and gives it its own when all of it is there; gives the space back if that fails.
 fn create(files: &dyn Files, path: &Path, header: FileHeader, level: Level) -> io::Result<File> {
-    let made = match level {
-        Level::Staged => create_staged(files, path, header),
-        Level::Flushed => create_flushed(files, path, header),
+    let mut name = path.as_os_str().to_owned();
+    name.push(UNFINISHED);
+    let unfinished = PathBuf::from(name);
+    let make = || {
+        let file = match level {
+            Level::Staged => create_staged(files, &unfinished, header),
+            Level::Flushed => create_flushed(files, &unfinished, header),
+        }?;
+        files.rename(&unfinished, path)?;
+        // After a power cut a journal tells what is lost.
+        path.parent().map_or(Ok(()), |dir| files.sync_dir(dir))?;
+        Ok(file)
     };
-    if made.is_err() {
+    make().inspect_err(|_: &io::Error| {
+        let _ = files.remove_file(&unfinished);
         let _ = files.remove_file(path);
-    }
-    made
+    })
 }
 
 /// A journal takes half of what is free at most, and leaves [`JOURNAL_FREE_BYTES_MIN`].
@@ -629,7 +642,6 @@ fn create_staged(files: &dyn Files, path: &Path, header: FileHeader) -> io::Resu
     let file = files.open(path, OpenMode::Buffered)?;
     files.set_len(&file, 0)?;
     files.write_at(&file, 0, &header.format())?;
-    // After a power cut it tells what is lost.
     files.sync(&file)?;
     Ok(file)
 }
@@ -651,8 +663,5 @@ fn create_flushed(files: &dyn Files, path: &Path, header: FileHeader) -> io::Res
     }
     files.write_at(&file, 0, &header.format())?;
     files.sync(&file)?;
-    if let Some(dir) = path.parent() {
-        files.sync_dir(dir)?;
-    }
     Ok(file)
 }

@@ -18,8 +18,8 @@ use super::frame::{Entry, EntryError, FileHeader, Frame, Kind, VERSION};
 use super::redo::{Known, Redo, Trust, Verdict};
 use super::scan::{self, Layout, Lost, Part};
 use super::window::Window;
-use super::{JournalDir, Level};
-use crate::base::limits::{BLOCK_BYTES, JOURNAL_FRAME_BYTES_MAX, JOURNAL_REDO_BYTES};
+use super::{JournalDir, Level, UNFINISHED};
+use crate::base::limits::{BLOCK_BYTES, JOURNAL_FRAME_BYTES_MAX, JOURNAL_READ_BYTES, JOURNAL_REDO_BYTES};
 use crate::base::progress::Progress;
 use crate::base::{Offset, TopicId, Uuid};
 use crate::io::{Files, OpenMode, side_by_side};
@@ -174,19 +174,48 @@ fn header(files: &dyn Files, path: &Path) -> io::Result<Option<FileHeader>> {
     Ok(FileHeader::parse(&blocks).or_else(second))
 }
 
+/// Whether a file holds nothing but zeros.
+fn is_blank(files: &dyn Files, path: &Path) -> io::Result<bool> {
+    let file = files.open(path, OpenMode::Read)?;
+    let mut at = 0;
+    loop {
+        let bytes = files.read_at(&file, at, JOURNAL_READ_BYTES)?;
+        if bytes.is_empty() || bytes.iter().any(|byte| *byte != 0) {
+            return Ok(bytes.is_empty());
+        }
+        at += bytes.len() as u64;
+    }
+}
+
 /// Removes the journals: everything in them is in the segments. Blocks.
 ///
 /// # Errors
 /// If one cannot be removed.
 pub fn remove(files: &dyn Files, dirs: &[PathBuf]) -> io::Result<()> {
     for dir in dirs {
-        let journals = list(files, dir)?;
-        if !journals.is_empty() {
-            journals.iter().try_for_each(|(path, _)| files.remove_file(path))?;
-            files.sync_dir(dir)?;
-        }
+        let journals: Vec<PathBuf> = list(files, dir)?.into_iter().map(|(path, _)| path).collect();
+        remove_all(files, dir, &journals)?;
     }
     Ok(())
+}
+
+/// Removes what a process left that ended while it made a journal: nothing was ever added to it.
+fn remove_unfinished(files: &dyn Files, dirs: &[PathBuf]) -> io::Result<()> {
+    for dir in dirs {
+        let entries = files.list(dir)?.into_iter().filter(|e| !e.is_dir).map(|e| e.name);
+        let is_unfinished = |name: &String| name.strip_suffix(UNFINISHED).and_then(Level::of_file).is_some();
+        let found: Vec<PathBuf> = entries.filter(is_unfinished).map(|name| dir.join(name)).collect();
+        remove_all(files, dir, &found)?;
+    }
+    Ok(())
+}
+
+fn remove_all(files: &dyn Files, dir: &Path, paths: &[PathBuf]) -> io::Result<()> {
+    if paths.is_empty() {
+        return Ok(());
+    }
+    paths.iter().try_for_each(|path| files.remove_file(path))?;
+    files.sync_dir(dir)
 }
 
 fn list(files: &dyn Files, dir: &Path) -> io::Result<Vec<(PathBuf, Level)>> {
@@ -211,6 +240,13 @@ fn set_aside(files: &dyn Files, path: &Path) -> io::Result<PathBuf> {
 impl Source {
     fn name(&self) -> String {
         self.path.display().to_string()
+    }
+
+    /// Where the file ends, if that is too early: the flushed level's has all of its length before it has its name.
+    fn shortened(&self, files: &dyn Files, header: FileHeader) -> io::Result<Option<u64>> {
+        let len = files.len(&files.open(&self.path, OpenMode::Read)?)?;
+        let whole = header.data_at().saturating_add(header.half_bytes.saturating_mul(2));
+        Ok((self.level == Level::Flushed && len < whole).then_some(len))
     }
 
     fn trust(&self, files: &dyn Files, since: Since) -> Trust {
@@ -309,6 +345,7 @@ impl Journals {
         since: Since,
         target: impl Fn(TopicId, i32) -> Found + Sync,
     ) -> io::Result<Replayed> {
+        remove_unfinished(files, log_dirs)?;
         let mut replay = Replay {
             files,
             target,
@@ -451,18 +488,15 @@ impl<T: Fn(TopicId, i32) -> Found + Sync> Replay<'_, T> {
     /// Names what of a journal cannot be read; whether it is to be kept.
     fn tell_damage(&self, source: &Source, trust: Trust) -> io::Result<bool> {
         let name = source.name();
+        let Some(header) = source.header else { return self.tell_headless(source) };
         let mut done = self.lock();
-        if source.header.is_none() {
-            let file = self.files.open(&source.path, OpenMode::Read)?;
-            if self.files.len(&file)? <= 2 * BLOCK_BYTES as u64 {
-                return Ok(false); // it was only just being made
-            }
-            done.total.errors.push(format!(
-                "the header of the journal {name} is damaged: what it held cannot be written back, and which partitions that concerns is not known"
-            ));
-            return Ok(true);
-        }
         let mut keep = false;
+        if let Some(found) = source.shortened(self.files, header)? {
+            keep = true;
+            done.total.errors.push(format!(
+                "the journal {name} ends at byte {found}, and reached further: the records behind that may be lost without another word"
+            ));
+        }
         for part in &source.layout.parts {
             match part {
                 Part::Run(_) => {}
@@ -483,6 +517,22 @@ impl<T: Fn(TopicId, i32) -> Found + Sync> Replay<'_, T> {
             }
         }
         Ok(keep)
+    }
+
+    /// Names a journal without a header; whether it is to be kept.
+    fn tell_headless(&self, source: &Source) -> io::Result<bool> {
+        let (name, blank) = (source.name(), is_blank(self.files, &source.path)?);
+        let total = &mut self.lock().total;
+        if blank {
+            total.warnings.push(format!(
+                "the journal {name} holds nothing, and is removed: an older Ottla that was killed while it made a journal leaves such a file (if all of a journal was wiped, what it held may be lost)"
+            ));
+        } else {
+            total.errors.push(format!(
+                "the header of the journal {name} is damaged: what it held cannot be written back, and which partitions that concerns is not known"
+            ));
+        }
+        Ok(!blank)
     }
 
     /// Redoes entries, each partition's on its own: they are written side by side, as most of it is waiting for the disk.

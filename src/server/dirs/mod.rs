@@ -153,11 +153,14 @@ fn look_into(dir: &Path) -> Result<(Found, Vec<String>), ServeError> {
         Err(e) => return Err(failed(e)),
     };
     for entry in entries {
-        let name = entry.map_err(failed)?.file_name().to_string_lossy().into_owned();
+        let entry = entry.map_err(failed)?;
+        let name = entry.file_name().to_string_lossy().into_owned();
         found.metadata_log |= name == METADATA_LOG;
         if !OF_FORMAT.contains(&name.as_str()) {
+            // A file may be called like a partition: a journal that was set aside is.
             if let DirKind::Partition(_) = parse_dir_name(&name)
                 && name != METADATA_LOG
+                && entry.path().is_dir()
             {
                 partitions.push(name.clone());
             }

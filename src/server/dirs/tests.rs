@@ -169,6 +169,19 @@ fn every_way_to_fill_the_places_is_served_whole_or_refused_untouched() {
     }
 }
 
+/// A journal that was set aside in each of two directories was taken for a partition that stood in both.
+#[test]
+fn a_file_is_no_partition() {
+    let root = tempfile::tempdir().unwrap();
+    let dirs = [root.path().join("a"), root.path().join("b")];
+    fill(&dirs[0], Home);
+    fill(&dirs[1], Second);
+    for dir in &dirs {
+        fs::write(dir.join("ottla-journal-0.flushed.aside-1"), [0; 10]).unwrap();
+    }
+    assert_eq!(take(asked(&dirs, &dirs[0])).unwrap().cluster_id, "the-cluster");
+}
+
 #[test]
 fn an_added_directory_is_formatted_by_hand_and_a_first_start_that_was_killed_goes_on() {
     let root = tempfile::tempdir().unwrap();
