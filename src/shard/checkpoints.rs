@@ -298,7 +298,9 @@ impl CheckpointBook {
                 self.stale.store(true, Ordering::Relaxed);
             }
         }
-        if self.stale.load(Ordering::Relaxed) { self.write(files, dirs) } else { Ok(()) }
+        // Who writes the files just now may have taken note of an earlier one's end, and not be done with them.
+        let alone = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.stale.load(Ordering::Relaxed) { self.write_alone(files, dirs, &alone) } else { Ok(()) }
     }
 
     /// This start's broker epoch, for the mark of a clean stop.
@@ -336,7 +338,16 @@ impl CheckpointBook {
     /// # Errors
     /// The file system's.
     pub fn write(&self, files: &dyn Files, dirs: &[PathBuf]) -> io::Result<()> {
-        let _one_at_a_time = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let alone = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        self.write_alone(files, dirs, &alone)
+    }
+
+    fn write_alone(
+        &self,
+        files: &dyn Files,
+        dirs: &[PathBuf],
+        _alone: &MutexGuard<'_, ()>,
+    ) -> io::Result<()> {
         self.stale.store(false, Ordering::Relaxed);
         let (current, offline) = self.lines().now();
         let written = (0..).zip(dirs).try_for_each(|(index, dir)| {

@@ -102,6 +102,38 @@ fn a_planned_log_start_is_written_over_an_older_note() {
     assert!(book.lines().planned.is_empty(), "what has come is planned no more");
 }
 
+/// Whoever came to make partitions while another was still writing the files that were out of date did not wait for that: the
+/// files still named an earlier partition of the name.
+#[test]
+fn no_file_names_an_earlier_partition_once_its_name_is_free() {
+    let (old, new) = (TOPIC, TOPIC + 1);
+    let disk = disk();
+    let book = start(&disk, 2, 1, old);
+    book.note(0, key(old), &name(), noted(1000, 900));
+    book.write(&disk, &dirs()).unwrap();
+    book.forget(key(old));
+    // As a write begins: it will not write what was forgotten, and has not written yet.
+    let alone = book.writing.lock().unwrap();
+    book.stale.store(false, Ordering::Relaxed);
+    let begun = AtomicBool::new(false);
+    let is_named = std::thread::scope(|scope| {
+        let maker = scope.spawn(|| {
+            begun.store(true, Ordering::Relaxed);
+            book.free_names(&disk, &dirs(), [(key(new), &name())].into_iter()).unwrap();
+            kafkas(&disk, names::RECOVERY_POINT_CHECKPOINT).contains("t 0")
+        });
+        while !begun.load(Ordering::Relaxed) {
+            std::thread::yield_now();
+        }
+        // Time for it to be wrong: what it gives does not depend on how much it gets.
+        (0..10_000).for_each(|_| std::thread::yield_now());
+        book.write_alone(&disk, &dirs(), &alone).unwrap();
+        drop(alone);
+        maker.join().unwrap()
+    });
+    assert!(!is_named, "the files name the earlier one");
+}
+
 /// A topic was deleted and made again; after a kill the new one had the recovery point and the log start of the old one, so
 /// its records in the journal were skipped, or lay below its log start. Every way in which a name can change hands between
 /// two writes of the files: none of them gives the new topic an offset of the old one.
