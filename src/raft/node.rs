@@ -163,21 +163,9 @@ impl Raft {
 
     /// A lone voter is elected by its own vote: one epoch further, with the vote on the disk first.
     fn start(&mut self, now_ms: WallMs, effects: &mut Vec<Effect>) -> Result<(), RaftError> {
+        self.check_voter()?;
         let own = self.own_voter();
-        let voters = match &self.voters {
-            Some(set) => match set.voters.as_slice() {
-                [only]
-                    if only.id == own.id
-                        && (self.kraft_version == 0 || only.directory_id == own.directory_id) =>
-                {
-                    set
-                }
-                _ => return Err(self.not_the_voter(set)),
-            },
-            // kraft.version 0 keeps the voters in the configuration: a lone node is its own quorum.
-            None => &VoterSet { voters: vec![own.clone()] },
-        };
-        let changed = voters.voters.first() != Some(&own);
+        let changed = self.voters.as_ref().is_some_and(|set| set.voters.first() != Some(&own));
         let write_voters =
             (self.kraft_version > 0 && (changed || !self.voters_in_log)).then_some(self.kraft_version);
         let voters = VoterSet { voters: vec![own] };
@@ -191,6 +179,25 @@ impl Raft {
         self.voters = Some(voters);
         self.voters_in_log |= write_voters.is_some();
         Ok(())
+    }
+
+    /// Whether what was read lets this node lead.
+    ///
+    /// # Errors
+    /// If the voters are others.
+    pub fn check_voter(&self) -> Result<(), RaftError> {
+        // kraft.version 0 keeps the voters in the configuration: a lone node is its own quorum.
+        let Some(set) = &self.voters else { return Ok(()) };
+        let own = &self.identity;
+        match set.voters.as_slice() {
+            [only]
+                if only.id == own.node_id
+                    && (self.kraft_version == 0 || only.directory_id == own.directory_id) =>
+            {
+                Ok(())
+            }
+            _ => Err(self.not_the_voter(set)),
+        }
     }
 
     fn own_voter(&self) -> Voter {

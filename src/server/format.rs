@@ -83,6 +83,9 @@ pub struct MetaProperties {
     pub directory_id: Option<DirectoryId>,
 }
 
+/// What a file of version 1 has without `directory.id`.
+const KEYS_BEFORE_DIRECTORY_IDS: &[&str] = &["version", "cluster.id", "node.id", "broker.id"];
+
 impl MetaProperties {
     /// From the text of the file; the error says what is wrong.
     pub fn parse(text: &str) -> Result<MetaProperties, String> {
@@ -102,7 +105,11 @@ impl MetaProperties {
                 DirectoryId::parse(id)
                     .ok_or_else(|| format!("Unable to read directory.id {id} as a Uuid"))?,
             ),
-            None => None,
+            // Files older than Kafka 3.7 have none, and nothing else either.
+            None => match pairs.iter().find(|(key, _)| !KEYS_BEFORE_DIRECTORY_IDS.contains(&key.as_str())) {
+                Some((key, _)) => return Err(format!("directory.id was not found, and {key} is not known")),
+                None => None,
+            },
         };
         Ok(MetaProperties {
             cluster_id: cluster_id.to_owned(),

@@ -76,16 +76,20 @@ pub fn load(
         });
     }
     let read = read(files, dir, cluster_id, identity, clean_shutdown)?;
+    for id in &read.damaged {
+        set_aside(files, dir, *id)?;
+    }
     let options = OpenOptions {
         slot: SLOT,
         clean_shutdown,
-        recovery_point: read.flushed,
+        recovery_point: if clean_shutdown { Some(read.end) } else { read.flushed },
         log_start_offset: None,
         log_start_is_certain: false,
         now_ms,
         seed: 0,
     };
-    let (log, report) = Partition::open(files, dir, config, &options)?;
+    let (mut log, report) = Partition::open(files, dir, config, &options)?;
+    log.set_topic_id(files, Uuid::ONE)?;
     for warning in &report.warnings {
         tracing::warn!("the metadata log: {warning}");
     }
@@ -132,6 +136,8 @@ struct Read {
     /// What is in a snapshot was committed, so it was flushed.
     flushed: Option<i64>,
     replayed_bytes: usize,
+    /// Snapshots that are damaged, all of which the log and an older one hold.
+    damaged: Vec<SnapshotId>,
 }
 
 fn read(
@@ -165,12 +171,14 @@ fn read(
     if begun && state.is_none() {
         tracing::warn!(dir = %dir.display(), "{QUORUM_STATE_FILE} is missing: its epoch is taken from the log");
     }
-    let fresh = state.is_none() && !begun;
+    // The first start ended before its epoch had a batch: it is begun again, and not counted on.
+    let fresh = !begun;
     let mut raft = if fresh { Raft::standalone(identity) } else { Raft::new(identity, state.as_ref()) };
     let mut controller = Controller::new(Image::empty(cluster_id));
     let start = walked.start.unwrap_or(0);
     let mut from = 0;
-    if let Some((restored, id)) = read_snapshot(files, dir, cluster_id, start, &mut raft)? {
+    let mut damaged = Vec::new();
+    if let Some((restored, id)) = read_snapshot(files, dir, cluster_id, start, &mut raft, &mut damaged)? {
         (controller, from) = (restored, id.offset);
     }
     if walked.next < flushed.unwrap_or(0) {
@@ -193,7 +201,18 @@ fn read(
             format!("{QUORUM_STATE_FILE} knows epochs up to {seen}, and the log has {epoch}"),
         ));
     }
-    Ok(Read { controller, raft, end: walked.next, epoch, flushed, replayed_bytes })
+    raft.check_voter().map_err(|e| content(dir, format!("{e}; both ids are those of meta.properties")))?;
+    Ok(Read { controller, raft, end: walked.next, epoch, flushed, replayed_bytes, damaged })
+}
+
+/// Renames a damaged snapshot, so that the log is never cut for it, and says so.
+fn set_aside(files: &dyn Files, dir: &Path, id: SnapshotId) -> Result<(), MetadataError> {
+    let path = dir.join(id.file_name());
+    let aside = dir.join(format!("{}.damaged", id.file_name()));
+    let renamed = files.rename(&path, &aside).and_then(|()| files.sync_dir(dir));
+    renamed.map_err(|error| MetadataError::File { path: path.display().to_string(), error })?;
+    tracing::error!(path = %aside.display(), "the log and what stands before it hold all that was in the damaged metadata snapshot {}: it was set aside; remove it when nothing in it is wanted", path.display());
+    Ok(())
 }
 
 /// What decides about damage, besides the damage.
@@ -253,6 +272,7 @@ fn read_snapshot(
     cluster_id: &str,
     log_start: i64,
     raft: &mut Raft,
+    damaged: &mut Vec<SnapshotId>,
 ) -> Result<Option<(Controller, SnapshotId)>, MetadataError> {
     let mut ids = snapshots(files, dir)?;
     // The log does not go on from those that end before it begins.
@@ -275,6 +295,7 @@ fn read_snapshot(
             }
             Err(error) if log_start == 0 || !ids.is_empty() => {
                 tracing::error!(%error, "a metadata snapshot is damaged; going back to what stands before it");
+                damaged.push(id);
             }
             Err(error) => {
                 let dir = dir.display().to_string();

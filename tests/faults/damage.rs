@@ -391,3 +391,197 @@ fn damaged_checkpoints_cost_nothing() {
         }
     }
 }
+
+/// What a start with a damaged file has to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Right {
+    /// Exit code 3, the file named, and no byte changed.
+    Refuse,
+    /// Everything is served, and a line names the file.
+    Name,
+    /// Everything is served.
+    Serve,
+}
+
+/// Whole, and in every way that does not depend on what is in it.
+fn ways(bytes: &[u8]) -> Vec<(String, Option<Vec<u8>>)> {
+    let mut ways: Vec<(String, Option<Vec<u8>>)> = Vec::new();
+    for at in [0, bytes.len() / 3, bytes.len() / 2, bytes.len() - 2] {
+        let mut flipped = bytes.to_vec();
+        flipped[at] ^= 4;
+        ways.push((format!("a bit of byte {at}"), Some(flipped)));
+    }
+    for len in [0, bytes.len() / 2, bytes.len() - 2] {
+        ways.push((format!("cut to {len}"), Some(bytes[..len].to_vec())));
+    }
+    ways.push(("zeroed".to_owned(), Some(vec![0; bytes.len()])));
+    ways
+}
+
+/// Damages a file, starts twice, and looks whether that was right.
+fn judge(
+    broker: &mut Broker,
+    whole: &BTreeMap<PathBuf, Vec<u8>>,
+    file: &Path,
+    bytes: Option<Vec<u8>>,
+    right: Right,
+    what: &str,
+) {
+    let data = broker.data_dir();
+    restore(&data, whole);
+    match bytes {
+        Some(bytes) => fs::write(data.join(file), bytes).expect("damage it"),
+        None => fs::remove_file(data.join(file)).expect("remove it"),
+    }
+    let what = format!("{} {what}: {right:?}", file.display());
+    let name = file.file_name().expect("a name").to_string_lossy().into_owned();
+    let damaged = image(&data);
+    for start in 1..=2 {
+        if right == Right::Refuse {
+            let (exit, said) = refused(&data);
+            assert_eq!(exit, Some(3), "{what}, start {start}: {said}");
+            assert!(said.contains(&name), "{what}, start {start}: {said}");
+            assert!(image(&data) == damaged, "{what}: start {start} changed something");
+            continue;
+        }
+        broker.restart();
+        let said = broker.last_start();
+        if right == Right::Name && start == 1 {
+            assert!(said.contains(&name), "{what}: {said}");
+        }
+        let mut client = Client::connect(broker);
+        for topic in ["a", "b", "c"] {
+            let end = client.list_offset(topic, 0, -1).expect("an answer");
+            assert_eq!(end, Ok(1), "{topic}: {what}, start {start}: {said}");
+            let (error, _, bytes) = client.fetch(topic, 0, 0).expect("an answer");
+            assert_eq!((error, bytes.is_empty()), (code::NONE, false), "{topic}: {what}, start {start}");
+        }
+        broker.stop();
+    }
+}
+
+/// What stands beside the partitions and says what they are: refused with no byte changed, or everything is served and the
+/// damage named.
+#[test]
+fn damage_to_what_a_start_reads_first_is_refused_or_named() {
+    for clean in [true, false] {
+        let Some(mut broker) = with_topics("first-files", clean) else { return };
+        let data = broker.data_dir();
+        fs::write(data.join("bootstrap.checkpoint"), "of another broker").expect("write");
+        let whole = image(&data);
+        let meta = Path::new("meta.properties");
+        let text = String::from_utf8(whole[meta].clone()).expect("text");
+        let id = text.lines().find_map(|line| line.strip_prefix("directory.id=")).expect("an id");
+        let other = format!("{}{}", if id.starts_with('A') { 'B' } else { 'A' }, &id[1..]);
+        for (from, to, right) in [
+            ("node.id=1", "node.id=3", Right::Refuse),
+            ("node.id=1", "node.id=q", Right::Refuse),
+            ("node.id", "node.ie", Right::Refuse),
+            ("version=1", "version=5", Right::Refuse),
+            ("cluster.id", "cluster.ie", Right::Refuse),
+            ("directory.id=", "directory.id=!", Right::Refuse),
+            ("directory.id", "directory.ie", Right::Refuse),
+            // The metadata say which directory is the voter's.
+            (id, other.as_str(), Right::Refuse),
+            // Nothing else says which cluster it was: served, as by Apache Kafka.
+            ("cluster.id=", "cluster.id=A", Right::Serve),
+        ] {
+            let changed = text.replace(from, to);
+            assert_ne!(changed, text, "{from}");
+            judge(
+                &mut broker,
+                &whole,
+                meta,
+                Some(changed.into_bytes()),
+                right,
+                &format!("{to}, clean {clean}"),
+            );
+        }
+        for (what, bytes) in
+            [("emptied", Some(Vec::new())), ("zeroed", Some(vec![0; text.len()])), ("deleted", None)]
+        {
+            judge(&mut broker, &whole, meta, bytes, Right::Refuse, &format!("{what}, clean {clean}"));
+        }
+        let own = Path::new("ottla-checkpoint");
+        for (what, bytes) in ways(&whole[own]) {
+            judge(&mut broker, &whole, own, bytes, Right::Name, &format!("{what}, clean {clean}"));
+        }
+        // A directory of Apache Kafka, or of an older Ottla, has none.
+        judge(&mut broker, &whole, own, None, Right::Serve, &format!("deleted, clean {clean}"));
+        let bootstrap = Path::new("bootstrap.checkpoint");
+        judge(
+            &mut broker,
+            &whole,
+            bootstrap,
+            Some(vec![0; 17]),
+            Right::Serve,
+            &format!("zeroed, clean {clean}"),
+        );
+    }
+}
+
+/// The newest snapshot of the metadata, damaged: where the log goes back to the beginning, or to an older snapshot, they hold
+/// all of it, which is served, and the damage is named. Otherwise nothing is.
+#[test]
+fn a_damaged_metadata_snapshot_is_refused_unless_all_it_holds_is_elsewhere() {
+    if Kind::under_test() != Kind::Ottla {
+        return;
+    }
+    for (retained, right) in [("104857600", Right::Name), ("1", Right::Refuse)] {
+        for clean in [true, false] {
+            let settings = [
+                ("offsets.topic.num.partitions", "1"),
+                ("metadata.log.max.record.bytes.between.snapshots", "3000"),
+                ("metadata.max.retention.bytes", retained),
+            ];
+            let mut broker = Broker::start("snapshot-damage", &settings);
+            let data = broker.data_dir();
+            let mut client = Client::connect(&broker);
+            for topic in ["a", "b", "c"] {
+                assert_eq!(client.create_topic(topic, 1).expect("create"), code::NONE);
+                let produced =
+                    client.produce(topic, 0, -1, &Batch::plain(&[topic]).encode()).expect("produce");
+                assert_eq!(produced, (code::NONE, 0));
+            }
+            let mut made = 0;
+            let metadata = Path::new("__cluster_metadata-0");
+            let snapshots = || -> Vec<PathBuf> {
+                let names = fs::read_dir(data.join(metadata)).expect("list");
+                let names = names.map(|entry| metadata.join(entry.expect("an entry").file_name()));
+                let mut found: Vec<_> =
+                    names.filter(|name| name.extension() == Some("checkpoint".as_ref())).collect();
+                found.sort_unstable();
+                found
+            };
+            poll::until(&format!("snapshots, {right:?}, clean {clean}"), PATIENCE, || {
+                made += 1;
+                client.create_topic(&format!("more-{made}"), 4).expect("create");
+                match right {
+                    Right::Refuse => snapshots().len() == 1 && !data.join(METADATA).exists(),
+                    Right::Name | Right::Serve => snapshots().len() > 1,
+                }
+                .then_some(())
+            });
+            if clean {
+                broker.stop();
+            } else {
+                broker.kill9();
+            }
+            // The end may have come between a snapshot and the removal of the one before.
+            let right = if snapshots().len() > 1 { Right::Name } else { right };
+            let whole = image(&data);
+            let newest = snapshots().pop().expect("a snapshot");
+            for (what, bytes) in ways(&whole[&newest]) {
+                judge(&mut broker, &whole, &newest, bytes, right, &format!("{what}, clean {clean}"));
+            }
+            if right == Right::Name {
+                judge(&mut broker, &whole, &newest, None, Right::Serve, &format!("deleted, clean {clean}"));
+            } else {
+                restore(&data, &whole);
+                fs::remove_file(data.join(&newest)).expect("remove it");
+                let (exit, said) = refused(&data);
+                assert_eq!(exit, Some(3), "deleted, clean {clean}: {said}");
+            }
+        }
+    }
+}

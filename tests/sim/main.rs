@@ -9,6 +9,7 @@ mod faults;
 mod ghosts;
 mod link;
 mod machine;
+mod made;
 mod member;
 mod model;
 mod passing;
