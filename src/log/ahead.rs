@@ -160,7 +160,7 @@ impl Partition {
         let found = self.place(env, base, |offsets, limit| stretch_end(offsets, position, want, limit));
         let Some((place, end)) = found else {
             // It is opened, and read later.
-            self.load_segment(env, base, None);
+            self.load_segment(env, base, None, false);
             return false;
         };
         if position >= place.limit {

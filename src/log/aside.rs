@@ -8,7 +8,7 @@ use super::flow::write_file;
 use super::names::{FileKind, file_name};
 use super::open::{Loaded, Loader, create_log};
 use super::producers::Producers;
-use super::recover::{self, Carried};
+use super::recover::Carried;
 use super::segment::{Segment, Sink, storage};
 use super::txn_index;
 use crate::base::Offset;
@@ -53,34 +53,16 @@ impl Loader<'_> {
         })
     }
 
-    /// Names what is missing at the end of sealed segments that are believed, and before the first one.
-    pub(super) fn name_missing(&mut self, logs: &BTreeMap<Offset, u64>) -> Result<(), LogError> {
-        let bases: Vec<Offset> = logs.keys().copied().collect();
+    /// Names what is missing before the first segment. What is missing at the end of a sealed one is named when it is read
+    /// ([`Partition::note_short`](super::Partition)): there may be 10,000 of them.
+    pub(super) fn name_missing(&mut self, logs: &BTreeMap<Offset, u64>) {
         let log_start = self.options.log_start_offset.unwrap_or(Offset::MAX);
-        if let Some(first) = bases.first().filter(|first| **first > log_start)
+        if let Some(first) = logs.keys().next().filter(|first| **first > log_start)
             && self.options.log_start_is_certain
         {
             let (path, last) = (self.path(log_start, FileKind::Log), first - 1);
             self.warn(&format!("{} is missing: offsets {log_start} to {last} are lost", path.display()));
         }
-        if self.config.cleanup_compact {
-            return Ok(());
-        }
-        for (base, next) in bases.iter().zip(bases.iter().skip(1)) {
-            let path = self.path(*base, FileKind::Log);
-            let index = self.files.read(&self.path(*base, FileKind::OffsetIndex)).unwrap_or_default();
-            let file = self.files.open(&path, OpenMode::Read).map_err(storage("opening", &path))?;
-            let end =
-                recover::blank_end(self.files, &file, *base, &index).map_err(storage("reading", &path))?;
-            if let Some((at, from)) = end.filter(|(_, from)| from < next) {
-                let last = next - 1;
-                self.warn(&format!(
-                    "{} ends too early, at byte {at}: offsets {from} to {last} are lost, readers go on behind them",
-                    path.display()
-                ));
-            }
-        }
-        Ok(())
     }
 
     /// The log ends before what was flushed: it goes on behind that, in a new segment.

@@ -69,6 +69,11 @@ impl Damaged {
         (stretch.segment == segment).then_some(stretch.position)
     }
 
+    /// Whether all of a segment's batches were compared with each other.
+    pub(super) fn was_examined(&self, segment: Offset) -> bool {
+        self.examined.contains_key(&segment)
+    }
+
     /// Forgets what is known of the segments from `from` to `to`: they are gone.
     pub(super) fn forget(&mut self, from: Offset, to: Offset) {
         self.stretches.retain(|_, stretch| !(from..to).contains(&stretch.segment));
@@ -154,9 +159,7 @@ impl Partition {
             env.cache.remove_range(self.slot, base, behind);
             self.note_damage(&path, examined.damage, effects);
             let Examined { offsets, times, .. } = examined;
-            if let Some(largest) = times.last() {
-                self.segments.set_largest(base, largest);
-            }
+            self.segments.set_largest(base, times.last());
             if let Some(sink) = self.sinks.iter_mut().find(|sink| sink.base == base) {
                 sink.offsets = offsets.with_entries_from(&sink.offsets, limit);
                 sink.times = times.with_entries_behind(&sink.times);
@@ -216,7 +219,7 @@ impl Partition {
 
 /// Writes the indexes of a sealed segment if their files say something else. Where it is the segment that is damaged, they may
 /// still be those of all its batches.
-fn replace_indexes(
+pub(super) fn replace_indexes(
     files: &dyn crate::io::Files,
     paths: &[std::path::PathBuf; 2],
     examined: &Examined,

@@ -51,8 +51,8 @@ impl OffsetIndex {
         OffsetIndex { base, bytes: Vec::new() }
     }
 
-    /// From a file's bytes. None unless they are an index of a segment of `log_bytes`. Zeros behind the entries
-    /// (Kafka allocates ahead) are dropped.
+    /// From a file's bytes. None unless they are an index of a segment of `log_bytes`, in which each entry names a batch.
+    /// Zeros behind the entries (Kafka allocates ahead) are dropped.
     pub fn parse(base: Offset, mut bytes: Vec<u8>, log_bytes: u64) -> Option<OffsetIndex> {
         let mut entries = bytes.len() / OFFSET_ENTRY;
         // The first entry's position is never zero: the first batch of a segment is not indexed.
@@ -71,7 +71,7 @@ impl OffsetIndex {
             }
             (last_offset, last_position) = (offset, position);
         }
-        (last_position as u64 <= log_bytes).then_some(OffsetIndex { base, bytes })
+        (bytes.is_empty() || (last_position as u64) < log_bytes).then_some(OffsetIndex { base, bytes })
     }
 
     /// The file's bytes.
@@ -232,11 +232,12 @@ mod tests {
         assert_eq!(index.len(), 3);
         let found: Vec<u64> = [100, 108, 109, 119, 120, 131].map(|o| index.lookup(o).0).to_vec();
         assert_eq!(found, [0, 0, 5000, 5000, 9100, 20_000]);
-        assert_eq!(OffsetIndex::parse(100, index.as_bytes().to_vec(), 20_000), Some(index.clone()));
-        assert_eq!(OffsetIndex::parse(100, index.as_bytes().to_vec(), 19_999), None);
-        assert_eq!(OffsetIndex::parse(100, index.as_bytes()[..20].to_vec(), 20_000), None);
+        assert_eq!(OffsetIndex::parse(100, index.as_bytes().to_vec(), 20_001), Some(index.clone()));
+        assert_eq!(OffsetIndex::parse(100, index.as_bytes().to_vec(), 20_000), None);
+        assert_eq!(OffsetIndex::parse(100, index.as_bytes()[..20].to_vec(), 20_001), None);
         let padded = [index.as_bytes(), &[0; 800]].concat();
-        assert_eq!(OffsetIndex::parse(100, padded, 20_000), Some(index.clone()));
+        assert_eq!(OffsetIndex::parse(100, padded, 20_001), Some(index.clone()));
+        assert_eq!(OffsetIndex::parse(100, Vec::new(), 0), Some(OffsetIndex::new(100)));
         assert_eq!(index.last_position(), 20_000);
     }
 
@@ -247,8 +248,8 @@ mod tests {
         for bit in 0..index.as_bytes().len() * 8 {
             let mut bytes = index.as_bytes().to_vec();
             bytes[bit / 8] ^= 1 << (bit % 8);
-            if let Some(parsed) = OffsetIndex::parse(0, bytes, 19 * 4100) {
-                assert!(parsed.last_position() <= 19 * 4100);
+            if let Some(parsed) = OffsetIndex::parse(0, bytes, 20 * 4100) {
+                assert!(parsed.last_position() < 20 * 4100);
             }
         }
     }

@@ -11,6 +11,7 @@ mod partition;
 mod writer;
 
 mod behind;
+mod believe;
 pub mod journal;
 
 mod flow;

@@ -13,20 +13,19 @@ use super::damage::Damaged;
 use super::epochs::Epochs;
 use super::error::LogError;
 use super::flow::{parse_indexes, write_file};
-use super::index::{OffsetIndex, TimeIndex};
 use super::names::{self, FileKind, file_name, parse_file_name};
 use super::partition::{Journaled, Partition, State};
 use super::producers::Producers;
-use super::recover::{self, Carried, Decision, Examined, ScanContext, Scanned};
+use super::recover::{self, Carried, Decision, ScanContext, Scanned};
 use super::scanner::Defect;
 use super::segment::{Segment, Segments, Sink, storage};
 use super::shortage::Shortage;
-use super::types::{AbortedTransaction, CreateOptions, OpenOptions, RecoveryReport};
+use super::types::{CreateOptions, OpenOptions, RecoveryReport};
 use super::writer::Writer;
 use super::{snapshot, txn_index};
 use crate::base::limits::{BLOCK_BYTES, FLUSHED_ONE_BY_ONE_MAX, LOG_WRITE_BYTES_MAX};
 use crate::base::prng::Prng;
-use crate::base::{Offset, TopicId, WallMs};
+use crate::base::{Offset, TopicId};
 use crate::io::{File, Files, OpenMode};
 
 impl Partition {
@@ -172,6 +171,11 @@ pub fn flush_created(files: &dyn Files, dirs: &[PathBuf]) -> Result<(), LogError
     all.into_iter().try_for_each(|dir| files.sync_dir(dir).map_err(storage("flushing", dir)))
 }
 
+/// Where the segment behind this one begins.
+fn end_of(logs: &BTreeMap<Offset, u64>, base: Offset) -> Offset {
+    logs.range(base + 1..).next().map_or(Offset::MAX, |(next, _)| *next)
+}
+
 pub(super) fn create_log(files: &dyn Files, path: &Path) -> io::Result<()> {
     files.write(path, &[])?;
     path.parent().map_or(Ok(()), |dir| files.sync_dir(dir))
@@ -208,7 +212,7 @@ impl Loader<'_> {
             create_log(self.files, &path).map_err(storage("creating", &path))?;
             logs.insert(base, 0);
         }
-        let topic_id = self.topic_id();
+        let topic_id = self.topic_id(logs.values().all(|len| *len == 0));
         let epochs = self.epochs();
         let on_disk = epochs.clone();
         let mut loaded = match self.believe_all(&logs, &snapshots, epochs.as_ref())? {
@@ -303,7 +307,14 @@ impl Loader<'_> {
         }
         let next = recover::check_end(self.files, &file, &mut segment, &mut sink)
             .map_err(storage("reading", &path))?;
-        let Some(next) = next else {
+        // After a clean stop the recovery point is the log's end, and no index knows more than the log holds.
+        let end = self.options.recovery_point.filter(|point| *point > base);
+        let is_end = |next: &Offset| {
+            end.is_none_or(|end| *next <= end)
+                && sink.times.last().is_none_or(|(_, at)| at < *next)
+                && segment.aborted.iter().all(|aborted| aborted.last_offset < *next)
+        };
+        let Some(next) = next.filter(is_end) else {
             self.warn(&format!("segment {base} does not end as after a clean stop: it is read anew"));
             return Ok(None);
         };
@@ -316,9 +327,9 @@ impl Loader<'_> {
         let Some(epochs) = epochs.cloned().or(new.then(Epochs::default)) else { return Ok(None) };
         let mut segments = BTreeMap::from([(base, segment)]);
         for (sealed, len) in logs.range(..base) {
-            segments.insert(*sealed, self.believe(*sealed, *len)?);
+            segments.insert(*sealed, self.believe(*sealed, *len, end_of(logs, *sealed))?);
         }
-        self.name_missing(logs)?;
+        self.name_missing(logs);
         let carried = Carried { producers, producers_from: next, epochs, epoch: -1, next };
         Ok(Some(Loaded { segments, active: sink, carried, scanned: false }))
     }
@@ -374,7 +385,7 @@ impl Loader<'_> {
         let mut gap_from = None;
         for (base, len) in logs.clone() {
             if base < scan_from {
-                segments.insert(base, self.believe(base, len)?);
+                segments.insert(base, self.believe(base, len, end_of(logs, base))?);
                 continue;
             }
             let next = logs.range(base + 1..).next().map(|(next, _)| *next);
@@ -538,9 +549,10 @@ impl Loader<'_> {
         Ok((logs, snapshots))
     }
 
-    fn topic_id(&mut self) -> TopicId {
+    /// What ended while the partition was made may have left an empty file.
+    fn topic_id(&mut self, is_new: bool) -> TopicId {
         let path = self.dir.join(names::PARTITION_METADATA);
-        if !self.files.exists(&path) {
+        if !self.files.exists(&path) || is_new && self.files.is_empty(&path) {
             return TopicId::ZERO;
         }
         let parsed =
@@ -564,85 +576,6 @@ impl Loader<'_> {
         parsed.map(Epochs::new)
     }
 
-    /// A segment that was flushed and sealed: its largest timestamp and aborted transactions from their indexes.
-    fn believe(&mut self, base: Offset, len: u64) -> Result<Segment, LogError> {
-        let mut segment = Segment::new(base, self.options.now_ms);
-        segment.size = len;
-        segment.max_timestamp = match self.last_time(base, len) {
-            Some(last) => last,
-            None => self.rebuild(base, len)?.last(),
-        };
-        let aborted = self.path(base, FileKind::TransactionIndex);
-        if self.files.exists(&aborted) {
-            let parsed = self.files.read(&aborted).ok().and_then(|bytes| txn_index::parse(&bytes));
-            segment.aborted = match parsed {
-                Some(aborted) => aborted,
-                None => self.rebuild_aborted(base)?,
-            };
-        }
-        Ok(segment)
-    }
-
-    /// The last entry of a time index, without reading all of it. None if it or the offset index cannot be right.
-    #[allow(clippy::option_option)] // an index without entries is right as well
-    fn last_time(&self, base: Offset, len: u64) -> Option<Option<(WallMs, Offset)>> {
-        let open = |kind| self.files.open(&self.path(base, kind), OpenMode::Read).ok();
-        let offsets = open(FileKind::OffsetIndex)?;
-        let offsets_len = self.files.len(&offsets).ok()?;
-        let last = self.files.read_at(&offsets, offsets_len.saturating_sub(8), 8).ok()?;
-        OffsetIndex::parse(base, last, len).filter(|_| offsets_len.is_multiple_of(8))?;
-        let times = open(FileKind::TimeIndex)?;
-        let times_len = self.files.len(&times).ok()?;
-        let last = self.files.read_at(&times, times_len.saturating_sub(12), 12).ok()?;
-        let zeros = !last.is_empty() && last.iter().all(|b| *b == 0);
-        if zeros || !times_len.is_multiple_of(12) {
-            return None;
-        }
-        Some(TimeIndex::parse(base, last)?.last())
-    }
-
-    /// Finds the aborted transactions of a sealed segment anew.
-    fn rebuild_aborted(&mut self, base: Offset) -> Result<Vec<AbortedTransaction>, LogError> {
-        let path = self.path(base, FileKind::Log);
-        let snapshot = self.files.read(&self.path(base, FileKind::ProducerSnapshot)).ok();
-        let producers = snapshot.and_then(|bytes| snapshot::parse(&bytes)).unwrap_or_default();
-        let epochs = Epochs::default();
-        let mut carried = Carried { producers, producers_from: base, epochs, epoch: -1, next: base };
-        let context = ScanContext {
-            config: self.config,
-            segment_end: None,
-            recovery_point: Offset::MAX,
-            is_first: false,
-            write_bytes_max: 0,
-            created_ms: self.options.now_ms,
-        };
-        let file = self.files.open(&path, OpenMode::Read).map_err(storage("opening", &path))?;
-        let scanned = recover::scan(self.files, &file, base, &context, &mut carried);
-        let aborted = scanned.map_err(storage("reading", &path))?.segment.aborted;
-        let path = self.path(base, FileKind::TransactionIndex);
-        write_file(self.files, &path, &txn_index::format(&aborted)).map_err(storage("writing", &path))?;
-        self.report.rebuilt_indexes += 1;
-        self.warn(&format!("the transaction index of segment {base} was damaged and is built anew"));
-        Ok(aborted)
-    }
-
-    fn rebuild(&mut self, base: Offset, len: u64) -> Result<TimeIndex, LogError> {
-        let path = self.path(base, FileKind::Log);
-        let file = self.files.open(&path, OpenMode::Read).map_err(storage("opening", &path))?;
-        let interval = self.config.index_interval_bytes;
-        let examined = recover::examine(self.files, &file, (base, Offset::MAX), len, interval);
-        let Examined { offsets, times, .. } = examined.map_err(storage("reading", &path))?;
-        for (kind, bytes) in
-            [(FileKind::OffsetIndex, offsets.as_bytes()), (FileKind::TimeIndex, times.as_bytes())]
-        {
-            let path = self.path(base, kind);
-            write_file(self.files, &path, bytes).map_err(storage("writing", &path))?;
-        }
-        self.report.rebuilt_indexes += 1;
-        self.warn(&format!("indexes of segment {base} were missing or damaged and are built anew"));
-        Ok(times)
-    }
-
     /// Scans a segment and does what was decided, until it is whole.
     fn recover(
         &mut self,
@@ -656,6 +589,7 @@ impl Loader<'_> {
         let context = ScanContext {
             config: self.config,
             segment_end,
+            log_end: self.options.recovery_point.filter(|_| self.options.clean_shutdown),
             is_first,
             recovery_point: if self.options.clean_shutdown {
                 Offset::MAX

@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::ahead::stretch_end;
 use super::cache::{OpenSegment, Reserved, Run, RunView};
-use super::damage::Stretch;
+use super::damage::{Stretch, replace_indexes};
 use super::error::LogError;
 use super::flow::{Op, parse_indexes};
 use super::index::{OffsetIndex, TimeIndex};
@@ -51,7 +51,7 @@ pub(super) struct Read {
 pub(super) struct Expected {
     /// Its base offset is not below.
     pub(super) from: Offset,
-    /// It has this offset, as the index says.
+    /// It has this offset, as the index says: mostly its last one.
     pub(super) holds: Option<Offset>,
     /// No batch of the segment goes beyond.
     pub(super) end: Offset,
@@ -226,7 +226,7 @@ impl Partition {
             (position, expected, stretch_end(offsets, position, want, limit))
         });
         let Some((place, (position, expected, end))) = found else {
-            return self.load_segment(env, base, Some(waiter));
+            return self.load_segment(env, base, Some(waiter), false);
         };
         let damage = self.damaged.next_start(base, offset).unwrap_or(u64::MAX);
         for (_, op) in &mut self.ops {
@@ -290,8 +290,9 @@ impl Partition {
         sink.map_or_else(|| self.segments.get(base).map_or(0, |s| s.size), |sink| sink.written)
     }
 
-    /// Opens a sealed segment and reads its indexes; builds them anew if they are missing or wrong.
-    pub(super) fn load_segment(&mut self, env: &mut Env, base: Offset, waiter: Option<Waiter>) {
+    /// Opens a sealed segment and reads its indexes; builds them anew if they are missing or wrong. With
+    /// `verify`, the end of its time index is compared with its batches.
+    pub(super) fn load_segment(&mut self, env: &mut Env, base: Offset, waiter: Option<Waiter>, verify: bool) {
         for (_, op) in &mut self.ops {
             if let Op::Load(loading, waiters) = op
                 && *loading == base
@@ -310,15 +311,21 @@ impl Partition {
             let file = files.open(&log, OpenMode::Direct)?;
             if has_indexes {
                 let (offsets, times) = (OffsetIndex::new(base), TimeIndex::new(base));
-                return Ok(loaded(OpenSegment { file, offsets, times }, Vec::new()));
+                return Ok(loaded(OpenSegment { file, offsets, times }, Vec::new(), false));
             }
             let indexes = parse_indexes(base, files.read(&index).ok(), files.read(&times).ok(), size);
-            if let Some((offsets, times)) = indexes {
-                return Ok(loaded(OpenSegment { file, offsets, times }, Vec::new()));
+            let are_indexes = indexes.is_some();
+            if let Some((offsets, times)) = indexes
+                && (!verify || recover::ends_rightly(files, &file, (&offsets, &times))?)
+            {
+                return Ok(loaded(OpenSegment { file, offsets, times }, Vec::new(), verify));
             }
-            let recover::Examined { offsets, times, damage } =
-                recover::examine(files, &file, (base, end), size, interval)?;
-            Ok(loaded(OpenSegment { file, offsets, times }, damage))
+            let examined = recover::examine(files, &file, (base, end), size, interval)?;
+            if are_indexes && examined.damage.is_empty() {
+                replace_indexes(files, &[index, times], &examined)?;
+            }
+            let recover::Examined { offsets, times, damage } = examined;
+            Ok(loaded(OpenSegment { file, offsets, times }, damage, true))
         };
         let token = self.token(Op::Load(base, waiter.into_iter().collect()));
         env.disk.background(FileJob::Run(Box::new(work)), token);
@@ -341,8 +348,11 @@ impl Partition {
             }
         };
         let Some(open) = open else { unreachable!("loading gives an open segment") };
-        let (open, damage) = *open;
+        let (open, damage, verified) = *open;
         self.note_damage(&self.path(base, FileKind::Log), damage, effects);
+        if verified {
+            self.segments.set_largest(base, open.times.last());
+        }
         if let Some(sink) = self.sinks.iter_mut().find(|sink| sink.base == base) {
             // Not into the cache, which may be too small for the open segments of all partitions that are read.
             sink.file.get_or_insert(open.file);
@@ -377,8 +387,9 @@ impl Partition {
             return;
         };
         read.expected.end = self.offset_behind(read.segment);
+        let examined = self.damaged.was_examined(read.segment);
         let short = (bytes.len() as u64) < place.limit.saturating_sub(read.start()).min(read.len() as u64);
-        match parse_run(&read, &bytes, place.limit) {
+        match parse_run(&read, &bytes, place.limit, examined) {
             Parsed::Need(need) if !short && read.position + need as u64 <= place.limit => {
                 if !waiters.is_empty() {
                     let end = read.position + need as u64;
@@ -404,6 +415,8 @@ impl Partition {
                 }
             }
             Parsed::Need(_) if read.position >= place.limit => {
+                let behind = self.segments.next_base(read.segment).unwrap_or(read.expected.from);
+                self.note_short(read.segment, read.expected.from, behind, effects);
                 for waiter in waiters {
                     self.skip_to_next_segment(env, read.segment, waiter, effects);
                 }
@@ -481,11 +494,12 @@ impl Partition {
     }
 }
 
-/// What loading a segment gives: also what is damaged, where its index had to be built anew.
-type Loaded = (OpenSegment, Vec<Stretch>);
+/// What loading a segment gives: also what is damaged, where its index had to be built anew, and whether its time index ends
+/// as its batches do.
+type Loaded = (OpenSegment, Vec<Stretch>, bool);
 
-fn loaded(open: OpenSegment, damage: Vec<Stretch>) -> Box<dyn std::any::Any + Send> {
-    Box::new((open, damage))
+fn loaded(open: OpenSegment, damage: Vec<Stretch>, verified: bool) -> Box<dyn std::any::Any + Send> {
+    Box::new((open, damage, verified))
 }
 
 /// Where a read for an offset begins, and what the batch there is to be like: where the index says, or behind a run or damage
@@ -516,8 +530,8 @@ struct RunWalk<'a> {
     /// The last batch: where it begins, and the offset behind the one before.
     last: usize,
     before: Option<Offset>,
-    /// Offsets are missing before the last batch.
-    gap_before: bool,
+    /// Offsets are missing before the last batch, or it is not known where it should begin.
+    is_unsure: bool,
     /// The header behind the last batch agrees with it.
     agreed: bool,
     marks: Vec<(Offset, u64)>,
@@ -533,7 +547,7 @@ impl<'a> RunWalk<'a> {
             next: None,
             last: at,
             before: None,
-            gap_before: false,
+            is_unsure: false,
             agreed: false,
             marks: Vec::new(),
         }
@@ -561,7 +575,11 @@ impl<'a> RunWalk<'a> {
         if self.marks.last().is_none_or(|(_, mark)| position - mark >= BLOCK_BYTES as u64) {
             self.marks.push((header.base_offset, position));
         }
-        self.gap_before = self.next.is_some_and(|next| header.base_offset > next);
+        let Expected { from, holds, .. } = self.expected;
+        self.is_unsure = match (self.next, holds) {
+            (None, Some(holds)) => header.last_offset() != holds,
+            (next, _) => header.base_offset > next.unwrap_or(from),
+        };
         (self.last, self.before, self.agreed) = (self.at, self.next, false);
         self.next = Some(header.next_offset());
         self.at += header.total_bytes();
@@ -573,9 +591,16 @@ impl<'a> RunWalk<'a> {
         bytes.is_empty() || BatchView::parse(bytes).is_ok_and(|view| view.check_crc().is_ok())
     }
 
-    /// Whether what the last batch says of its offsets can be believed; `whole` where the segment ends behind it.
-    fn ends_well(&self, whole: bool) -> bool {
-        self.agreed || (whole && self.next == Some(self.expected.end)) || self.last_is_valid()
+    /// Whether what the last batch says of its offsets can be believed, although what is behind it does not say so: its
+    /// checksum is right, which is not over its base offset, and that is the one expected. Where the segment was examined,
+    /// offsets that are missing were missed then.
+    fn is_certain(&self, examined: bool) -> bool {
+        (examined || !self.is_unsure) && self.last_is_valid()
+    }
+
+    /// As [`RunWalk::is_certain`], if nothing behind it contradicts; `whole` where the segment ends behind it.
+    fn ends_well(&self, whole: bool, examined: bool) -> bool {
+        self.agreed || (whole && self.next == Some(self.expected.end)) || self.is_certain(examined)
     }
 
     fn drop_last(&mut self) {
@@ -590,7 +615,7 @@ impl<'a> RunWalk<'a> {
 /// Neither base offset nor length is under a batch's checksum, and to check those of all that is read would cost too much: what
 /// a batch says of itself is believed where the one behind it, or the end of the segment, agrees. Where not, its checksum is
 /// looked at; and a run ends before what cannot be believed.
-fn parse_run(read: &Read, bytes: &Bytes, limit: u64) -> Parsed {
+fn parse_run(read: &Read, bytes: &Bytes, limit: u64, examined: bool) -> Parsed {
     let start = read.start();
     let skip = (read.position - start) as usize;
     // What begins behind its end belongs to another read.
@@ -617,7 +642,7 @@ fn parse_run(read: &Read, bytes: &Bytes, limit: u64) -> Parsed {
     }
     let whole = start + walk.at as u64 >= limit;
     let can_be_believed =
-        if unfit.is_some() { !walk.gap_before && walk.last_is_valid() } else { walk.ends_well(whole) };
+        if unfit.is_some() { walk.is_certain(examined) } else { walk.ends_well(whole, examined) };
     if walk.next.is_some() && !can_be_believed {
         unfit = unfit.or(Some((start + walk.last as u64, "its last offset does not fit what follows")));
         walk.drop_last();

@@ -17,7 +17,7 @@ use super::types::AppendOrigin;
 use crate::base::limits::REPLAY_READ_BYTES;
 use crate::base::{LeaderEpoch, Offset};
 use crate::io::{File, Files, OpenMode};
-use crate::wire::record::{BatchHeader, BatchView, Scratch};
+use crate::wire::record::{BatchHeader, BatchView, HEADER_BYTES, Scratch};
 
 /// Where a defect is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -63,6 +63,8 @@ pub(super) struct ScanContext<'a> {
     pub(super) config: &'a LogConfig,
     /// Where the next segment begins; None for the last one.
     pub(super) segment_end: Option<Offset>,
+    /// Where the log ends, if that is known.
+    pub(super) log_end: Option<Offset>,
     /// Everything below was flushed.
     pub(super) recovery_point: Offset,
     /// Whether no segment comes before.
@@ -122,6 +124,7 @@ pub(super) fn scan(
             next: carried.next,
             epoch: carried.epoch,
             segment_end: context.segment_end,
+            log_end: context.log_end,
         };
         let defect = match scanner.batch(position, &follows)? {
             Ok(header) => {
@@ -272,6 +275,9 @@ pub(super) fn check_end(
         segment.first_timestamp = Some(first.max_timestamp);
     }
     segment.max_timestamp = sink.times.last();
+    if !is_named_rightly(&mut scanner, (&sink.offsets, &sink.times))? {
+        return Ok(None);
+    }
     let mut position = sink.offsets.last_position();
     sink.bytes_since_index = scanner.len.saturating_sub(position);
     while position < scanner.len {
@@ -287,31 +293,42 @@ pub(super) fn check_end(
     Ok(Some(follows.next))
 }
 
-/// Where a believed segment ends, looking from the last entry of its index on, and the offset behind its last batch. None if
-/// something else than zeros follows that: reading says what.
-pub(super) fn blank_end(
+/// Whether the batch that the last entry of a time index names has the timestamp that it says.
+fn is_named_rightly(
+    scanner: &mut Scanner<'_>,
+    (offsets, times): (&OffsetIndex, &TimeIndex),
+) -> io::Result<bool> {
+    let Some((time, at)) = times.last() else { return Ok(true) };
+    let mut position = offsets.lookup(at).0;
+    loop {
+        let Ok(header) = BatchHeader::parse(scanner.bytes(position, HEADER_BYTES)?) else { return Ok(false) };
+        if header.last_offset() >= at {
+            return Ok(header.base_offset <= at && header.max_timestamp == time);
+        }
+        position += header.total_bytes() as u64;
+    }
+}
+
+/// Whether the last entry of a sealed segment's time index says what the segment's largest timestamp is: retention goes by
+/// it. Reads batches from the one that it names on, mostly the last.
+pub(super) fn ends_rightly(
     files: &dyn Files,
     file: &File,
-    base: Offset,
-    index: &[u8],
-) -> io::Result<Option<(u64, Offset)>> {
+    (offsets, times): (&OffsetIndex, &TimeIndex),
+) -> io::Result<bool> {
     let mut scanner = Scanner::new(files, file)?;
-    let index = OffsetIndex::parse(base, index.to_vec(), scanner.len);
-    let from = index.map_or(0, |index| index.last_position());
-    for start in [from, 0] {
-        let mut follows = Follows::at(base);
-        let mut position = start;
-        while let Some(header) = scanner.valid_header(position)?.filter(|header| follows.admits(header)) {
-            position += header.total_bytes() as u64;
-            follows.passed(&header);
-        }
-        if position == start && start > 0 {
-            continue;
-        }
-        let over = matches!(scanner.batch(position, &follows)?, Err(Defect::EndOfFile | Defect::Zeros));
-        return Ok(over.then_some((position, follows.next)));
+    if !is_named_rightly(&mut scanner, (offsets, times))? {
+        return Ok(false);
     }
-    Ok(None)
+    let Some((time, at)) = times.last() else { return Ok(true) };
+    let mut position = offsets.lookup(at).0;
+    while let Ok(header) = BatchHeader::parse(scanner.bytes(position, HEADER_BYTES)?) {
+        if header.max_timestamp > time {
+            return Ok(false);
+        }
+        position += header.total_bytes() as u64;
+    }
+    Ok(true)
 }
 
 /// What is wrong with a segment's file in which there is no valid batch anywhere; None if there is one.

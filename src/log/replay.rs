@@ -104,7 +104,8 @@ pub fn walk_log(
         if walk.exact && walked.next < *base {
             walked.damage.push(gap(&path, walked.next, *base));
         }
-        let follows = Follows { segment: *base, next: walked.next.max(*base), epoch, segment_end };
+        let follows =
+            Follows { segment: *base, next: walked.next.max(*base), epoch, segment_end, log_end: None };
         let mut segment = SegmentWalk { walk, path, follows, is_last: segment_end.is_none() };
         segment.run(files, &mut walked, each)?;
         epoch = segment.follows.epoch;

@@ -21,7 +21,10 @@ impl Partition {
         self.producers.forget_ended(high_watermark);
         self.producers.expire(now_ms, self.config.producer_id_expiration_ms);
         self.flush_if_due(env, now_ms);
-        let start = self.retained_from(now_ms, high_watermark);
+        let (start, unverified) = self.retained_from(now_ms, high_watermark);
+        if let Some(base) = unverified {
+            self.load_segment(env, base, None, true);
+        }
         if start > self.log_start {
             return Some(start);
         }
@@ -60,28 +63,36 @@ impl Partition {
         }
     }
 
-    /// The base offset from which segments are kept (`retention.ms`, `retention.bytes`, the log start).
-    fn retained_from(&self, now_ms: WallMs, high_watermark: Offset) -> Offset {
+    /// The base offset from which segments are kept (`retention.ms`, `retention.bytes`, the log start), and the first
+    /// that is too old, or from the future, if its time index is right, which was only believed so far.
+    fn retained_from(&self, now_ms: WallMs, high_watermark: Offset) -> (Offset, Option<Offset>) {
         let config = &self.config;
         let mut excess = match config.retention_bytes {
             max if max >= 0 && config.cleanup_delete => self.size_bytes() as i64 - max,
             _ => -1,
         };
         let mut keep = Offset::MIN;
-        let mut too_old = config.cleanup_delete && config.retention_ms >= 0;
+        let mut unverified = None;
+        let by_age = config.cleanup_delete && config.retention_ms >= 0;
+        let mut too_old = by_age;
         for segment in self.segments.iter() {
             let next = self.next_base(segment.base);
             if next > high_watermark || segment.size == 0 {
                 break;
             }
             too_old &= now_ms.saturating_sub(segment.largest_timestamp()) > config.retention_ms;
+            let is_odd = segment.largest_timestamp() > now_ms;
+            if by_age && segment.max_is_believed && (too_old || is_odd) {
+                unverified.get_or_insert(segment.base);
+                too_old = false;
+            }
             excess -= segment.size as i64;
             if !too_old && excess < 0 {
                 break;
             }
             keep = next;
         }
-        keep
+        (keep, unverified)
     }
 
     /// Where the segment after this one begins, or the log's end.

@@ -129,9 +129,11 @@ impl<'a> Scanner<'a> {
             return Ok(Ok(header));
         }
         let after = self.valid_header(position + total as u64)?;
-        let after_segment = (position + total as u64 >= self.len).then_some(follows.segment_end).flatten();
+        let end = follows.segment_end.or(follows.log_end);
+        let after_segment = end.filter(|_| position + total as u64 >= self.len);
         let repaired = follows.repair(header, after.as_ref(), after_segment);
-        Ok(if follows.admits(&repaired) { Ok(repaired) } else { Err(Defect::StaleOffset) })
+        let fits = follows.admits(&repaired) && !follows.is_contradicted(&repaired, after.as_ref());
+        Ok(if fits { Ok(repaired) } else { Err(Defect::StaleOffset) })
     }
 
     /// The header of a batch with a right checksum, whatever its offsets.
@@ -196,6 +198,8 @@ pub(super) struct Follows {
     pub(super) epoch: LeaderEpoch,
     /// Where the next segment begins, if there is one.
     pub(super) segment_end: Option<Offset>,
+    /// Where the log ends, if that is known: no batch is refused for it.
+    pub(super) log_end: Option<Offset>,
 }
 
 impl Follows {
@@ -220,8 +224,15 @@ impl Follows {
         header
     }
 
+    /// Whether a batch that does not stand where it is expected reaches into the next one, which may follow.
+    fn is_contradicted(&self, header: &BatchHeader, after: Option<&BatchHeader>) -> bool {
+        let room = self.next + i64::from(header.last_offset_delta) + 1;
+        header.base_offset != self.next
+            && after.is_some_and(|after| (room..header.next_offset()).contains(&after.base_offset))
+    }
+
     pub(super) fn at(segment: Offset) -> Follows {
-        Follows { segment, next: segment, epoch: -1, segment_end: None }
+        Follows { segment, next: segment, epoch: -1, segment_end: None, log_end: None }
     }
 
     pub(super) fn passed(&mut self, header: &BatchHeader) {

@@ -21,6 +21,8 @@ pub(super) struct Segment {
     pub(super) size: u64,
     /// The largest timestamp and the offset of its batch's last record; None while empty.
     pub(super) max_timestamp: Option<(WallMs, Offset)>,
+    /// So its time index says, which was not compared with its batches yet.
+    pub(super) max_is_believed: bool,
     /// The largest timestamp of the first batch.
     pub(super) first_timestamp: Option<WallMs>,
     /// When it was created or last opened: stands in for timestamps.
@@ -31,7 +33,15 @@ pub(super) struct Segment {
 
 impl Segment {
     pub(super) fn new(base: Offset, created_ms: WallMs) -> Segment {
-        Segment { base, size: 0, max_timestamp: None, first_timestamp: None, created_ms, aborted: Vec::new() }
+        Segment {
+            base,
+            size: 0,
+            max_timestamp: None,
+            max_is_believed: false,
+            first_timestamp: None,
+            created_ms,
+            aborted: Vec::new(),
+        }
     }
 
     /// What retention goes by.
@@ -101,11 +111,12 @@ impl Segments {
         self.floor(base).filter(|segment| segment.base == base)
     }
 
-    /// A sealed segment's largest timestamp and its offset are these.
-    pub(super) fn set_largest(&mut self, base: Offset, largest: (WallMs, Offset)) {
+    /// A sealed segment's largest timestamp and its offset are these, or cannot be known better.
+    pub(super) fn set_largest(&mut self, base: Offset, largest: Option<(WallMs, Offset)>) {
         let sealed = self.0.len() - 1;
         if let Some(segment) = self.0[..sealed].iter_mut().find(|segment| segment.base == base) {
-            segment.max_timestamp = Some(largest);
+            segment.max_timestamp = largest.or(segment.max_timestamp);
+            segment.max_is_believed = false;
         }
     }
 

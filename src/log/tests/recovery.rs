@@ -93,6 +93,81 @@ fn the_decision_for_every_case() {
     }
 }
 
+/// A segment that was cut just where the last entry of its index points to was believed after a clean stop, and taken for
+/// empty: the log ended at the segment's base, and the offsets of its batches were given out again.
+#[test]
+fn a_segment_cut_where_its_index_points_to_is_not_taken_for_empty() {
+    let (mut m, all) = stopped();
+    let (name, bytes) = logs(&image(&m)).pop().unwrap();
+    let base: Offset = name[..20].parse().unwrap();
+    let index = m.file(&name.replace(".log", ".index"));
+    let position = u32::from_be_bytes(*index.last_chunk().unwrap()) as usize;
+    let whole = batch_positions(&bytes).iter().filter(|at| **at < position).count() as Offset;
+    put(&m, &name, &bytes[..position]);
+    m.reopen(true, None, None);
+    assert_eq!(m.partition.log_end_offset(), base + 2 * whole);
+    assert_eq!(m.read_all(0, 5000), all[..(base + 2 * whole) as usize]);
+}
+
+/// A clean start read the indexes of every sealed segment, and its end: with 10,000 partitions of several segments it took as
+/// long as reading all of them.
+#[test]
+fn a_clean_start_reads_only_the_last_entries_of_a_sealed_segment() {
+    let mut m = Machine::new(33, LogConfig { segment_bytes: 20_000, ..LogConfig::default() });
+    for _ in 0..500 {
+        m.append(&batch(1, &[1; 500])).unwrap();
+    }
+    m.settle();
+    let sealed = m.partition.segments_count() as u64 - 1;
+    assert!(sealed > 10);
+    m.save_epochs();
+    let disk = m.disk();
+    m.partition.close_clean(&disk).unwrap();
+    let before = disk.bytes_read();
+    m.reopen(true, Some(500), None);
+    let read = disk.bytes_read() - before;
+    assert!(read <= 22_000 + sealed * 20, "{read} bytes, with {sealed} sealed segments");
+}
+
+/// Retention went by what the last entry of a time index says, whatever that was: a flipped bit, and it deleted a segment that
+/// was not old.
+#[test]
+fn retention_deletes_nothing_for_a_time_index_that_is_wrong() {
+    let (mut m, all) = stopped();
+    let whole = image(&m);
+    m.config.retention_ms = 500;
+    let sealed: Vec<&(String, Vec<u8>)> =
+        whole.iter().filter(|(name, bytes)| name.ends_with(".timeindex") && bytes.len() >= 24).collect();
+    for (name, bytes) in sealed {
+        let last = bytes.len() - 12;
+        let mut damages: Vec<Vec<u8>> = vec![bytes[..last].to_vec()];
+        damages.push([&bytes[..last], &1_i64.to_be_bytes(), &bytes[last + 8..]].concat());
+        for bit in (last * 8..bytes.len() * 8).step_by(3) {
+            let mut flipped = bytes.clone();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            damages.push(flipped);
+        }
+        for damaged in damages {
+            restore(&m, &whole);
+            put(&m, name, &damaged);
+            m.reopen(true, Some(BATCHES * 2), None);
+            for now_ms in [1400, 1400, 1400] {
+                let (partition, mut env, effects) = m.parts();
+                partition.retain(&mut env, now_ms, BATCHES * 2, effects);
+                m.settle();
+            }
+            assert_eq!(m.read_all(0, 5000), all, "{name}: {damaged:?}");
+            // And what is old goes.
+            for now_ms in [100_000; 6] {
+                let (partition, mut env, effects) = m.parts();
+                partition.retain(&mut env, now_ms, BATCHES * 2, effects);
+                m.settle();
+            }
+            assert_eq!(m.partition.log_start_offset(), BATCHES * 2, "{name}: {damaged:?}");
+        }
+    }
+}
+
 #[test]
 fn a_flipped_bit_costs_at_most_the_batch_it_is_in() {
     let (mut m, all) = stopped();
