@@ -438,7 +438,7 @@ fn judge(
     let damaged = image(&data);
     for start in 1..=2 {
         if right == Right::Refuse {
-            let (exit, said) = refused(&data);
+            let (exit, said) = broker.restart_refused();
             assert_eq!(exit, Some(3), "{what}, start {start}: {said}");
             assert!(said.contains(&name), "{what}, start {start}: {said}");
             assert!(image(&data) == damaged, "{what}: start {start} changed something");
@@ -579,7 +579,7 @@ fn a_damaged_metadata_snapshot_is_refused_unless_all_it_holds_is_elsewhere() {
             } else {
                 restore(&data, &whole);
                 fs::remove_file(data.join(&newest)).expect("remove it");
-                let (exit, said) = refused(&data);
+                let (exit, said) = broker.restart_refused();
                 assert_eq!(exit, Some(3), "deleted, clean {clean}: {said}");
             }
         }

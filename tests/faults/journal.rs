@@ -380,7 +380,8 @@ fn what_another_broker_wrote_stays_and_what_no_longer_fits_is_kept_aside() {
 fn a_kill_while_a_journal_is_made_leaves_nothing_and_is_no_damage() {
     let mut broker = Broker::start("journal-made", &[("num.partitions", "8")]);
     let mut client = Client::connect(&broker);
-    create(&mut client, "t", 8, &[("flush.messages", "1")]);
+    let made = client.create_topic_with("t", 8, &[("flush.messages", "1")]).expect("CreateTopics");
+    assert_eq!(made, code::NONE);
     for _ in 0..3 {
         for partition in 0..8 {
             let body = Client::produce_body("t", partition, -1, &Batch::plain(&["x"]).encode());
