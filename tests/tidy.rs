@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 
 /// Which rooms a room may import, from the bottom up. `shard`, `server` and `cli` list everything below them.
 const IMPORTS: &[(&str, &[&str])] = &[
@@ -404,6 +405,37 @@ fn no_machine_paths_or_registry_hosts() {
 #[test]
 fn nothing_sleeps_and_ignored_tests_say_why() {
     assert_holds(tests_wait_for_something);
+}
+
+/// Faults that tests have to find (`tests/mutants`) are of use only as long as they can be brought back.
+#[test]
+fn mutants_apply_and_name_their_tests() {
+    let top = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let listed = fs::read_dir(top.join("tests/mutants")).expect("list the mutants");
+    let mut patches: Vec<_> = listed.map(|entry| entry.expect("read an entry").path()).collect();
+    patches.retain(|path| path.extension().is_some_and(|extension| extension == "patch"));
+    assert!(patches.len() > 8, "{patches:?}");
+    let is_checkout = top.join(".git").exists();
+    let mut failed = Vec::new();
+    for path in patches {
+        let text = fs::read_to_string(&path).expect("read a patch");
+        let head = text.split("diff --git").next().unwrap_or_default();
+        for key in ["test: --", "found: "] {
+            if !head.lines().any(|line| line.starts_with(key)) {
+                failed.push(format!("{}: no line `{key}`", path.display()));
+            }
+        }
+        if is_checkout {
+            let mut git = Command::new("git");
+            let output =
+                git.args(["apply", "--check"]).arg(&path).current_dir(top).output().expect("run git");
+            if !output.status.success() {
+                let why = String::from_utf8_lossy(&output.stderr);
+                failed.push(format!("{}: bring it up to date: {why}", path.display()));
+            }
+        }
+    }
+    assert!(failed.is_empty(), "{}", failed.join("\n"));
 }
 
 /// Each rule finds a planted violation and passes the line beside it.

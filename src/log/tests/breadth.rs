@@ -312,7 +312,11 @@ fn every_damage_to_every_file_is_served_around_and_named() {
     let all = std::env::var_os("OTTLA_DAMAGE_ALL").is_some();
     if !all {
         let mut prng = Prng::new(10);
-        cases.retain(|case| prng.below(if matches!(case.damage, Damage::Flip(_)) { 90 } else { 7 }) == 0);
+        cases.retain(|case| {
+            let sampled = prng.below(if matches!(case.damage, Damage::Flip(_)) { 90 } else { 7 }) == 0;
+            // There are few of them, and nothing that is left in the file tells of a cut between two batches.
+            sampled || (matches!(case.damage, Damage::Cut(_)) && case.file.ends_with(".log"))
+        });
     }
     let mut failed = Vec::new();
     for case in &cases {
