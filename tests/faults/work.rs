@@ -152,6 +152,7 @@ fn many_batches_that_decompress_a_thousandfold_are_not_one_cores_work_at_once() 
 /// session remembered them: clients name what there is.
 #[test]
 fn a_request_cannot_name_many_more_partitions_than_there_are() {
+    type Frame<'a> = &'a dyn Fn(i32) -> Vec<u8>;
     let broker = Broker::start("work-partitions", &[]);
     let mut other = Client::connect(&broker);
     let produce = |count: i32| {
@@ -167,7 +168,7 @@ fn a_request_cannot_name_many_more_partitions_than_there_are() {
         let head = Writer::default().null_string().i16(1).i32(20_000).i32(count);
         raw::frame(0, 3, 7, &(0..count).fold(head, |body, _| body.string("x").i32(0)).0)
     };
-    let frames: [(&str, &dyn Fn(i32) -> Vec<u8>); 3] =
+    let frames: [(&str, Frame<'_>); 3] =
         [("Produce", &produce), ("Fetch", &fetch), ("Produce without partitions", &topics)];
     for (name, frame) in frames {
         assert!(receive(&mut send(&broker, &frame(5_000))).is_ok(), "{name}: clients may name what is gone");
