@@ -2,6 +2,7 @@
 //! lies before the start, the segments are set aside.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use super::error::LogError;
 use super::flow::write_file;
@@ -12,6 +13,7 @@ use super::recover::Carried;
 use super::segment::{Segment, Sink, storage};
 use super::txn_index;
 use crate::base::Offset;
+use crate::base::limits::DAMAGE_LINES_MAX;
 use crate::io::OpenMode;
 
 impl Loader<'_> {
@@ -62,6 +64,32 @@ impl Loader<'_> {
         {
             let (path, last) = (self.path(log_start, FileKind::Log), first - 1);
             self.warn(&format!("{} is missing: offsets {log_start} to {last} are lost", path.display()));
+        }
+    }
+
+    /// Names offsets that are missing between whole batches, unless compaction or what was just taken out left the gap: they
+    /// were lost before, or the base offset of the batch behind them has changed, which has no neighbour that tells.
+    pub(super) fn name_gaps(&mut self, path: &Path, gaps: &[(u64, Offset, Offset)]) {
+        // What was taken out of the segment was named then, and is saved beside it.
+        let segment = path.file_stem().map(|stem| format!("{}.", stem.to_string_lossy())).unwrap_or_default();
+        let names = if gaps.is_empty() { Vec::new() } else { self.files.list(self.dir).unwrap_or_default() };
+        if names.iter().any(|e| e.name.starts_with(&segment) && e.name.ends_with(".damaged")) {
+            return;
+        }
+        let log_start = self.options.log_start_offset.unwrap_or(0);
+        let is_new = |(_, first, last): &&(u64, Offset, Offset)| {
+            *last >= log_start && !self.report.lost_offsets.contains(&(*first, *last))
+        };
+        let found: Vec<_> =
+            gaps.iter().filter(is_new).filter(|_| !self.config.cleanup_compact).copied().collect();
+        for (position, first, last) in found.iter().take(DAMAGE_LINES_MAX) {
+            self.warn(&format!(
+                "{}: offsets {first} to {last} are missing before the batch at byte {position}; they were lost before, or its offset has changed",
+                path.display()
+            ));
+        }
+        if let Some(more) = found.len().checked_sub(DAMAGE_LINES_MAX).filter(|more| *more > 0) {
+            self.warn(&format!("{}: offsets are missing in {more} more places", path.display()));
         }
     }
 

@@ -614,6 +614,7 @@ impl Loader<'_> {
                 *carried = before;
                 continue;
             }
+            self.name_gaps(&path, &scanned.gaps);
             self.repair(&file, &path, &scanned)?;
             self.finish(&file, &path, &mut scanned, is_last)?;
             return Ok(scanned);

@@ -98,6 +98,8 @@ pub(super) struct Scanned {
     pub(super) cut_bytes: u64,
     /// What is to be taken out: position from and to, first and last offset that are lost.
     pub(super) excise: Vec<(u64, u64, Offset, Offset)>,
+    /// Where offsets are missing before a batch, although nothing is damaged there: its position, first and last of them.
+    pub(super) gaps: Vec<(u64, Offset, Offset)>,
     /// Batches whose base offset or epoch is wrong: position, and the header as it should be.
     pub(super) repairs: Vec<(u64, BatchHeader)>,
     pub(super) read_bytes: u64,
@@ -114,7 +116,7 @@ pub(super) fn scan(
     let mut scanner = Scanner::new(files, file)?;
     let mut segment = Segment::new(base, context.created_ms);
     let mut sink = Sink::new(base, Some(file.clone()), 0);
-    let (mut excise, mut repairs) = (Vec::new(), Vec::new());
+    let (mut excise, mut repairs, mut gaps) = (Vec::new(), Vec::new(), Vec::new());
     let mut scratch = Scratch::new();
     let mut position = 0;
     carried.next = carried.next.max(base);
@@ -138,6 +140,9 @@ pub(super) fn scan(
                     note_batch(carried, &view, header, &mut segment, &mut scratch);
                 }
                 index_batch(&mut segment, &mut sink, &header, position, context.config.index_interval_bytes);
+                if header.base_offset > carried.next {
+                    gaps.push((position, carried.next, header.base_offset - 1));
+                }
                 position += header.total_bytes() as u64;
                 carried.next = header.next_offset();
                 continue;
@@ -173,6 +178,7 @@ pub(super) fn scan(
                     defect,
                     cut_bytes: rest,
                     excise,
+                    gaps,
                     repairs,
                     read_bytes,
                 });

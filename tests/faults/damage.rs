@@ -403,9 +403,12 @@ enum Right {
     Serve,
 }
 
-/// Whole, and in every way that does not depend on what is in it.
-fn ways(bytes: &[u8]) -> Vec<(String, Option<Vec<u8>>)> {
-    let mut ways: Vec<(String, Option<Vec<u8>>)> = Vec::new();
+/// A damage, and what is left of the file.
+type Way = (String, Option<Vec<u8>>);
+
+/// Every damage that does not depend on what is in the file.
+fn ways(bytes: &[u8]) -> Vec<Way> {
+    let mut ways = Vec::new();
     for at in [0, bytes.len() / 3, bytes.len() / 2, bytes.len() - 2] {
         let mut flipped = bytes.to_vec();
         flipped[at] ^= 4;
