@@ -89,7 +89,10 @@ impl Controller {
         epoch: LeaderEpoch,
         record: &MetadataRecord,
     ) -> Result<(), MetaError> {
-        self.loader.replay(offset, epoch, record)
+        self.loader.replay(offset, epoch, record)?;
+        // Nobody asks a controller what has changed: it would remember every topic that there ever was.
+        self.loader.forget_changes();
+        Ok(())
     }
 
     /// Takes note of a control batch that ends at `offset`.

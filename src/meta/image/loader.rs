@@ -73,6 +73,11 @@ impl Loader {
         self.image.advance(offset, epoch);
     }
 
+    /// For who only wants the image: what has changed so far is in no delta.
+    pub fn forget_changes(&mut self) {
+        self.delta = Delta::default();
+    }
+
     /// The image, and what changed since the last one that was published. `None` inside of a transaction, and if no
     /// record came since.
     pub fn publish(&mut self) -> Option<(Arc<Image>, Delta)> {

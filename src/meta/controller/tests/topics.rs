@@ -1,6 +1,7 @@
 //! Topics: created, deleted, grown.
 
 use super::*;
+use crate::meta::image::Delta;
 
 #[test]
 fn a_topic_is_created_with_its_partitions_and_configuration() {
@@ -240,6 +241,19 @@ fn topics_are_deleted_by_name_or_id() {
     };
     assert_eq!(refused(2, &mut cluster), codes::INVALID_REQUEST);
     assert_eq!(refused(3, &mut cluster), codes::TOPIC_DELETION_DISABLED);
+}
+
+/// The controller noted what its records changed, for nobody: every topic since the first record, and the configuration of
+/// those that are gone. A long request is decided on with a copy of the state, which was as large.
+#[test]
+fn the_state_is_no_larger_for_what_has_changed() {
+    let mut cluster = Cluster::standalone();
+    cluster.create(vec![topic("kept", 5, -1), with_config("gone", "retention.ms", Some("5"))]);
+    let request = DeleteTopicsRequest { topics: vec![], topic_names: vec!["gone"], timeout_ms: 1 };
+    let decision = cluster.decide(|c, ctx| c.delete_topics(ctx, &request, 5)).unwrap();
+    cluster.commit(decision);
+    let (_, changes) = cluster.controller.loader.publish().unwrap();
+    assert_eq!(changes, Delta::default());
 }
 
 #[test]
