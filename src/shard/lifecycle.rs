@@ -25,7 +25,8 @@ impl Shard {
         let mut first = Vec::new();
         for topic in image.topics().iter() {
             for partition in topic.partitions.keys() {
-                match self.spec(topic, *partition, now_ms, false) {
+                let reserved = self.reserve(topic, *partition);
+                match reserved.and_then(|slot| self.spec_of(slot, now_ms, false)) {
                     Some(spec) if spec.coordinator.is_some() => first.push(spec),
                     Some(spec) => self.opening.add(spec),
                     None => {}
@@ -46,7 +47,7 @@ impl Shard {
     }
 
     /// Reserves a place for a partition, if this core owns it and does not have it.
-    fn spec(&mut self, topic: &Arc<Topic>, partition: i32, now_ms: i64, is_new: bool) -> Option<OpenSpec> {
+    fn reserve(&mut self, topic: &Arc<Topic>, partition: i32) -> Option<u32> {
         let key = PartitionKey { topic_id: topic.id, partition };
         let here = topic.partitions.get(&partition)?.replicas.contains(&self.effective.statics().node_id);
         if key.owner(self.shards) != self.id || !here || self.partitions.slot(key).is_some() {
@@ -55,31 +56,25 @@ impl Shard {
         let name = TopicPartition::new(&*topic.name, partition);
         let slot = self.partitions.insert(key, name);
         self.note_leadership(key);
-        self.spec_of(slot, topic, key, now_ms, is_new)
+        Some(slot)
     }
 
     /// For a place whose partition could not be opened before; None if it is gone.
     pub(super) fn spec_again(&mut self, slot: u32, now_ms: i64, is_new: bool) -> Option<OpenSpec> {
-        let key = self.partitions.get(slot).filter(|hosted| !hosted.doomed)?.key;
-        let image = self.image.clone();
-        let topic = image.topics().get_by_id(key.topic_id)?;
-        self.partitions.get(slot)?.state = State::Opening;
-        self.spec_of(slot, topic, key, now_ms, is_new)
+        let hosted = self.partitions.get(slot).filter(|hosted| !hosted.doomed)?;
+        self.image.topics().get_by_id(hosted.key.topic_id)?;
+        hosted.state = State::Opening;
+        self.spec_of(slot, now_ms, is_new)
     }
 
-    fn spec_of(
-        &mut self,
-        slot: u32,
-        topic: &Arc<Topic>,
-        key: PartitionKey,
-        now_ms: i64,
-        is_new: bool,
-    ) -> Option<OpenSpec> {
-        let name = self.partitions.get(slot)?.name.clone();
-        let config = self.log_config(topic.id, &topic.name);
+    /// How the partition at a place is opened, or made.
+    pub(super) fn spec_of(&mut self, slot: u32, now_ms: i64, is_new: bool) -> Option<OpenSpec> {
+        let hosted = self.partitions.get(slot)?;
+        let (key, name) = (hosted.key, hosted.name.clone());
+        let config = self.log_config(key.topic_id, &name.topic);
         let checkpoint = self.book.initial(key);
         let coordinator =
-            (*topic.name == *OFFSETS_TOPIC).then(|| Box::new(self.groups.new_coordinator(key.partition)));
+            (*name.topic == *OFFSETS_TOPIC).then(|| Box::new(self.groups.new_coordinator(key.partition)));
         if let Some((dir, journal)) = self.book.offline(key) {
             let journal = self.dirs.paths[dir].join(journal);
             self.broken(slot, &format!("acknowledged records that are missing in it are in {}; restore its directory from a copy, or remove that file to go on without them, and start again", journal.display()));
@@ -142,7 +137,6 @@ impl Shard {
             self.groups_topics_deleted(disk, &gone);
         }
         let image = self.image.clone();
-        let now_ms = disk.wall_ms();
         let created: Vec<(TopicId, Vec<i32>)> = delta
             .topics_changed()
             .map(|(id, change)| (id, change.partitions_created.iter().copied().collect()))
@@ -150,8 +144,8 @@ impl Shard {
         for (id, partitions) in created {
             let Some(topic) = image.topics().get_by_id(id) else { continue };
             for partition in partitions {
-                if let Some(spec) = self.spec(topic, partition, now_ms, true) {
-                    self.opening.add(spec);
+                if let Some(slot) = self.reserve(topic, partition) {
+                    self.opening.add_new(slot);
                 }
             }
         }
@@ -212,10 +206,16 @@ impl Shard {
                 self.with_log(disk, slot, |log, env, _| log.delete(env, &unique));
             }
             State::Opening => hosted.doomed = true,
-            State::Broken(_) => {
-                self.partitions.remove(slot);
-            }
+            State::Broken(_) => self.forget_slot(disk, slot),
         }
+    }
+
+    /// A place is nobody's any more: nothing waits for it, and it is not tried again.
+    pub(super) fn forget_slot(&mut self, disk: &dyn Disk, slot: u32) {
+        self.partitions.remove(slot);
+        self.not_again(slot);
+        self.upkeep.forget(slot);
+        self.resumed(disk, slot);
     }
 
     /// A job for a partition that is being opened waits, and an append for more than that.

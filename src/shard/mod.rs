@@ -409,9 +409,7 @@ impl Shard {
                     partitions::leave_later(disk, &self.book, (hosted.name.clone(), hosted.key), renamed);
                 }
                 self.cache_forget(slot);
-                self.partitions.remove(slot);
-                self.upkeep.forget(slot);
-                self.resumed(disk, slot);
+                self.forget_slot(disk, slot);
                 self.close_tickets(slot);
             }
             LogEffect::Warning(text) => limited!(warn, "a warning of a partition", "{text}"),

@@ -3,6 +3,7 @@
 
 use std::any::Any;
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -24,11 +25,19 @@ use super::shortages::Subject;
 /// What came of opening the partitions of a job, by place.
 type Results = Vec<(u32, Result<Opened, LogError>)>;
 
+/// A partition in the queue.
+enum Queued {
+    /// It is there, and is opened like this.
+    Found(Box<OpenSpec>),
+    /// It is made. What that needs is gathered when its turn comes: thousands of topics may be created at once.
+    New,
+}
+
 /// What waits to be opened, and what is being opened.
 #[derive(Default)]
 pub(super) struct Opening {
     /// By place, so in the order of the metadata.
-    queue: BTreeMap<u32, OpenSpec>,
+    queue: BTreeMap<u32, Queued>,
     /// Somebody waits for these.
     urgent: Vec<OpenSpec>,
     /// The places in each job, and whether each is new.
@@ -55,17 +64,39 @@ impl Opening {
         Opening { progress, ..Opening::default() }
     }
 
-    /// Puts a partition into the queue.
+    /// Puts a partition that is there into the queue.
     pub(super) fn add(&mut self, spec: OpenSpec) {
         self.progress.expect(1);
-        self.queue.insert(spec.slot, spec);
+        self.put_back(spec);
+    }
+
+    /// Puts a partition that is to be made into the queue.
+    pub(super) fn add_new(&mut self, slot: u32) {
+        self.progress.expect(1);
+        self.queue.insert(slot, Queued::New);
+    }
+
+    fn put_back(&mut self, spec: OpenSpec) {
+        self.queue.insert(spec.slot, Queued::Found(Box::new(spec)));
+    }
+
+    /// Whether the next in the queue is to be made; None if there is none.
+    fn next_is_new(&self) -> Option<bool> {
+        let (_, next) = self.queue.first_key_value()?;
+        Some(match next {
+            Queued::Found(spec) => spec.is_new,
+            Queued::New => true,
+        })
     }
 
     /// Somebody waits for this place.
     fn hurry(&mut self, slot: u32) {
         // What is to be made is made with its neighbours: they share a flush.
-        if self.queue.get(&slot).is_some_and(|spec| !spec.is_new) {
-            self.urgent.extend(self.queue.remove(&slot));
+        if let Entry::Occupied(queued) = self.queue.entry(slot)
+            && matches!(queued.get(), Queued::Found(spec) if !spec.is_new)
+            && let Queued::Found(spec) = queued.remove()
+        {
+            self.urgent.push(*spec);
         }
     }
 
@@ -128,21 +159,44 @@ impl Shard {
                 opening.submit(disk, &self.book, specs, true);
             }
         }
-        while opening.under_way < PARTITION_JOBS_MAX && !opening.halted && !opening.queue.is_empty() {
-            let mut specs: Vec<OpenSpec> = Vec::new();
-            while let Some(next) = opening.queue.first_entry() {
-                let is_new = next.get().is_new;
-                let max = if is_new { PARTITIONS_MADE_AT_ONCE } else { PARTITIONS_OPENED_AT_ONCE };
-                if specs.len() >= max || specs.first().is_some_and(|first| first.is_new != is_new) {
-                    break;
-                }
-                let spec = next.remove();
-                specs.extend(opening.enters(disk, &self.book, spec));
-            }
+        while self.opening.under_way < PARTITION_JOBS_MAX
+            && !self.opening.halted
+            && !self.opening.queue.is_empty()
+        {
+            let specs = self.next_specs(disk);
             if !specs.is_empty() {
-                opening.under_way += 1;
-                opening.submit(disk, &self.book, specs, false);
+                self.opening.under_way += 1;
+                self.opening.submit(disk, &self.book, specs, false);
             }
+        }
+    }
+
+    /// The next partitions of the queue, for one job.
+    fn next_specs(&mut self, disk: &mut dyn Disk) -> Vec<OpenSpec> {
+        let mut specs: Vec<OpenSpec> = Vec::new();
+        while let Some(is_new) = self.opening.next_is_new() {
+            let max = if is_new { PARTITIONS_MADE_AT_ONCE } else { PARTITIONS_OPENED_AT_ONCE };
+            if specs.len() >= max || specs.first().is_some_and(|first| first.is_new != is_new) {
+                break;
+            }
+            match self.next_spec(disk) {
+                Some(spec) => specs.extend(self.opening.enters(disk, &self.book, spec)),
+                None => self.opening.progress.advance(1),
+            }
+        }
+        specs
+    }
+
+    /// The next partition of the queue; None if it needs not, or cannot, be made.
+    fn next_spec(&mut self, disk: &mut dyn Disk) -> Option<OpenSpec> {
+        let (slot, queued) = self.opening.queue.pop_first()?;
+        match queued {
+            Queued::Found(spec) => Some(*spec),
+            Queued::New if self.partitions.get(slot)?.doomed => {
+                self.forget_slot(disk, slot);
+                None
+            }
+            Queued::New => self.spec_of(slot, disk.wall_ms(), true),
         }
     }
 
@@ -154,10 +208,10 @@ impl Shard {
         self.opening.ask_at = None;
         for spec in std::mem::take(&mut self.opening.waiting) {
             if self.partitions.get(spec.slot).is_some_and(|hosted| hosted.doomed) {
-                self.partitions.remove(spec.slot);
+                self.forget_slot(disk, spec.slot);
                 self.opening.progress.advance(1);
             } else {
-                self.opening.queue.insert(spec.slot, spec);
+                self.opening.put_back(spec);
             }
         }
         self.retry_deferred = true;
@@ -246,6 +300,11 @@ impl Shard {
             self.open_more(disk);
         }
         true
+    }
+
+    /// A place is not opened again.
+    pub(super) fn not_again(&mut self, slot: u32) {
+        self.opening.again.remove(&slot);
     }
 
     /// Whether a partition is not open yet; it then becomes one of the next.

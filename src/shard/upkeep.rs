@@ -110,6 +110,10 @@ impl Shard {
                 files.push(Small { topic_id: log.topic_id(), path, bytes });
             }
         }
+        if files.is_empty() && self.upkeep.saving.is_empty() {
+            // What could not be written may have been of a partition that is gone.
+            self.waits_no_more(disk, Subject::Epochs);
+        }
         let dirs = self.dirs.paths.clone();
         while !files.is_empty() {
             let left = files.len().saturating_sub(EPOCHS_SAVED_AT_ONCE);

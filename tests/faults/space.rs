@@ -300,22 +300,60 @@ fn partitions_outlive_a_lack_of_descriptors() {
     let large = "x".repeat(400_000);
     let batch = Batch::plain(&[&large]).encode();
     assert_eq!(produce(&mut client, "used", -1, &batch), (code::NONE, 0));
-    let limit = |nofile: &str| {
-        let pid = format!("--pid={}", broker.pid());
-        let set = Command::new("prlimit").arg(pid).arg(format!("--nofile={nofile}:4096")).status();
-        assert!(set.is_ok_and(|status| status.success()), "prlimit");
-    };
-    limit("8");
+    limit_descriptors(&broker, "8");
     assert_ne!(produce(&mut client, "fresh", -1, &batch).0, code::NONE);
     let answers: Vec<i16> = (0..6).map(|_| produce(&mut client, "used", -1, &batch).0).collect();
     assert!(answers.contains(&56), "{answers:?}");
     let made = create_topic(&mut client, "made");
-    limit("4096");
+    limit_descriptors(&broker, "4096");
     let topics: &[&str] = if made == code::NONE { &["used", "fresh", "made"] } else { &["used", "fresh"] };
     for topic in topics {
         until_produced(&mut client, topic);
     }
     assert_eq!(warnings(&broker, "no file descriptors are left"), 1, "{}", broker.log_tail());
+}
+
+/// A topic was deleted while its partition could not be opened: that was waited for ever after, so the broker's log never
+/// said that the shortage was over, and told of no later one.
+#[test]
+fn a_lack_is_over_when_what_waited_for_it_is_deleted() {
+    let broker = Broker::start("space-deleted", &[]);
+    let mut client = Client::connect(&broker);
+    // The connection is accepted once it was answered.
+    assert_eq!(create_topic(&mut client, "before"), code::NONE);
+    limit_descriptors(&broker, "8");
+    assert_eq!(create_topic(&mut client, "t"), code::NONE);
+    assert_ne!(produce(&mut client, "t", -1, &Batch::plain(&["v"]).encode()).0, code::NONE);
+    assert_eq!(warnings(&broker, "no file descriptors are left"), 1, "{}", broker.log_tail());
+    assert_eq!(client.delete_topic("t").expect("DeleteTopics"), code::NONE);
+    limit_descriptors(&broker, "4096");
+    poll::until("the shortage is over", Duration::from_secs(30), || {
+        broker.log_tail().contains("the disk takes everything again").then_some(())
+    });
+}
+
+/// The same with the leader epochs of a partition that was deleted before they could be written down.
+#[test]
+fn a_lack_is_over_when_the_epochs_that_waited_for_it_are_deleted() {
+    let broker = Broker::start("space-epochs", &[]);
+    let mut client = Client::connect(&broker);
+    assert_eq!(create_topic(&mut client, "t"), code::NONE);
+    until_produced(&mut client, "t");
+    limit_descriptors(&broker, "8");
+    poll::until("a lack of descriptors", Duration::from_secs(60), || {
+        (warnings(&broker, "no file descriptors are left") == 1).then_some(())
+    });
+    assert_eq!(client.delete_topic("t").expect("DeleteTopics"), code::NONE);
+    limit_descriptors(&broker, "4096");
+    poll::until("the shortage is over", Duration::from_secs(30), || {
+        broker.log_tail().contains("the disk takes everything again").then_some(())
+    });
+}
+
+fn limit_descriptors(broker: &Broker, nofile: &str) {
+    let pid = format!("--pid={}", broker.pid());
+    let set = Command::new("prlimit").arg(pid).arg(format!("--nofile={nofile}:4096")).status();
+    assert!(set.is_ok_and(|status| status.success()), "prlimit");
 }
 
 /// What the journals take of the volume.
