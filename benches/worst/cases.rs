@@ -117,12 +117,12 @@ fn groups(names: &[&str]) -> Vec<Case> {
         committed_offset: 1,
         ..Default::default()
     };
-    let committing = commit::OffsetCommitRequest {
+    let committing = |n| commit::OffsetCommitRequest {
         group_id: GROUP,
         generation_id_or_member_epoch: -1,
         topics: vec![commit::OffsetCommitRequestTopic {
             name: TOPIC,
-            partitions: (0..55_000).map(partition).collect(),
+            partitions: (0..n).map(partition).collect(),
             ..Default::default()
         }],
         ..Default::default()
@@ -135,6 +135,12 @@ fn groups(names: &[&str]) -> Vec<Case> {
         ..Default::default()
     }];
     let repeated = committed::OffsetFetchRequestGroup { topics: Some(topics), ..whole.clone() };
+    let strangers =
+        names.iter().map(|name| committed::OffsetFetchRequestTopics { name, ..Default::default() });
+    let strange = committed::OffsetFetchRequestGroup {
+        topics: Some(strangers.take(125_000).collect()),
+        ..whole.clone()
+    };
     let fetch = |groups| committed::OffsetFetchRequest { groups, ..Default::default() };
     let deleting = forget::OffsetDeleteRequest {
         group_id: GROUP,
@@ -151,10 +157,12 @@ fn groups(names: &[&str]) -> Vec<Case> {
         case("JoinGroup, many protocols", 3, &joining),
         case("SyncGroup, many assignments", 2, &syncing),
         case("LeaveGroup, many members", 3, &leaving),
-        case("OffsetCommit, many partitions", 7, &committing),
+        case("OffsetCommit, many partitions", 7, &committing(55_000)),
+        case("OffsetCommit, as many as one batch holds", 7, &committing(16_000)),
         case("OffsetFetch, many groups", 8, &fetch(vec![tiny; 240_000])),
         case("OffsetFetch, all offsets of a group many times", 8, &fetch(vec![whole; 100_000])),
         case("OffsetFetch, the same partitions many times", 8, &fetch(vec![repeated])),
+        case("OffsetFetch, many topics of one group", 8, &fetch(vec![strange])),
         case("OffsetDelete, many partitions", 0, &deleting),
         case("DescribeGroups, many groups", 5, &describe(vec!["g"; 500_000])),
         case("DescribeGroups, a group many times", 5, &describe(vec![GROUP; 160_000])),

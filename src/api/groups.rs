@@ -58,6 +58,9 @@ type Respond = Box<dyn FnOnce(Vec<GroupReply>) -> Written + Send>;
 
 /// A request that waits for coordinators. They answer every question, if only when their timers say so.
 struct Gather {
+    from: Asker,
+    /// Asked one after the other, so that others have their turn between.
+    wanted: std::vec::IntoIter<GroupRequest>,
     /// Until a reply has come, the refusal that stands in for it.
     replies: Vec<GroupReply>,
     outstanding: usize,
@@ -67,14 +70,37 @@ struct Gather {
 }
 
 impl Gather {
-    fn new(long: bool, respond: impl FnOnce(Vec<GroupReply>) -> Written + Send + 'static) -> Gather {
-        Gather { replies: Vec::new(), outstanding: 0, long, respond: Some(Box::new(respond)) }
+    fn new(
+        from: Asker,
+        wanted: Vec<GroupRequest>,
+        long: bool,
+        respond: impl FnOnce(Vec<GroupReply>) -> Written + Send + 'static,
+    ) -> Gather {
+        let respond: Option<Respond> = Some(Box::new(respond));
+        Gather { from, wanted: wanted.into_iter(), replies: Vec::new(), outstanding: 0, long, respond }
+    }
+
+    /// Asks the coordinator of the next group; one that has none here is refused.
+    fn ask_next(&mut self, cx: &mut Cx<'_>, id: u64) {
+        while let Some(request) = self.wanted.next() {
+            let group_id = request.group_id();
+            let Some(key) = group_id.and_then(|group_id| offsets_partition(cx.image, group_id)) else {
+                self.refuse(&request, GroupError::NotCoordinator);
+                continue;
+            };
+            let (client, api_version) = (self.from.client.clone(), self.from.version);
+            let job = GroupJob { partition: Some(key.partition), client, api_version, request };
+            return self.send(cx, id, key.owner(cx.shards), job);
+        }
+    }
+
+    fn refuse(&mut self, request: &GroupRequest, error: GroupError) {
+        self.replies.push(GroupReply::refused(request, self.from.version, error));
     }
 
     fn send(&mut self, cx: &mut Cx<'_>, id: u64, owner: ShardId, job: GroupJob) {
         let part = self.replies.len() as u32;
-        let refusal = GroupReply::refused(&job.request, job.api_version, GroupError::CoordinatorNotAvailable);
-        self.replies.push(refusal);
+        self.refuse(&job.request, GroupError::CoordinatorNotAvailable);
         self.outstanding += 1;
         cx.send(owner, id, part, Job::Group(Box::new(job)));
     }
@@ -87,6 +113,9 @@ impl Gather {
     }
 
     fn finish(&mut self, cx: &mut Cx<'_>) -> Outcome {
+        while let Some(request) = self.wanted.next() {
+            self.refuse(&request, GroupError::CoordinatorNotAvailable);
+        }
         let replies = std::mem::take(&mut self.replies);
         let Some(respond) = self.respond.take() else { return unexpected().into() };
         let written =
@@ -103,7 +132,20 @@ impl Waiting for Gather {
             *place = *reply;
         }
         self.outstanding -= 1;
+        match (self.outstanding, self.wanted.len()) {
+            (0, 0) => Step::Finish(self.finish(cx)),
+            (0, _) => Step::Yield,
+            _ => Step::Wait,
+        }
+    }
+
+    fn resume(&mut self, cx: &mut Cx<'_>, id: u64) -> Step {
+        self.ask_next(cx, id);
         if self.outstanding > 0 { Step::Wait } else { Step::Finish(self.finish(cx)) }
+    }
+
+    fn is_heavy(&self) -> bool {
+        self.wanted.len() > 0
     }
 
     fn expired(&mut self, cx: &mut Cx<'_>, _id: u64) -> Step {
@@ -117,29 +159,17 @@ impl Waiting for Gather {
     }
 }
 
-/// Asks the coordinators of some groups; a group that has none here is refused.
+/// Asks coordinators, one question after the other.
 fn coordinate(
     cx: &mut Cx<'_>,
-    from: &Asker,
+    from: Asker,
     wanted: Vec<GroupRequest>,
     respond: impl FnOnce(Vec<GroupReply>) -> Written + Send + 'static,
 ) -> Outcome {
-    let api_version = from.version;
     let id = cx.open();
-    let mut gather = Gather::new(from.long, respond);
-    for wanted in wanted {
-        let Some(key) = wanted.group_id().and_then(|group_id| offsets_partition(cx.image, group_id)) else {
-            gather.replies.push(GroupReply::refused(&wanted, api_version, GroupError::NotCoordinator));
-            continue;
-        };
-        let job = GroupJob {
-            partition: Some(key.partition),
-            client: from.client.clone(),
-            api_version,
-            request: wanted,
-        };
-        gather.send(cx, id, key.owner(cx.shards), job);
-    }
+    let long = from.long;
+    let mut gather = Gather::new(from, wanted, long, respond);
+    gather.ask_next(cx, id);
     gather.park(cx, id)
 }
 
@@ -162,7 +192,7 @@ pub fn join_group(cx: &mut Cx<'_>, request: &Request<'_>) -> Result<Outcome, Dec
     };
     let from = Asker::of(request);
     apart(cx, is_long(request), read, move |cx, wanted| {
-        coordinate(cx, &from, vec![wanted], move |replies| match &*replies {
+        coordinate(cx, from, vec![wanted], move |replies| match &*replies {
             [GroupReply::Join(joined)] => write(&joined.to_wire(version), version),
             _ => unexpected(),
         })
@@ -183,7 +213,7 @@ pub fn sync_group(cx: &mut Cx<'_>, request: &Request<'_>) -> Result<Outcome, Dec
             let refused = SyncReply::refused(GroupError::InconsistentGroupProtocol);
             return reply(&refused.to_wire(), version);
         };
-        coordinate(cx, &from, vec![wanted], move |replies| match &*replies {
+        coordinate(cx, from, vec![wanted], move |replies| match &*replies {
             [GroupReply::Sync(synced)] => write(&synced.to_wire(), version),
             _ => unexpected(),
         })
@@ -200,7 +230,7 @@ pub fn heartbeat(cx: &mut Cx<'_>, request: &Request<'_>) -> Result<Outcome, Deco
     let version = request.api_version;
     let message: HeartbeatRequest<'_> = decode_request(&request.body, version)?;
     let wanted = GroupRequest::Heartbeat(ask::HeartbeatRequest::from_wire(&message));
-    Ok(coordinate(cx, &Asker::of(request), vec![wanted], move |replies| match &*replies {
+    Ok(coordinate(cx, Asker::of(request), vec![wanted], move |replies| match &*replies {
         [GroupReply::Heartbeat(error)] => {
             let error_code = error_code(*error);
             write(&HeartbeatResponse { error_code, ..Default::default() }, version)
@@ -218,7 +248,7 @@ pub fn leave_group(cx: &mut Cx<'_>, request: &Request<'_>) -> Result<Outcome, De
     };
     let from = Asker::of(request);
     apart(cx, is_long(request), read, move |cx, wanted| {
-        coordinate(cx, &from, vec![wanted], move |replies| match &*replies {
+        coordinate(cx, from, vec![wanted], move |replies| match &*replies {
             [GroupReply::Leave(left)] => write(&left.to_wire(version), version),
             _ => unexpected(),
         })
@@ -325,14 +355,15 @@ pub fn list_groups(cx: &mut Cx<'_>, request: &Request<'_>) -> Result<Outcome, De
         let message: ListGroupsRequest<'_> = decode_request(&body, version)?;
         Ok(ask::ListRequest::from_wire(&message))
     };
-    let from = client(request);
-    apart(cx, request.is_large(), read, move |cx, wanted| list_everywhere(cx, version, &from, &wanted))
+    let from = Asker::of(request);
+    apart(cx, request.is_large(), read, move |cx, wanted| list_everywhere(cx, from, &wanted))
 }
 
-fn list_everywhere(cx: &mut Cx<'_>, version: i16, from: &ClientInfo, wanted: &ask::ListRequest) -> Outcome {
+fn list_everywhere(cx: &mut Cx<'_>, from: Asker, wanted: &ask::ListRequest) -> Outcome {
     let id = cx.open();
+    let (client, version) = (from.client.clone(), from.version);
     // The more groups there are, the longer is the response.
-    let mut gather = Gather::new(true, move |replies| {
+    let mut gather = Gather::new(from, Vec::new(), true, move |replies| {
         let shares = replies.into_iter().filter_map(|share| match share {
             GroupReply::List(share) => Some(share),
             _ => None,
@@ -345,7 +376,7 @@ fn list_everywhere(cx: &mut Cx<'_>, version: i16, from: &ClientInfo, wanted: &as
     for shard in 0..cx.shards {
         let job = GroupJob {
             partition: None,
-            client: from.clone(),
+            client: client.clone(),
             api_version: version,
             request: GroupRequest::List(wanted.clone()),
         };

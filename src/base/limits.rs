@@ -407,6 +407,9 @@ pub const GROUPS_IN_TURN: usize = 128;
 pub const GROUPS_TURN_BYTES: usize = 64 << 10;
 /// Partitions that a request asks about in one turn.
 pub const PARTITIONS_ASKED_AT_ONCE: usize = 1024;
+/// Topics and partitions of one group that an OffsetFetch asks its coordinator for at once. What a client asks for in earnest
+/// is not more, so that its answer is of one moment.
+pub const OFFSETS_FETCHED_AT_ONCE: usize = 8192;
 /// What the answers about partitions may take, beside one of fixed size each; partitions beyond are answered with an error.
 pub const PARTITIONS_REPLY_BYTES_MAX: usize = 32 << 20;
 /// Partitions that a reply lists to be written on its core.

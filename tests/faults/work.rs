@@ -358,6 +358,24 @@ fn a_request_of_very_many_names_is_cheap_and_holds_up_nobody() {
             8,
             [b"\x02\x02g".to_vec(), there(250_000, &[0; 4]), vec![0, 0]].concat(),
         ),
+        ("OffsetFetch of one group, many topics", 9, 8, {
+            let topic = |i: usize, out: &mut Vec<u8>| {
+                named(i, out);
+                out.extend([1, 0]);
+            };
+            [b"\x02\x02g".to_vec(), many(120_000, &topic, &[0, 0, 0])].concat()
+        }),
+        ("OffsetCommit", 8, 8, {
+            let one = [[0; 4], [0; 4], [0; 4], [0xff; 4], [1, 0, 0, 0]].concat();
+            [b"\x02g\xff\xff\xff\xff\x01\0".to_vec(), there(55_000, &one[..18])].concat()
+        }),
+        ("LeaveGroup", 13, 4, {
+            let member = |i: usize, out: &mut Vec<u8>| {
+                named(i, out);
+                out.extend([0, 0]);
+            };
+            [b"\x02g".to_vec(), many(110_000, &member, &[0])].concat()
+        }),
         ("CreateTopics", 19, 5, many(9_999, &created, &[0, 0, 3, 0xe8, 1, 0])),
     ];
     let mut missed = Vec::new();
@@ -450,4 +468,51 @@ fn what_is_asked_in_steps_is_answered_in_order() {
     let answer = receive(&mut stream).expect("an answer");
     let differs = answer.iter().zip(&expected).position(|(a, b)| a != b);
     assert!(answer == expected, "{} and {} bytes, different at {differs:?}", answer.len(), expected.len());
+}
+
+/// Thousands of topics that are created at once are made over a while; each was prepared before the first, while others waited.
+/// Those that are deleted before their turn are not made at all, and their names are free.
+#[test]
+fn topics_that_are_deleted_before_they_are_made() {
+    let broker = Broker::start("work-topics", &[]);
+    let mut client = Client::connect(&broker);
+    let names: Vec<String> = (0..1500).map(|i| format!("t{i}")).collect();
+    let create = names.iter().fold(Writer::default().i32(names.len() as i32), |body, name| {
+        body.string(name).i32(2).i16(1).i32(0).i32(0)
+    });
+    let create = create.i32(60_000).i8(0);
+    let delete = names
+        .iter()
+        .fold(Writer::default().i32(names.len() as i32), |body, name| body.string(name))
+        .i32(60_000);
+    let codes = |answer: &[u8], with_message: bool| {
+        let mut reader = Reader(answer);
+        let _throttle = reader.i32();
+        let codes: Vec<i16> = (0..reader.i32())
+            .map(|_| {
+                reader.string();
+                let code = reader.i16();
+                if with_message {
+                    let _message = reader.string();
+                }
+                code
+            })
+            .collect();
+        codes
+    };
+    for round in 0..3 {
+        let created = codes(&client.call(19, 2, &create.0).expect("CreateTopics"), true);
+        assert_eq!(created, vec![0; names.len()], "round {round}");
+        if round < 2 {
+            let deleted = codes(&client.call(20, 1, &delete.0).expect("DeleteTopics"), false);
+            assert_eq!(deleted, vec![0; names.len()], "round {round}");
+        }
+    }
+    for name in [&names[0], &names[700], &names[1499]] {
+        for partition in 0..2 {
+            poll::until("a partition that answers", Duration::from_secs(60), || {
+                client.list_offset(name, partition, -1).expect("ListOffsets").ok()
+            });
+        }
+    }
 }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::base::TopicId;
+use crate::base::limits::OFFSETS_FETCHED_AT_ONCE;
 use crate::coord::group::reply::{
     CommitReply, CommittedTopic, DeleteOffsetsReply, DeletedTopic, FetchReply, FetchedOffset, FetchedTopic,
 };
@@ -21,7 +22,7 @@ use crate::wire::messages::offset_delete_request::OffsetDeleteRequest;
 use crate::wire::messages::offset_fetch_request::{OffsetFetchRequest, OffsetFetchRequestGroup};
 
 use super::super::apart::apart;
-use super::super::cx::{Cx, Outcome, Request};
+use super::super::cx::{Cx, Outcome, Request, Written};
 use super::super::{reply, topics, write};
 use super::listing::{Asker, Listing};
 use super::{coordinate, is_long, unexpected};
@@ -44,7 +45,7 @@ pub fn offset_commit(cx: &mut Cx<'_>, request: &Request<'_>) -> Result<Outcome, 
         if commit.topics.is_empty() {
             return reply(&CommitReply { topics: refused }.to_wire(), version);
         }
-        coordinate(cx, &from, vec![GroupRequest::CommitOffsets(commit)], move |replies| {
+        coordinate(cx, from, vec![GroupRequest::CommitOffsets(commit)], move |replies| {
             let Ok([GroupReply::CommitOffsets(committed)]) = <[GroupReply; 1]>::try_from(replies) else {
                 return unexpected();
             };
@@ -121,23 +122,32 @@ pub fn offset_fetch(cx: &mut Cx<'_>, request: &Request<'_>) -> Result<Outcome, D
     let (body, version) = (request.body.clone(), request.api_version);
     let read = move || {
         let message: OffsetFetchRequest<'_> = decode_request(&body, version)?;
-        let wanted = FetchRequest::from_wire(&message, version).into_iter();
-        Ok(wanted.map(GroupRequest::FetchOffsets).collect())
+        Ok(FetchRequest::from_wire(&message, version).into_iter().next().unwrap_or_default())
     };
     let from = Asker::of(request);
     apart(cx, is_long(request), read, move |cx, wanted| {
-        coordinate(cx, &from, wanted, move |replies| {
-            write(&FetchReply::to_wire(&fetched(replies), version), version)
-        })
+        fetch_one(cx, from, wanted, move |found| write(&FetchReply::to_wire(&[found], version), version))
     })
 }
 
-fn fetched(replies: Vec<GroupReply>) -> Vec<FetchReply> {
-    let fetched = replies.into_iter().filter_map(|reply| match reply {
-        GroupReply::FetchOffsets(fetched) => Some(fetched),
-        _ => None,
-    });
-    fetched.collect()
+/// Asks for the offsets of one group, a bounded number at a time.
+fn fetch_one(
+    cx: &mut Cx<'_>,
+    from: Asker,
+    wanted: FetchRequest,
+    respond: impl FnOnce(FetchReply) -> Written + Send + 'static,
+) -> Outcome {
+    let version = from.version;
+    let pieces = wanted.pieces(OFFSETS_FETCHED_AT_ONCE);
+    let (wanted, continues): (Vec<_>, Vec<bool>) =
+        pieces.into_iter().map(|(piece, continues)| (GroupRequest::FetchOffsets(piece), continues)).unzip();
+    coordinate(cx, from, wanted, move |replies| {
+        let fetched = replies.into_iter().zip(continues).filter_map(|(reply, continues)| match reply {
+            GroupReply::FetchOffsets(fetched) => Some((fetched, continues)),
+            _ => None,
+        });
+        FetchReply::joined(fetched, version).map_or_else(unexpected, respond)
+    })
 }
 
 /// From version 8 a request names several groups (KIP-709).
@@ -194,16 +204,16 @@ fn offset_fetch_group(cx: &mut Cx<'_>, request: &Request<'_>) -> Result<Outcome,
     let by_id = version >= TOPIC_IDS_FROM;
     let read = move || {
         let message: OffsetFetchRequest<'_> = decode_request(&body, version)?;
-        let mut wanted = FetchRequest::from_wire(&message, version);
-        let missing: Vec<_> = wanted.iter_mut().map(|group| resolve(&image, by_id, group)).collect();
-        Ok((wanted.into_iter().map(GroupRequest::FetchOffsets).collect(), missing, image))
+        let wanted = FetchRequest::from_wire(&message, version).into_iter().next();
+        let mut wanted = wanted.unwrap_or_default();
+        let missing = resolve(&image, by_id, &mut wanted);
+        Ok((wanted, missing, image))
     };
     let from = Asker::of(request);
     apart(cx, true, read, move |cx, (wanted, missing, image)| {
-        coordinate(cx, &from, wanted, move |replies| {
-            let groups = fetched(replies).into_iter().zip(missing);
-            let groups = groups.map(|(found, missing)| completed(found, missing, by_id.then_some(&*image)));
-            write(&FetchReply::to_wire(&groups.collect::<Vec<_>>(), version), version)
+        fetch_one(cx, from, wanted, move |found| {
+            let found = completed(found, missing, by_id.then_some(&*image));
+            write(&FetchReply::to_wire(&[found], version), version)
         })
     })
 }
@@ -290,7 +300,7 @@ pub fn offset_delete(cx: &mut Cx<'_>, request: &Request<'_>) -> Result<Outcome, 
     let from = Asker::of(request);
     let read = move || read_delete(&body, version, &image);
     apart(cx, is_long(request), read, move |cx, (delete, refused)| {
-        coordinate(cx, &from, vec![GroupRequest::DeleteOffsets(delete)], move |replies| {
+        coordinate(cx, from, vec![GroupRequest::DeleteOffsets(delete)], move |replies| {
             let Ok([GroupReply::DeleteOffsets(deleted)]) = <[GroupReply; 1]>::try_from(replies) else {
                 return unexpected();
             };
@@ -313,6 +323,7 @@ fn read_delete(
     let message: OffsetDeleteRequest<'_> = decode_request(body, version)?;
     let mut delete = DeleteOffsetsRequest::from_wire(&message);
     let mut refused: Vec<DeletedTopic> = Vec::new();
+    let mut places: BTreeMap<String, usize> = BTreeMap::new();
     delete.topics.retain_mut(|(name, partitions)| {
         let known = image.topics().get(name.as_str());
         let mut missing = Outcomes::new();
@@ -323,8 +334,13 @@ fn read_delete(
             }
             exists
         });
-        if !missing.is_empty() {
-            refused.push(DeletedTopic { name: name.clone(), partitions: missing });
+        // A topic that does not exist is named in the answer even if no partition of it was (`OffsetDeleteResponse.Builder`).
+        if known.is_none() || !missing.is_empty() {
+            let at = *places.entry(name.clone()).or_insert(refused.len());
+            if at == refused.len() {
+                refused.push(DeletedTopic { name: name.clone(), partitions: Outcomes::new() });
+            }
+            refused[at].partitions.append(&mut missing);
         }
         !partitions.is_empty()
     });

@@ -234,7 +234,7 @@ impl GroupCoordinator {
                 };
                 effects.reply(ticket, GroupReply::Heartbeat(error));
             }
-            GroupRequest::Leave(request) => self.leave(now, ticket, &request, effects),
+            GroupRequest::Leave(request) => self.leave(now, ticket, request, effects),
             GroupRequest::CommitOffsets(request) => {
                 self.commit_offsets(now, ticket, version, request, effects);
             }
@@ -390,7 +390,7 @@ impl GroupCoordinator {
         &mut self,
         now: Now,
         ticket: Ticket,
-        request: &super::request::LeaveRequest,
+        request: super::request::LeaveRequest,
         effects: &mut Effects,
     ) {
         let (groups, mut cx) = self.parts(now, effects);
@@ -406,7 +406,7 @@ impl GroupCoordinator {
                 }
             }
             None => {
-                let request = GroupRequest::Leave(request.clone());
+                let request = GroupRequest::Leave(request);
                 effects.reply(ticket, GroupReply::refused(&request, 0, GroupError::UnknownMemberId));
             }
         }

@@ -12,7 +12,7 @@ use super::reply::{
 use super::request::{
     CommitPartition, CommitRequest, DeleteOffsetsRequest, FetchRequest, FetchTopic, GroupRequest,
 };
-use super::{Cx, Effects};
+use super::{Cx, Effects, record};
 use crate::base::limits::GROUP_APPEND_RECORDS_GOAL;
 use crate::base::{TopicId, WallMs};
 use crate::coord::{Now, Ticket};
@@ -34,6 +34,13 @@ impl GroupCoordinator {
     ) {
         if let Err(error) = self.check_commit(now, version, &request, effects) {
             let request = GroupRequest::CommitOffsets(request);
+            return effects.reply(ticket, GroupReply::refused(&request, version, error));
+        }
+        // Kafka appends the offsets of a request together, and so refuses all of them.
+        let metadata_max = self.config.offset_metadata_units_max;
+        if record::least_bytes(&request, metadata_max) > self.config.record_bytes_max {
+            let request = GroupRequest::CommitOffsets(request);
+            let error = GroupError::UnknownServerError;
             return effects.reply(ticket, GroupReply::refused(&request, version, error));
         }
         let id: Arc<str> = match self.groups.get_key_value(request.group_id.as_str()) {

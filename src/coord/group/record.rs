@@ -3,6 +3,7 @@
 use super::classic::{ClassicGroup, Member};
 use super::in_flight::Change;
 use super::offsets::CommittedOffset;
+use super::request::{CommitPartition, CommitRequest, CommitTopic};
 use crate::coord::Record;
 use crate::wire::codec::{Message, Reader, Writer};
 use crate::wire::messages::group_metadata_value::MemberMetadata;
@@ -48,6 +49,18 @@ pub(super) fn encode(change: &Change) -> Option<Record> {
         Change::Store { group, value } => Record { key: group_key(group)?, value: Some(value.clone()?) },
         Change::Drop { group } => Record { key: group_key(group)?, value: None },
     })
+}
+
+/// What the records of a commit take at least, keys and values, save for those whose metadata is longer than that many bytes:
+/// they may be refused. To know that there are too many records costs less than to make them.
+pub(super) fn least_bytes(request: &CommitRequest, metadata_max: usize) -> usize {
+    let of_topic = |topic: &CommitTopic| {
+        let key = 2 + 2 + request.group_id.len() + 2 + topic.name.len() + 4;
+        let metadata = |p: &CommitPartition| p.metadata.as_ref().map_or(0, String::len);
+        let lengths = topic.partitions.iter().map(metadata).filter(|bytes| *bytes <= metadata_max);
+        lengths.map(|bytes| key + 2 + 8 + 8 + bytes).sum::<usize>()
+    };
+    request.topics.iter().map(of_topic).sum()
 }
 
 fn group_key(group: &str) -> Option<Vec<u8>> {

@@ -6,7 +6,10 @@ use super::request::{
     CommitRequest, CommitTopic, FetchRequest, FetchTopic, GroupRequest, LeaveRequest, LeavingMember,
 };
 use crate::base::TopicId;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
+
+/// From this version OffsetFetch has an error of the whole group.
+const FETCH_GROUP_ERROR_FROM: i16 = 2;
 
 /// The answer to a [`super::GroupRequest`], of the same kind.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -262,10 +265,32 @@ pub struct ListedGroup {
     pub group_type: &'static str,
 }
 
+impl FetchReply {
+    /// One reply of those to the pieces of a request ([`FetchRequest::pieces`]), each with whether its first topic goes on
+    /// from the one before. An error of one is the error of all.
+    pub fn joined(replies: impl IntoIterator<Item = (FetchReply, bool)>, version: i16) -> Option<FetchReply> {
+        let mut replies = replies.into_iter();
+        let (mut joined, _) = replies.next()?;
+        for (reply, continues) in replies {
+            joined.error = joined.error.or(reply.error);
+            let mut topics = reply.topics.into_iter();
+            if continues && let (Some(last), Some(rest)) = (joined.topics.last_mut(), topics.next()) {
+                last.partitions.extend(rest.partitions);
+            }
+            joined.topics.extend(topics);
+        }
+        if joined.error.is_some() && version >= FETCH_GROUP_ERROR_FROM {
+            joined.topics.clear();
+        }
+        Some(joined)
+    }
+}
+
 impl FetchedOffset {
     /// No offset.
     pub fn none(partition: i32, error: Option<GroupError>) -> FetchedOffset {
-        FetchedOffset { partition, offset: -1, leader_epoch: -1, metadata: "".into(), error }
+        static EMPTY: LazyLock<Arc<str>> = LazyLock::new(|| "".into());
+        FetchedOffset { partition, offset: -1, leader_epoch: -1, metadata: EMPTY.clone(), error }
     }
 }
 
@@ -369,7 +394,7 @@ fn refused_commit(request: &CommitRequest, error: GroupError) -> CommitReply {
     CommitReply { topics: request.topics.iter().map(topic).collect() }
 }
 
-/// Before version 2 there is no error of the group, only of partitions.
+/// Before there was an error of the group, it stood at the partitions.
 fn refused_fetch(request: &FetchRequest, version: i16, error: GroupError) -> FetchReply {
     let topic = |topic: &FetchTopic| FetchedTopic {
         name: topic.name.as_str().into(),
@@ -377,7 +402,7 @@ fn refused_fetch(request: &FetchRequest, version: i16, error: GroupError) -> Fet
         partitions: topic.partitions.iter().map(|p| FetchedOffset::none(*p, Some(error))).collect(),
     };
     let topics = match &request.topics {
-        Some(topics) if version < 2 => topics.iter().map(topic).collect(),
+        Some(topics) if version < FETCH_GROUP_ERROR_FROM => topics.iter().map(topic).collect(),
         _ => Vec::new(),
     };
     FetchReply { group_id: request.group_id.clone(), error: Some(error), topics }

@@ -190,6 +190,37 @@ pub struct FetchRequest {
     pub require_stable: bool,
 }
 
+impl FetchRequest {
+    /// The same as several requests of up to `at_once` topics and partitions, and for each whether its first topic goes on
+    /// from the one before ([`FetchReply::joined`](super::reply::FetchReply::joined)).
+    pub fn pieces(mut self, at_once: usize) -> Vec<(FetchRequest, bool)> {
+        let Some(topics) = self.topics.take() else { return vec![(self, false)] };
+        let empty = FetchRequest { topics: Some(Vec::new()), ..self };
+        let mut pieces = Vec::new();
+        let (mut piece, mut continues, mut room) = (empty.clone(), false, at_once);
+        for mut topic in topics {
+            let mut is_rest = false;
+            loop {
+                if room <= 1 {
+                    pieces.push((std::mem::replace(&mut piece, empty.clone()), continues));
+                    (continues, room) = (is_rest, at_once);
+                }
+                let rest = topic.partitions.split_off(topic.partitions.len().min(room - 1));
+                let next =
+                    FetchTopic { name: topic.name.clone(), topic_id: topic.topic_id, partitions: rest };
+                room -= 1 + topic.partitions.len();
+                piece.topics.get_or_insert_default().push(topic);
+                if next.partitions.is_empty() {
+                    break;
+                }
+                (topic, is_rest) = (next, true);
+            }
+        }
+        pieces.push((piece, continues));
+        pieces
+    }
+}
+
 /// The partitions of one topic.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FetchTopic {

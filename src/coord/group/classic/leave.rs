@@ -37,10 +37,10 @@ pub(in crate::coord::group) fn heartbeat(
 pub(in crate::coord::group) fn leave(
     group: &mut ClassicGroup,
     cx: &mut Cx<'_>,
-    request: &LeaveRequest,
+    request: LeaveRequest,
 ) -> LeaveReply {
     let members: Vec<LeftMember> =
-        request.members.iter().map(|member| leave_one(group, cx, member)).collect();
+        request.members.into_iter().map(|member| leave_one(group, cx, member)).collect();
     if members.iter().any(|member| member.error.is_none()) {
         match group.state {
             ClassicState::Stable | ClassicState::CompletingRebalance => prepare(group, cx),
@@ -51,19 +51,15 @@ pub(in crate::coord::group) fn leave(
     LeaveReply { error: None, members }
 }
 
-fn leave_one(group: &mut ClassicGroup, cx: &mut Cx<'_>, leaving: &LeavingMember) -> LeftMember {
-    let error = match who_leaves(group, leaving) {
+fn leave_one(group: &mut ClassicGroup, cx: &mut Cx<'_>, leaving: LeavingMember) -> LeftMember {
+    let error = match who_leaves(group, &leaving) {
         Ok(member_id) => {
             group.remove(cx, &member_id);
             None
         }
         Err(error) => Some(error),
     };
-    LeftMember {
-        member_id: leaving.member_id.clone(),
-        group_instance_id: leaving.group_instance_id.clone(),
-        error,
-    }
+    LeftMember { member_id: leaving.member_id, group_instance_id: leaving.group_instance_id, error }
 }
 
 fn who_leaves(group: &ClassicGroup, leaving: &LeavingMember) -> Result<Arc<str>, GroupError> {

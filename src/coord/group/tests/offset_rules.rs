@@ -308,3 +308,104 @@ fn deleted_topics_take_their_offsets_along() {
     rig.commit();
     assert_eq!(rig.offsets("g"), [t(1, 1)]);
 }
+
+/// A commit of many offsets had its records made before it was refused for their size, while all others waited.
+#[test]
+fn a_commit_is_refused_where_its_records_together_are_too_large() {
+    let config =
+        GroupConfig { record_bytes_max: 1000, offset_metadata_units_max: 8, ..GroupConfig::default() };
+    let of = |count: i32, metadata: &str| {
+        let one = |partition| CommitPartition {
+            partition,
+            metadata: Some(metadata.into()),
+            ..CommitPartition::default()
+        };
+        let mut request = committing(0, 1);
+        request.topics[0].partitions = (0..count).map(one).collect();
+        request
+    };
+    for (count, metadata) in
+        (1..40).flat_map(|count| ["", "text", "as long as it may not be"].map(|m| (count, m)))
+    {
+        let (mut free, mut bounded) = (Rig::new(), Rig::with(config.clone()));
+        free.coordinator.set_config(GroupConfig { offset_metadata_units_max: 8, ..GroupConfig::default() });
+        let _ = free.commit_offset(of(count, metadata));
+        let bytes: usize = free.records().iter().map(Record::payload_bytes).sum();
+        let ticket = bounded.commit_offset(of(count, metadata));
+        let refusal = match metadata.len() {
+            9.. => Some(GroupError::OffsetMetadataTooLarge),
+            _ => (bytes > 1000 && count > 1).then_some(GroupError::UnknownServerError),
+        };
+        let GroupReply::CommitOffsets(reply) = bounded.reply(ticket) else { panic!() };
+        let expected: Vec<_> = (0..count).map(|partition| (partition, refusal)).collect();
+        assert_eq!(reply.topics[0].partitions, expected, "{count} of {metadata:?}, {bytes} bytes");
+    }
+}
+
+/// Others waited while a coordinator answered an OffsetFetch of 1 MB: it is asked piece by piece.
+#[test]
+fn offsets_fetched_in_pieces_are_those_fetched_at_once() {
+    let mut rig = Rig::new();
+    for partition in 0..5 {
+        rig.commit_offset(committing(partition, i64::from(partition)));
+    }
+    let topic = |name: &str, partitions: std::ops::Range<i32>| FetchTopic {
+        name: name.into(),
+        topic_id: TopicId::ZERO,
+        partitions: partitions.collect(),
+    };
+    let lists = [
+        Some(vec![
+            topic("t", 0..9),
+            topic("t", 2..3),
+            topic("none", 0..0),
+            topic("u", 0..4),
+            topic("t", 0..1),
+        ]),
+        Some(vec![topic("none", 0..0); 7]),
+        Some(Vec::new()),
+        None,
+    ];
+    for (topics, at_once) in lists.into_iter().flat_map(|list| (2..20).map(move |n| (list.clone(), n))) {
+        let whole = FetchRequest { group_id: "g".into(), topics, require_stable: false };
+        let ticket = rig.send(8, GroupRequest::FetchOffsets(whole.clone()));
+        let expected = rig.fetched(ticket);
+        let pieces = whole.pieces(at_once);
+        let mut replies = Vec::new();
+        for (piece, continues) in pieces {
+            let items = piece.topics.iter().flatten().map(|topic| 1 + topic.partitions.len()).sum::<usize>();
+            assert!(items <= at_once, "{items} of {at_once}");
+            let ticket = rig.send(8, GroupRequest::FetchOffsets(piece));
+            replies.push((rig.fetched(ticket), continues));
+        }
+        assert_eq!(FetchReply::joined(replies, 8), Some(expected), "{at_once} at once");
+    }
+}
+
+#[test]
+fn one_piece_that_is_refused_refuses_all() {
+    let refused = |topics: &[&str], error: Option<GroupError>| {
+        let topics = topics.iter().map(|name| FetchTopic {
+            name: (*name).into(),
+            topic_id: TopicId::ZERO,
+            partitions: vec![0],
+        });
+        let request =
+            FetchRequest { group_id: "g".into(), topics: Some(topics.collect()), require_stable: false };
+        let mut rig = Rig::new();
+        let ticket = rig.send(1, GroupRequest::FetchOffsets(request.clone()));
+        match error {
+            None => rig.fetched(ticket),
+            Some(error) => match GroupReply::refused(&GroupRequest::FetchOffsets(request), 1, error) {
+                GroupReply::FetchOffsets(reply) => reply,
+                other => panic!("{other:?}"),
+            },
+        }
+    };
+    let replies =
+        [(refused(&["a"], None), false), (refused(&["b"], Some(GroupError::NotCoordinator)), false)];
+    let joined = FetchReply::joined(replies.clone(), 2).expect("a reply");
+    assert_eq!((joined.error, joined.topics.len()), (Some(GroupError::NotCoordinator), 0));
+    let joined = FetchReply::joined(replies, 1).expect("a reply");
+    assert_eq!(joined.topics.len(), 2, "before version 2 errors stand at the partitions");
+}
