@@ -1,6 +1,12 @@
 //! The small files of a log directory: indexes, snapshots of producers, checkpoints, properties.
 
 use super::Soundness;
+use crate::log::names::{
+    CLEAN_SHUTDOWN, LEADER_EPOCH_CHECKPOINT, LOG_START_CHECKPOINT, OTTLA_CHECKPOINT, PARTITION_METADATA,
+    RECOVERY_POINT_CHECKPOINT, REPLICATION_CHECKPOINT,
+};
+use crate::server::format::META_PROPERTIES;
+use crate::shard::controller::QUORUM_STATE_FILE;
 use std::io::{self, Write};
 
 /// One transaction of a `.txnindex`: version, producer id, first, last and last stable offset.
@@ -10,6 +16,22 @@ const PRODUCER_BYTES: usize = 46;
 /// Version, checksum and count of a `.snapshot`.
 const SNAPSHOT_HEADER_BYTES: usize = 10;
 
+/// The files that hold text.
+const TEXTS: &[&str] = &[
+    LEADER_EPOCH_CHECKPOINT,
+    PARTITION_METADATA,
+    RECOVERY_POINT_CHECKPOINT,
+    LOG_START_CHECKPOINT,
+    REPLICATION_CHECKPOINT,
+    CLEANER_CHECKPOINT,
+    OTTLA_CHECKPOINT,
+    CLEAN_SHUTDOWN,
+    META_PROPERTIES,
+    QUORUM_STATE_FILE,
+];
+/// Where Kafka's log cleaner stands; Ottla leaves it alone.
+const CLEANER_CHECKPOINT: &str = "cleaner-offset-checkpoint";
+
 /// Prints a file by what its name says that it is.
 pub fn dump(name: &str, extension: &str, bytes: &[u8], out: &mut impl Write) -> io::Result<Soundness> {
     let base = name.split('.').next().and_then(|digits| digits.parse::<i64>().ok()).unwrap_or_default();
@@ -18,7 +40,8 @@ pub fn dump(name: &str, extension: &str, bytes: &[u8], out: &mut impl Write) -> 
         "timeindex" => time_index(base, bytes, out),
         "txnindex" => aborted_transactions(bytes, out),
         "snapshot" => producers(bytes, out),
-        _ => text(bytes, out),
+        _ if TEXTS.contains(&name) => text(bytes, out),
+        _ => Err(io::Error::other("its name is not one of a log directory's files")),
     }
 }
 

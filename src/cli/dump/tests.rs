@@ -121,6 +121,18 @@ fn producers_and_text() {
     assert_eq!(in_dir("t-0", "meta.properties", b"version=1\n").1, "version=1\n");
 }
 
+/// Any text was printed as if it were a log directory's.
+#[test]
+fn a_file_of_another_name_is_refused() {
+    let root = tempfile::tempdir().unwrap();
+    for name in ["server.properties", "notes.txt", "README", "t-0"] {
+        let path = root.path().join(name);
+        fs::write(&path, "a=b\n").unwrap();
+        let refused = dump(&path, true, &mut Vec::new()).unwrap_err().to_string();
+        assert!(refused.contains("not one of a log directory's files"), "{name}: {refused}");
+    }
+}
+
 proptest::proptest! {
     #![proptest_config(proptest::prelude::ProptestConfig::with_cases(200))]
 
@@ -138,9 +150,10 @@ proptest::proptest! {
             for schema in [Schema::Plain, Schema::Metadata, Schema::Offsets] {
                 dump_batches(bytes.as_slice(), bytes.len() as u64, Some(schema), &mut Vec::new()).unwrap();
             }
-            for extension in ["index", "timeindex", "txnindex", "snapshot", ""] {
+            for extension in ["index", "timeindex", "txnindex", "snapshot"] {
                 files::dump("0", extension, bytes, &mut Vec::new()).unwrap();
             }
+            files::dump("leader-epoch-checkpoint", "", bytes, &mut Vec::new()).unwrap();
         }
     }
 }
