@@ -3,19 +3,26 @@
 use super::error::ConfigError;
 use super::properties;
 
-/// Variables that begin with `KAFKA_` and are not keys.
+/// Variables that begin with `KAFKA_` and are not keys: the image's, those that the scripts in Kafka's `bin` read, and where an
+/// installation of it lies.
 const EXCLUDED: &[&str] = &[
     "KAFKA_VERSION",
     "KAFKA_HEAP_OPTS",
     "KAFKA_LOG4J_OPTS",
+    "KAFKA_LOG4J_CMD_OPTS",
     "KAFKA_OPTS",
     "KAFKA_JMX_OPTS",
+    "KAFKA_JMX_PORT",
+    "KAFKA_JMX_HOSTNAME",
     "KAFKA_JVM_PERFORMANCE_OPTS",
     "KAFKA_GC_LOG_OPTS",
     "KAFKA_LOG4J_ROOT_LOGLEVEL",
     "KAFKA_LOG4J_LOGGERS",
     "KAFKA_TOOLS_LOG4J_LOGLEVEL",
-    "KAFKA_JMX_HOSTNAME",
+    "KAFKA_DEBUG",
+    "KAFKA_MODE",
+    "KAFKA_HOME",
+    "KAFKA_LIBS",
 ];
 
 /// The variable that holds the cluster id.
@@ -57,6 +64,9 @@ mod tests {
         let table = [
             ("KAFKA_NODE_ID", Some("node.id")),
             ("KAFKA_LISTENERS", Some("listeners")),
+            ("KAFKA_HOME", None),
+            ("KAFKA_JMX_PORT", None),
+            ("KAFKA_LIBS", None),
             ("KAFKA_SSL_TRUSTSTORE__X", Some("ssl.truststore_x")),
             ("KAFKA_A___B", Some("a-b")),
             ("KAFKA_A____B", Some("a-.b")),
@@ -66,7 +76,6 @@ mod tests {
             ("KAFKA_OTTLA_CORES", Some("ottla.cores")),
             ("KAFKA_HEAP_OPTS", None),
             ("KAFKA_LOG4J_ROOT_LOGLEVEL", None),
-            ("KAFKA_JMX_PORT", Some("jmx.port")),
             ("CLUSTER_ID", None),
             ("XKAFKA_NODE_ID", None),
             ("kafka_node_id", None),
