@@ -1,6 +1,7 @@
 //! What a broker is made of at start: the same for the real machine and the simulated one.
 
-use std::net::SocketAddr;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -237,26 +238,9 @@ impl Boot {
     /// An address that cannot be listened on.
     pub fn listen(&self, core: &mut Core, world: &mut dyn World<Mail>) -> Result<Vec<String>, ServeError> {
         let mut addresses = Vec::new();
-        let all = self.config.listeners.iter().chain(&self.config.controller_listeners);
-        for (index, listener) in all.enumerate() {
-            let host = listener.host.as_deref().unwrap_or("0.0.0.0");
-            let mut bound = false;
-            for address in resolve(host, listener.port)? {
-                match core.net().listen(index as u32, address, world) {
-                    Ok(_) => bound = true,
-                    // `localhost` may have an address of a family that this machine does not have.
-                    Err(e) if e.raw_os_error() == Some(EADDRNOTAVAIL) => {}
-                    Err(e) => return Err(ServeError::listen(&address.to_string(), &e)),
-                }
-            }
-            if !bound {
-                let name = format!("{host}:{}", listener.port);
-                return Err(ServeError::Environment(format!(
-                    "no address of listener {name} is one of this machine's; listen on 0.0.0.0 or on an address of this \
-                     machine, and name the one that clients use in advertised.listeners"
-                )));
-            }
-        }
+        each_address(&self.config, |listener, address| {
+            core.net().listen(listener, address, world).map(drop)
+        })?;
         for listener in &self.config.controller_listeners {
             tracing::info!("listener {} of the controller is open: {listener}", listener.name);
         }
@@ -415,6 +399,42 @@ impl From<JournalError> for ServeError {
             JournalError::Io(..) => ServeError::Environment(error.to_string()),
         }
     }
+}
+
+/// Fails where a listener cannot listen, before a start that takes long.
+///
+/// # Errors
+/// An address that cannot be listened on.
+pub fn check_listeners(config: &BrokerConfig) -> Result<(), ServeError> {
+    each_address(config, |_, address| TcpListener::bind(address).map(drop))
+}
+
+/// Listens on the addresses of each listener, by its number.
+fn each_address(
+    config: &BrokerConfig,
+    mut listen: impl FnMut(u32, SocketAddr) -> io::Result<()>,
+) -> Result<(), ServeError> {
+    let all = config.listeners.iter().chain(&config.controller_listeners);
+    for (index, listener) in all.enumerate() {
+        let host = listener.host.as_deref().unwrap_or("0.0.0.0");
+        let mut bound = false;
+        for address in resolve(host, listener.port)? {
+            match listen(index as u32, address) {
+                Ok(()) => bound = true,
+                // `localhost` may have an address of a family that this machine does not have.
+                Err(e) if e.raw_os_error() == Some(EADDRNOTAVAIL) => {}
+                Err(e) => return Err(ServeError::listen(&address.to_string(), &e)),
+            }
+        }
+        if !bound {
+            let name = format!("{host}:{}", listener.port);
+            return Err(ServeError::Environment(format!(
+                "no address of listener {name} is one of this machine's; listen on 0.0.0.0 or on an address of this \
+                 machine, and name the one that clients use in advertised.listeners"
+            )));
+        }
+    }
+    Ok(())
 }
 
 fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, ServeError> {

@@ -75,6 +75,7 @@ pub fn serve(options: ServeOptions) -> Result<(), ServeError> {
         cluster_id: cluster_id.as_deref(),
         format_command: &format_command,
     })?;
+    boot::check_listeners(&config)?;
     let chosen = cores::choose(config.cores.as_ref()).map_err(ServeError::Config)?;
     let shards = chosen.len();
     let seed = u64::from_le_bytes(uuid::Uuid::new_v4().as_bytes()[..8].try_into().unwrap_or_default());

@@ -619,6 +619,27 @@ fn a_start_on_a_full_disk_ends_with_the_cause() {
     broker.stop();
 }
 
+/// A port that another process has was noticed only once everything was recovered, which may take minutes.
+#[test]
+fn a_port_that_is_taken_is_noticed_before_recovery() {
+    let home = TempDir::new("boot-port");
+    let dir = home.path().join("data");
+    let broker = serve_on(home.path(), &[&dir], &[]).ready();
+    assert_eq!(broker.client().create_topic("t", 1).expect("create"), code::NONE);
+    broker.kill();
+    let before = tree(&dir);
+    let other = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let taken = format!("listeners=PLAINTEXT://{}", other.local_addr().expect("its address"));
+    let text = serve_on(home.path(), &[&dir], &[&taken]).refused(1);
+    assert!(text.contains("cannot listen on") && text.contains("choose another port"), "{text}");
+    assert_eq!(tree(&dir), before, "nothing was recovered");
+    drop(other);
+    let broker = serve_on(home.path(), &[&dir], &[]).ready();
+    let mut client = broker.client();
+    assert_eq!(client.list_offset("t", 0, -1).expect("list offsets"), Ok(0));
+    broker.stop();
+}
+
 /// "Permission denied" stood alone, without the file and what to do.
 #[test]
 fn a_directory_without_rights_is_named_with_the_remedy() {
