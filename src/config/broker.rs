@@ -120,6 +120,8 @@ pub struct BrokerConfig {
     pub num_partitions: i32,
     /// `default.replication.factor`.
     pub default_replication_factor: i16,
+    /// `log.initial.task.delay.ms`.
+    pub log_initial_task_delay_ms: i64,
     /// `log.retention.check.interval.ms`.
     pub log_retention_check_interval_ms: i64,
     /// `producer.id.expiration.ms`.
@@ -264,6 +266,7 @@ impl BrokerConfig {
             delete_topic_enable: v.flag("delete.topic.enable"),
             num_partitions: v.int("num.partitions"),
             default_replication_factor: v.int("default.replication.factor") as i16,
+            log_initial_task_delay_ms: v.long("log.initial.task.delay.ms"),
             log_retention_check_interval_ms: v.long("log.retention.check.interval.ms"),
             producer_id_expiration_ms: v.int("producer.id.expiration.ms"),
             producer_id_expiration_check_interval_ms: v.int("producer.id.expiration.check.interval.ms"),

@@ -173,7 +173,7 @@ impl Shard {
             shortages: parts.shortages,
             deferred: Vec::new(),
             retry_deferred: false,
-            next_maintenance: Ticks(0),
+            next_maintenance: Ticks::NEVER,
             upkeep: Upkeep::default(),
             unfinished: parts.unfinished,
             outbox: Vec::new(),
@@ -189,6 +189,8 @@ impl Shard {
 
     /// Coordinators whose partitions were opened at start begin to serve; the other partitions are opened.
     pub fn begin(&mut self, disk: &mut dyn Disk) {
+        let delay_ms = self.effective.statics().log_initial_task_delay_ms;
+        self.next_maintenance = disk.now().plus_ms(delay_ms);
         for dir in std::mem::take(&mut self.unfinished) {
             partitions::remove_later(disk, dir);
         }

@@ -9,6 +9,7 @@ use super::machine::Machine;
 use super::requests::{creatable, one_record};
 
 const SETTINGS: &[(&str, &str)] = &[
+    ("log.initial.task.delay.ms", "0"),
     ("log.retention.check.interval.ms", "200"),
     ("log.retention.bytes", "2000000"),
     ("log.retention.ms", "-1"),

@@ -86,6 +86,7 @@ const SETTINGS: &[(&str, &str)] = &[
     ("log.retention.ms", "-1"),
     ("log.message.timestamp.after.max.ms", "9223372036854775807"),
     ("producer.id.expiration.ms", "2000000000"),
+    ("log.initial.task.delay.ms", "0"),
     ("log.retention.check.interval.ms", "700"),
 ];
 

@@ -53,6 +53,7 @@ const PROPERTIES: &[(&str, &str)] = &[
     ("group.initial.rebalance.delay.ms", "0"),
     // The records of the tests have fixed timestamps of long ago, which retention must not see.
     ("log.retention.ms", "-1"),
+    ("log.initial.task.delay.ms", "0"),
 ];
 
 /// A running (or killed) broker with its data directory and port; killed on drop.

@@ -41,7 +41,7 @@ keys! {
         "Bytes of records between two index entries.";
     "log.index.size.max.bytes" => INT, Is("10485760"), at_least(4.0), MEDIUM, CLUSTER_WIDE, WORKS;
         "Largest size of an index file, bytes.";
-    "log.initial.task.delay.ms" => LONG, Is("30000"), at_least(0.0), LOW, READ_ONLY, WARNS, INTERNAL;
+    "log.initial.task.delay.ms" => LONG, Is("30000"), at_least(0.0), LOW, READ_ONLY, AT_START, INTERNAL;
         "Delay of the log manager's periodic tasks after start, milliseconds.";
     "log.message.timestamp.after.max.ms" => LONG, Is("3600000"), at_least(0.0), MEDIUM, CLUSTER_WIDE, WORKS;
         "How far a record's timestamp may be in the future, milliseconds.";
