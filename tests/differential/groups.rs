@@ -428,9 +428,17 @@ fn deleting(session: &mut Session) {
         ("", "orders", &[0]),
         ("active", "orders", &[0]),
         ("committed", "orders", &[]),
+        ("committed", "absent", &[]),
+        ("committed", "absent", &[3, 3]),
+        ("committed", "orders", &[2, 2, 9, 9]),
     ] {
         session.run(step("OffsetDelete", api::OFFSET_DELETE, offsets(group, topic, partitions)));
     }
+    let twice = json!([{"name": "absent", "partitions": [{"partitionIndex": 1}]}, {"name": "orders", "partitions": []},
+        {"name": "orders", "partitions": [{"partitionIndex": 1}]}, {"name": "absent", "partitions": [{"partitionIndex": 1}]},
+        {"name": "orders", "partitions": [{"partitionIndex": 0}]}]);
+    let body = json!({"groupId": "committed", "topics": twice});
+    session.run(step("OffsetDelete, topics named twice", api::OFFSET_DELETE, body));
     session.run(step(
         "OffsetFetch, deleted",
         api::OFFSET_FETCH,
