@@ -104,11 +104,15 @@ fn merged<T, K: Ord>(
     if refused.is_empty() {
         return answered;
     }
-    let places: BTreeMap<K, usize> = refused.iter().enumerate().map(|(at, topic)| (key(topic), at)).collect();
+    let mut places: BTreeMap<K, usize> =
+        refused.iter().enumerate().map(|(at, topic)| (key(topic), at)).collect();
     for mut topic in answered {
         match places.get(&key(&topic)) {
             Some(at) => outcomes(&mut refused[*at]).append(outcomes(&mut topic)),
-            None => refused.push(topic),
+            None => {
+                places.insert(key(&topic), refused.len());
+                refused.push(topic);
+            }
         }
     }
     refused
