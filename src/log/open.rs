@@ -23,7 +23,7 @@ use super::shortage::Shortage;
 use super::types::{CreateOptions, OpenOptions, RecoveryReport};
 use super::writer::Writer;
 use super::{snapshot, txn_index};
-use crate::base::limits::{BLOCK_BYTES, FLUSHED_ONE_BY_ONE_MAX, LOG_WRITE_BYTES_MAX};
+use crate::base::limits::{BLOCK_BYTES, FLUSHED_ONE_BY_ONE_MAX};
 use crate::base::prng::Prng;
 use crate::base::{Offset, TopicId};
 use crate::io::{File, Files, OpenMode};
@@ -596,7 +596,6 @@ impl Loader<'_> {
             } else {
                 self.options.recovery_point.unwrap_or(0)
             },
-            write_bytes_max: LOG_WRITE_BYTES_MAX as u64,
             created_ms: self.options.now_ms,
         };
         loop {

@@ -11,7 +11,7 @@ use super::index::{OffsetIndex, TimeIndex};
 use super::names::{FileKind, file_name, parse_file_name};
 use super::partition::read_marker;
 use super::producers::{Checked, PlannedBatch, Producers};
-use super::scanner::{Defect, Follows, Scanner, has_unwritten_sector, within_one_write};
+use super::scanner::{Defect, Follows, Scanner};
 use super::segment::{Segment, Sink, index_batch, index_time};
 use super::types::AppendOrigin;
 use crate::base::limits::REPLAY_READ_BYTES;
@@ -69,8 +69,6 @@ pub(super) struct ScanContext<'a> {
     pub(super) recovery_point: Offset,
     /// Whether no segment comes before.
     pub(super) is_first: bool,
-    /// The bytes of the largest write.
-    pub(super) write_bytes_max: u64,
     pub(super) created_ms: i64,
 }
 
@@ -155,8 +153,7 @@ pub(super) fn scan(
         let until = found.map_or(scanner.len, |(at, _)| at);
         let torn = context.segment_end.is_none()
             && carried.next >= context.recovery_point
-            && within_one_write(&mut scanner, position, context.write_bytes_max)?
-            && has_unwritten_sector(&mut scanner, position, until)?;
+            && scanner.looks_torn(position, until)?;
         let place = if torn { Where::TornWrite } else { Where::Amidst };
         let first_in_log = context.is_first && position == 0;
         match (decide(defect, place, found.is_some(), first_in_log), found) {

@@ -11,6 +11,9 @@ use crate::wire::record::{BatchHeader, BatchView, HEADER_BYTES, RecordError};
 /// What a power failure tears.
 const SECTOR_BYTES: u64 = 512;
 
+/// So many zeros at the end of a batch are its own: an unassigned directory's id, and what ends a record.
+const RECORD_ZEROS_MAX: usize = 24;
+
 /// Why no valid batch begins at a position.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Defect {
@@ -152,13 +155,18 @@ impl<'a> Scanner<'a> {
         Ok(BatchView::parse(self.bytes(position, header.total_bytes())?).ok())
     }
 
-    /// Whether what lies between two batches may be sectors that a write left out in a power cut: within one write's
-    /// reach, with a sector that was never written, and without one of which only the beginning is zeros.
+    /// Whether what lies before a batch, or before the end of the file, may be sectors that a write left out in a power cut:
+    /// within one write's reach, with a sector that was never written, and without one of which only the beginning is
+    /// zeros. Whoever judges a log before it is opened and who opens it go by this.
     pub(super) fn looks_torn(&mut self, position: u64, until: u64) -> io::Result<bool> {
-        let last_sector = (until - until % SECTOR_BYTES).max(position);
-        let part = (until - last_sector) as usize;
-        let bytes = self.bytes(last_sector, part)?;
-        let wiped = part > 16 && bytes[..part.min(bytes.len())].iter().all(|b| *b == 0);
+        let sector = until - until % SECTOR_BYTES;
+        let from = sector.max(position);
+        let (part, len) = ((until - from) as usize, (sector + SECTOR_BYTES - from) as usize);
+        let bytes = self.bytes(from, len)?;
+        let (before, behind) = bytes[..len.min(bytes.len())].split_at(part.min(bytes.len()));
+        let zeros = |bytes: &[u8]| bytes.iter().all(|b| *b == 0);
+        // A batch may begin with zeros of a sector that was not written.
+        let wiped = part > RECORD_ZEROS_MAX && zeros(before) && !zeros(behind);
         Ok(!wiped
             && within_one_write(self, position, LOG_WRITE_BYTES_MAX as u64)?
             && has_unwritten_sector(self, position, until)?)
@@ -249,11 +257,7 @@ impl Follows {
 }
 
 /// Whether all bytes further from a position than one write are zeros.
-pub(super) fn within_one_write(
-    scanner: &mut Scanner,
-    position: u64,
-    write_bytes_max: u64,
-) -> io::Result<bool> {
+fn within_one_write(scanner: &mut Scanner, position: u64, write_bytes_max: u64) -> io::Result<bool> {
     let mut at = position + write_bytes_max;
     while at < scanner.len {
         let bytes = scanner.bytes(at, 1)?;
@@ -267,7 +271,7 @@ pub(super) fn within_one_write(
 
 /// Whether a sector between two positions holds what was there before the write: zeros from where the write began,
 /// or from the sector's start, to the sector's end.
-pub(super) fn has_unwritten_sector(scanner: &mut Scanner, from: u64, to: u64) -> io::Result<bool> {
+fn has_unwritten_sector(scanner: &mut Scanner, from: u64, to: u64) -> io::Result<bool> {
     let mut at = from;
     while at < to {
         let end = (at + 1).next_multiple_of(SECTOR_BYTES);

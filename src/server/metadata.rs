@@ -7,7 +7,7 @@ use thiserror::Error;
 use crate::base::{Uuid, WallMs};
 use crate::io::Files;
 use crate::log::names::{DirKind, parse_dir_name};
-use crate::log::{self, CreateOptions, Damage, LogConfig, LogError, OpenOptions, Partition, Walk};
+use crate::log::{self, CreateOptions, Damage, LogConfig, LogError, OpenOptions, Partition, Walk, Walked};
 use crate::meta::MetaError;
 use crate::meta::controller::Controller;
 use crate::meta::image::Image;
@@ -152,16 +152,8 @@ fn read(
     let all = Walk { from: 0, end: i64::MAX, exact: true };
     let walked = log::walk_log(files, dir, all, &mut |_| ())?;
     let facts = Facts { clean_shutdown, flushed: flushed.unwrap_or(0) };
-    for damage in &walked.damage {
-        match judge(damage, facts) {
-            Verdict::Unwritten => {}
-            Verdict::Torn => {
-                tracing::warn!(%damage, "the metadata log ends with a write that was cut off by the unclean stop and was never acknowledged: it is removed");
-            }
-            Verdict::Refuse => return Err(content(dir, damage.to_string())),
-        }
-    }
-    let begun = walked.next > 0 || flushed.is_some();
+    let end = judge_all(&walked, facts).map_err(|damage| content(dir, damage.to_string()))?;
+    let begun = end > 0 || flushed.is_some();
     if !begun {
         let epoch = state.as_ref().map_or(0, |state| state.leader_epoch);
         if epoch > 1 || holds_partitions(files, dir)?.is_some() {
@@ -181,8 +173,8 @@ fn read(
     if let Some((restored, id)) = read_snapshot(files, dir, cluster_id, start, &mut raft, &mut damaged)? {
         (controller, from) = (restored, id.offset);
     }
-    if walked.next < flushed.unwrap_or(0) {
-        let (end, flushed) = (walked.next, flushed.unwrap_or(0));
+    if end < flushed.unwrap_or(0) {
+        let flushed = flushed.unwrap_or(0);
         return Err(content(
             dir,
             format!(
@@ -190,7 +182,7 @@ fn read(
             ),
         ));
     }
-    let walk = Walk { from, end: walked.next, exact: true };
+    let walk = Walk { from, end, exact: true };
     let (replayed_bytes, epoch) =
         replay(files, dir, walk, &mut controller, &mut raft).map_err(|why| content(dir, why))?;
     // An epoch is written there before its first batch is appended.
@@ -202,7 +194,7 @@ fn read(
         ));
     }
     raft.check_voter().map_err(|e| content(dir, format!("{e}; both ids are those of meta.properties")))?;
-    Ok(Read { controller, raft, end: walked.next, epoch, flushed, replayed_bytes, damaged })
+    Ok(Read { controller, raft, end, epoch, flushed, replayed_bytes, damaged })
 }
 
 /// Renames a damaged snapshot, so that the log is never cut for it, and says so.
@@ -232,6 +224,22 @@ enum Verdict {
     Torn,
     /// Anything else: nothing is changed, nothing is served.
     Refuse,
+}
+
+/// Where the log ends: at the first write that was torn, as nothing of it was acknowledged, whatever of it is whole. Or the
+/// damage that is to be refused.
+fn judge_all(walked: &Walked, facts: Facts) -> Result<i64, &Damage> {
+    for damage in &walked.damage {
+        match judge(damage, facts) {
+            Verdict::Unwritten => {}
+            Verdict::Torn => {
+                tracing::warn!(%damage, "the metadata log ends with a write that was cut off by the unclean stop and was never acknowledged: what it wrote, from offset {} on, is removed", damage.first);
+                return Ok(damage.first);
+            }
+            Verdict::Refuse => return Err(damage),
+        }
+    }
+    Ok(walked.next)
 }
 
 /// The metadata decides which partitions there are, so one record less may set a topic aside: only what an unclean stop
@@ -373,3 +381,6 @@ impl From<MetaError> for Stop {
         Stop(e.to_string())
     }
 }
+
+#[cfg(test)]
+mod tests;
