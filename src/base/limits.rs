@@ -440,8 +440,10 @@ pub const PARTITION_PENDING_BYTES_MAX: usize = 64 << 20;
 
 /// Bytes read at once when a log is replayed or checked at a start.
 pub const REPLAY_READ_BYTES: usize = 1 << 20;
-/// Lines about damaged stretches that one examination of a segment writes to the broker's log.
+/// Lines about damaged stretches of one segment that are written to the broker's log, before only their number is.
 pub const DAMAGE_LINES_MAX: usize = 8;
+/// Lines of one kind that the opening of a partition writes to the broker's log, before only their number is.
+pub const OPENING_LINES_MAX: usize = 100;
 /// Damaged stretches that a partition remembers.
 pub const DAMAGE_STRETCHES_MAX: usize = 10_000;
 /// A segment is not examined again for so long, milliseconds.

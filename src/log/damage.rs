@@ -174,7 +174,9 @@ impl Partition {
 
     /// Takes in what is damaged in a segment, and names what was not known.
     pub(super) fn note_damage(&mut self, path: &Path, found: Vec<Stretch>, effects: &mut Vec<LogEffect>) {
-        let mut named = 0;
+        let Some(base) = found.first().map(|stretch| stretch.segment) else { return };
+        let known = self.damaged.stretches.values().filter(|stretch| stretch.segment == base).count();
+        let mut named = known;
         for stretch in found {
             if self.damaged.stretches.get(&stretch.first) == Some(&stretch)
                 || self.damaged.stretches.len() >= DAMAGE_STRETCHES_MAX
@@ -184,7 +186,7 @@ impl Partition {
             named += 1;
             if named <= DAMAGE_LINES_MAX {
                 let Stretch { position, until, first, last, what, .. } = &stretch;
-                effects.push(LogEffect::Warning(format!(
+                effects.push(LogEffect::Damage(format!(
                     "{} is damaged at byte {position} ({} bytes): {what}; offsets {first} to {last} cannot be read, fetches of them are answered with CORRUPT_MESSAGE, those behind are served",
                     path.display(),
                     until - position
@@ -192,9 +194,9 @@ impl Partition {
             }
             self.damaged.stretches.insert(stretch.first, stretch);
         }
-        if named > DAMAGE_LINES_MAX {
-            let more = named - DAMAGE_LINES_MAX;
-            effects.push(LogEffect::Warning(format!("{} is damaged in {more} more places", path.display())));
+        let more = named - named.min(known.max(DAMAGE_LINES_MAX));
+        if more > 0 {
+            effects.push(LogEffect::Damage(format!("{} is damaged in {more} more places", path.display())));
         }
     }
 
@@ -210,7 +212,7 @@ impl Partition {
             return;
         }
         let (path, last) = (self.path(base, FileKind::Log), next - 1);
-        effects.push(LogEffect::Warning(format!(
+        effects.push(LogEffect::Damage(format!(
             "{} ends too early: offsets {from} to {last} are missing, readers go on behind them",
             path.display()
         )));

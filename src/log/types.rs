@@ -267,6 +267,8 @@ pub enum LogEffect {
         /// Its new name, to be removed; None if there was none of this topic.
         result: Result<Option<PathBuf>, LogError>,
     },
-    /// Something worth a line in the broker's log.
+    /// Something worth a line in the broker's log, which may be one of many like it.
     Warning(String),
+    /// What is damaged or lost, where, and what it costs: once, and of a file not more often than is worth reading.
+    Damage(String),
 }

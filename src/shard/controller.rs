@@ -377,6 +377,7 @@ impl Shard {
                     }
                 }
                 LogEffect::Warning(text) => limited!(warn, "a warning of the metadata log", "{text}"),
+                LogEffect::Damage(text) => tracing::warn!("the metadata log: {text}"),
                 _ => {}
             }
         }

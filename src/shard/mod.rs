@@ -415,6 +415,7 @@ impl Shard {
                 self.close_tickets(slot);
             }
             LogEffect::Warning(text) => limited!(warn, "a warning of a partition", "{text}"),
+            LogEffect::Damage(text) => tracing::warn!("{text}"),
         }
     }
 

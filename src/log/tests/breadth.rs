@@ -204,7 +204,7 @@ impl Bench {
         }
         self.m.settle();
         for effect in &self.m.effects {
-            if let LogEffect::Warning(line) = effect {
+            if let LogEffect::Warning(line) | LogEffect::Damage(line) = effect {
                 said.push(line.clone());
             }
         }
