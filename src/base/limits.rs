@@ -442,6 +442,10 @@ pub const PARTITION_PENDING_BYTES_MAX: usize = 64 << 20;
 pub const REPLAY_READ_BYTES: usize = 1 << 20;
 /// Lines about damaged stretches of one segment that are written to the broker's log, before only their number is.
 pub const DAMAGE_LINES_MAX: usize = 8;
+/// Names of partitions that stand in one line of the broker's log.
+pub const LINE_NAMES_MAX: usize = 10;
+/// So many zeros at the end of a batch are its own: an unassigned directory's id, and what ends a record.
+pub const RECORD_ZEROS_MAX: usize = 24;
 /// Lines of one kind that the opening of a partition writes to the broker's log, before only their number is.
 pub const OPENING_LINES_MAX: usize = 100;
 /// Damaged stretches that a partition remembers.

@@ -35,6 +35,8 @@ pub enum Fault {
     Usage = 2,
     /// The data.
     Data = 3,
+    /// A stop that left a partition offline or not written out.
+    Unclean = 4,
 }
 
 impl CliError {

@@ -1,7 +1,7 @@
 //! `ottla serve`.
 
 use super::settings::{self, Settings};
-use super::{CliError, ServeArgs, SettingsArgs};
+use super::{CliError, Fault, ServeArgs, SettingsArgs};
 use crate::server::{self, ServeError, ServeOptions};
 use std::io::IsTerminal as _;
 
@@ -39,6 +39,7 @@ fn start(settings: Settings, format_command: String) -> Result<(), CliError> {
     server::serve(ServeOptions { config, cluster_id, format_command }).map_err(|error| match error {
         ServeError::Config(text) => CliError::usage(text),
         ServeError::Data(text) => CliError::data(text),
+        ServeError::Unclean(text) => CliError { fault: Fault::Unclean, message: text },
         ServeError::Environment(text) | ServeError::Bug(text) => CliError::environment(text),
     })
 }

@@ -88,8 +88,12 @@ pub fn side_by_side<T: Send>(
 pub trait Files: Send + Sync {
     /// The entries of a directory, sorted by name.
     fn list(&self, dir: &Path) -> io::Result<Vec<DirEntry>>;
-    /// Whether a path exists.
+    /// Whether a path exists, as far as that can be told: for what does no harm if it is taken for missing.
     fn exists(&self, path: &Path) -> bool;
+    /// Whether a path exists; an error says neither.
+    fn is_there(&self, path: &Path) -> io::Result<bool> {
+        Ok(self.exists(path))
+    }
     /// Whether a file is there and has nothing in it.
     fn is_empty(&self, path: &Path) -> bool {
         self.open(path, OpenMode::Read).and_then(|file| self.len(&file)).is_ok_and(|len| len == 0)
@@ -98,6 +102,13 @@ pub trait Files: Send + Sync {
     fn create_dir_all(&self, dir: &Path) -> io::Result<()>;
     /// A whole small file.
     fn read(&self, path: &Path) -> io::Result<Vec<u8>>;
+    /// A whole small file; None if there is none. An error says neither.
+    fn read_if_there(&self, path: &Path) -> io::Result<Option<Vec<u8>>> {
+        match self.read(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            read => read.map(Some),
+        }
+    }
     /// Replaces a small file so that a crash leaves the old or the new one: temporary file, flush, rename, flush of
     /// the directory.
     fn write_atomic(&self, path: &Path, bytes: &[u8]) -> io::Result<()>;

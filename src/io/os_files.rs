@@ -199,6 +199,10 @@ impl Files for OsFiles {
         path.exists()
     }
 
+    fn is_there(&self, path: &Path) -> io::Result<bool> {
+        path.try_exists()
+    }
+
     fn is_empty(&self, path: &Path) -> bool {
         fs::metadata(path).is_ok_and(|meta| meta.is_file() && meta.len() == 0)
     }

@@ -66,7 +66,6 @@ impl Loader<'_> {
             log_end: None,
             recovery_point: Offset::MAX,
             is_first: false,
-            write_bytes_max: 0,
             created_ms: self.options.now_ms,
         };
         let file = self.files.open(&path, OpenMode::Read).map_err(storage("opening", &path))?;

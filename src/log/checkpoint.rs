@@ -1,7 +1,8 @@
 //! The small text files: offset checkpoints, leader epochs, `partition.metadata`, `.kafka_cleanshutdown`, and Ottla's own
 //! `ottla-checkpoint`.
 //!
-//! Readers answer None for anything that is not exactly the format; the caller goes on without, and warns.
+//! Parsers answer None for anything that is not exactly the format. A file that is absent, one that is damaged and one that
+//! cannot be read are three things ([`Content`], and an error): whoever reads one decides each.
 //!
 //! Kafka's checkpoints of offsets go by name, and a name may have belonged to another topic. Ottla's own file says whose
 //! they are:
@@ -14,13 +15,44 @@
 //! crc32c 1f0ac5b7                                         of all that comes before
 //! ```
 //!
+//! `ottla-offline` has the same form without lines of offsets: what keeps a partition offline outlives damage to either file.
+//!
 //! `unsure` instead of `certain`: taken over from Kafka's checkpoints, and not yet compared with the log. `offline`: the
 //! partition is not opened as long as the file is there.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
+use std::io;
+use std::path::Path;
 
 use crate::base::{LeaderEpoch, Offset, TopicId, TopicPartition, Uuid};
+use crate::io::Files;
+
+/// What a small file says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Content<T> {
+    /// There is none.
+    Absent,
+    /// It is not what was written: these bytes.
+    Damaged(Vec<u8>),
+    /// This.
+    Whole(T),
+}
+
+/// Reads a small file. Blocks.
+///
+/// # Errors
+/// If it cannot be read, which says nothing about what is in it.
+pub fn read<T>(
+    files: &dyn Files,
+    path: &Path,
+    parse: impl FnOnce(&[u8]) -> Option<T>,
+) -> io::Result<Content<T>> {
+    Ok(match files.read_if_there(path)? {
+        None => Content::Absent,
+        Some(bytes) => parse(&bytes).map_or(Content::Damaged(bytes), Content::Whole),
+    })
+}
 
 /// Formats an offset checkpoint (`OffsetCheckpointFile`): version 0, count, `topic partition offset` lines.
 pub fn format_offsets(offsets: &BTreeMap<TopicPartition, Offset>) -> Vec<u8> {

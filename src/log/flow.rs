@@ -530,7 +530,7 @@ impl Partition {
 
     /// Writes the topic id into `partition.metadata`, if it has none yet. Blocks.
     pub fn set_topic_id(&mut self, files: &dyn Files, topic_id: TopicId) -> Result<(), LogError> {
-        if self.topic_id.is_zero() && !topic_id.is_zero() {
+        if self.topic_id != topic_id && !topic_id.is_zero() {
             let path = self.dir.join(names::PARTITION_METADATA);
             let bytes = checkpoint::format_partition_metadata(topic_id);
             files.write_atomic(&path, &bytes).map_err(storage("writing", &path))?;

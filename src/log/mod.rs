@@ -12,6 +12,7 @@ mod writer;
 
 mod behind;
 mod believe;
+mod beside;
 pub mod journal;
 
 mod flow;

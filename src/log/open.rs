@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use slab::Slab;
 
 use super::ahead::Readers;
-use super::checkpoint;
+use super::checkpoint::{self, Content};
 use super::config::LogConfig;
 use super::damage::Damaged;
 use super::epochs::Epochs;
@@ -22,7 +22,7 @@ use super::segment::{Segment, Segments, Sink, storage};
 use super::shortage::Shortage;
 use super::types::{CreateOptions, OpenOptions, RecoveryReport};
 use super::writer::Writer;
-use super::{snapshot, txn_index};
+use super::{retire, txn_index};
 use crate::base::limits::{BLOCK_BYTES, FLUSHED_ONE_BY_ONE_MAX};
 use crate::base::prng::Prng;
 use crate::base::{Offset, TopicId};
@@ -212,8 +212,8 @@ impl Loader<'_> {
             create_log(self.files, &path).map_err(storage("creating", &path))?;
             logs.insert(base, 0);
         }
-        let topic_id = self.topic_id(logs.values().all(|len| *len == 0));
-        let epochs = self.epochs();
+        let topic_id = self.topic_id()?;
+        let epochs = self.epochs()?;
         let on_disk = epochs.clone();
         let mut loaded = match self.believe_all(&logs, &snapshots, epochs.as_ref())? {
             Some(loaded) => loaded,
@@ -287,10 +287,10 @@ impl Loader<'_> {
             return Ok(None);
         };
         let (base, len) = (*base, *len);
-        let read = |kind| self.files.read(&self.path(base, kind)).ok();
-        let indexes = parse_indexes(base, read(FileKind::OffsetIndex), read(FileKind::TimeIndex), len);
+        let read = |kind| self.read_if_there(&self.path(base, kind));
+        let indexes = parse_indexes(base, read(FileKind::OffsetIndex)?, read(FileKind::TimeIndex)?, len);
         let aborted =
-            read(FileKind::TransactionIndex).map_or(Some(Vec::new()), |bytes| txn_index::parse(&bytes));
+            read(FileKind::TransactionIndex)?.map_or(Some(Vec::new()), |bytes| txn_index::parse(&bytes));
         let path = self.path(base, FileKind::Log);
         let file = self.files.open(&path, OpenMode::Direct).map_err(storage("opening", &path))?;
         let empty = len == 0;
@@ -320,7 +320,7 @@ impl Loader<'_> {
         };
         let new = next == *logs.first_key_value().map_or(&0, |(first, _)| first);
         let none = new || snapshots.is_empty();
-        let Some(producers) = self.snapshot_at(next, snapshots).or(none.then(Producers::default)) else {
+        let Some(producers) = self.snapshot_at(next, snapshots)?.or(none.then(Producers::default)) else {
             self.warn(&format!("no producer snapshot at {next}: the log is read anew"));
             return Ok(None);
         };
@@ -337,14 +337,6 @@ impl Loader<'_> {
     pub(super) fn sync_active(&self, active: &Sink) -> Result<(), LogError> {
         let Some(file) = &active.file else { return Ok(()) };
         self.files.sync(file).map_err(storage("flushing", &self.path(active.base, FileKind::Log)))
-    }
-
-    fn snapshot_at(&self, offset: Offset, snapshots: &BTreeSet<Offset>) -> Option<Producers> {
-        let path = self.path(offset, FileKind::ProducerSnapshot);
-        snapshots
-            .get(&offset)
-            .and_then(|_| self.files.read(&path).ok())
-            .and_then(|bytes| snapshot::parse(&bytes))
     }
 
     /// Reads batches from the recovery point on, and as far back as producers and epochs must be learned.
@@ -367,10 +359,13 @@ impl Loader<'_> {
         let unflushed = logs.range(..=unflushed).next_back().map_or(first, |(base, _)| *base);
         let empty_last = self.remove_empty_tail(logs, unflushed)?;
         // Snapshots stand at the bases of segments; later ones may know batches that were lost.
-        let known = logs
-            .range(..=unflushed)
-            .rev()
-            .find_map(|(base, _)| Some((*base, self.snapshot_at(*base, snapshots)?)));
+        let mut known = None;
+        for (base, _) in logs.range(..=unflushed).rev() {
+            known = self.snapshot_at(*base, snapshots)?.map(|producers| (*base, producers));
+            if known.is_some() {
+                break;
+            }
+        }
         let (scan_from, producers) = known.unwrap_or((first, Producers::default()));
         let mut carried = Carried {
             producers,
@@ -549,31 +544,17 @@ impl Loader<'_> {
         Ok((logs, snapshots))
     }
 
-    /// What ended while the partition was made may have left an empty file.
-    fn topic_id(&mut self, is_new: bool) -> TopicId {
-        let path = self.dir.join(names::PARTITION_METADATA);
-        if !self.files.exists(&path) || is_new && self.files.is_empty(&path) {
-            return TopicId::ZERO;
-        }
-        let parsed =
-            self.files.read(&path).ok().and_then(|bytes| checkpoint::parse_partition_metadata(&bytes));
-        parsed.unwrap_or_else(|| {
-            self.warn("partition.metadata is damaged: the topic's id is taken from the metadata");
-            TopicId::ZERO
+    /// What `partition.metadata` says; whoever opens has decided whose the directory is.
+    fn topic_id(&mut self) -> Result<TopicId, LogError> {
+        let said = retire::topic_id_of(self.files, self.dir);
+        Ok(match said.map_err(storage("reading partition.metadata of", self.dir))? {
+            Content::Whole(id) => id,
+            Content::Absent => TopicId::ZERO,
+            Content::Damaged(_) => {
+                self.warn("partition.metadata is damaged: the topic's id is taken from the metadata");
+                TopicId::ZERO
+            }
         })
-    }
-
-    /// The epochs, if they can be believed.
-    fn epochs(&mut self) -> Option<Epochs> {
-        let path = self.dir.join(names::LEADER_EPOCH_CHECKPOINT);
-        if !self.files.exists(&path) {
-            return None;
-        }
-        let parsed = self.files.read(&path).ok().and_then(|bytes| checkpoint::parse_epochs(&bytes));
-        if parsed.is_none() {
-            self.warn("leader-epoch-checkpoint is damaged: it is built anew from the log");
-        }
-        parsed.map(Epochs::new)
     }
 
     /// Scans a segment and does what was decided, until it is whole.

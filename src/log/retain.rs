@@ -1,13 +1,14 @@
 //! What goes with time or size: retention, deleted records, rolling by age, flushing by age, silent producers
 //! (`UnifiedLog.deleteOldSegments`).
 
+use super::checkpoint::Content;
 use super::error::LogError;
 use super::flow::Op;
 use super::names::{FileKind, file_name};
 use super::partition::{Partition, State};
 use super::retire::retire;
 use super::types::{Env, LogEffect};
-use crate::base::{Offset, WallMs};
+use crate::base::{Offset, TopicId, WallMs};
 use crate::io::FileJob;
 
 impl Partition {
@@ -202,9 +203,22 @@ impl Partition {
         let (dir, own, suffix) = (self.dir.clone(), self.topic_id, format!("{unique}-delete"));
         let token = self.token(Op::Delete);
         let work = move |files: &dyn crate::io::Files| {
-            let renamed = retire(files, &dir, &suffix, |id| id.unwrap_or_default() == own)?;
+            let renamed = retire(files, &dir, &suffix, |said| is_of(said, own, &dir))?;
             Ok(Box::new(renamed) as Box<dyn std::any::Any + Send>)
         };
         env.disk.background(FileJob::Run(Box::new(work)), token);
+    }
+}
+
+/// Whether the directory of a deleted partition is still its own. If nobody can tell, it stays, until a start that finds no
+/// topic for it sets it aside.
+fn is_of(said: &Content<TopicId>, own: TopicId, dir: &std::path::Path) -> bool {
+    match said {
+        Content::Whole(id) => *id == own,
+        Content::Absent if own.is_zero() => true,
+        Content::Absent | Content::Damaged(_) => {
+            tracing::warn!(path = %dir.display(), "the directory of a deleted partition does not say any more whose it is and stays; the next start sets it aside");
+            false
+        }
     }
 }

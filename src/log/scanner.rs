@@ -3,16 +3,13 @@
 use std::io;
 
 use super::resync::{self, Found};
-use crate::base::limits::{LOG_WRITE_BYTES_MAX, REPLAY_READ_BYTES};
+use crate::base::limits::{LOG_WRITE_BYTES_MAX, RECORD_ZEROS_MAX, REPLAY_READ_BYTES};
 use crate::base::{LeaderEpoch, Offset};
 use crate::io::{File, Files};
 use crate::wire::record::{BatchHeader, BatchView, HEADER_BYTES, RecordError};
 
 /// What a power failure tears.
 const SECTOR_BYTES: u64 = 512;
-
-/// So many zeros at the end of a batch are its own: an unassigned directory's id, and what ends a record.
-const RECORD_ZEROS_MAX: usize = 24;
 
 /// Why no valid batch begins at a position.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

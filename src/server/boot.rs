@@ -1,25 +1,29 @@
 //! What a broker is made of at start: the same for the real machine and the simulated one.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::api::cx::Node;
+use crate::base::limits::LINE_NAMES_MAX;
 use crate::base::progress::Progress;
 use crate::base::{DirectoryId, ShardId, TopicPartition, Uuid, WallMs};
 use crate::config::{BrokerConfig, Listener};
 use crate::io::repeats::limited;
 use crate::io::{Files, World, canonical_host_name};
-use crate::log::journal::replay::{self, Found, JournalError, Journals, Since, Target};
+use crate::log::checkpoint::Content;
+use crate::log::journal::replay::{self, Found, JournalError, Journals, Redone, Since, Target};
 use crate::log::journal::{Journal, JournalDir, Run};
+use crate::log::retire::Whose;
 use crate::log::{checkpoint, names, retire};
 use crate::meta::controller::{BrokerRegistration, supported_features};
 use crate::meta::image::Image;
 use crate::meta::record::Endpoint;
 use crate::net::{Net, NetConfig};
 use crate::raft::{Identity, SnapshotPolicy, VoterEndpoint};
-use crate::shard::checkpoints::{CheckpointBook, Checkpoints};
+use crate::shard::checkpoints::{CheckpointBook, CheckpointError, Checkpoints, Unclean};
 use crate::shard::controller::{ControllerHost, metadata_dir};
 use crate::shard::shortages::Shortages;
 use crate::shard::strays;
@@ -77,7 +81,7 @@ impl Boot {
             given;
         let paths: Vec<PathBuf> = config.log_dirs.iter().map(PathBuf::from).collect();
         let home = PathBuf::from(config.metadata_log_dir());
-        let checkpoints = Checkpoints::read(files, &paths).map_err(|e| ServeError::Data(e.to_string()))?;
+        let checkpoints = Checkpoints::read(files, &paths)?;
         let journal_dirs = journal_dirs(&paths, &directory_ids);
         // Before anything is changed: what a later version has written is left as it is.
         let mut journals = replay::find(files, &journal_dirs)?;
@@ -100,8 +104,8 @@ impl Boot {
         let found = strays::survey(files, &paths, &image, config.node_id)
             .map_err(|e| ServeError::environment("the log directories", &e))?;
         found.check_complete(&image, config.node_id, &directory_ids).map_err(ServeError::Data)?;
-        // Up to here nothing was changed, so a start that is refused can be repeated.
-        let previous_epoch = take_clean_shutdown(files, &paths)?;
+        // Up to here nothing was changed but the end of a torn metadata log, so a start that is refused can be repeated.
+        let previous_epoch = clean_shutdown_epoch(files, &paths)?;
         let registration = BrokerRegistration {
             broker_id: config.node_id,
             cluster_id: cluster_id.as_str().into(),
@@ -117,12 +121,8 @@ impl Boot {
         let unfinished = found
             .set_strays_aside(files, &image, config.node_id, &book)
             .map_err(|e| ServeError::environment("the log directories", &e))?;
-        redo_journals(files, &paths, journals, &image, &book)
+        end_last_run(files, &paths, journals, &image, &book)
             .map_err(|e| ServeError::environment("the journals of the last run (nothing is lost: make the disk readable and writable, and start again)", &e))?;
-        if let Err(error) = book.write(files, &paths) {
-            // Without them the next start believes less and reads more.
-            tracing::error!(%error, "the checkpoints could not be written; the next start may have to check more");
-        }
         let host =
             ControllerHost::new(loaded.controller, loaded.raft, policy, registration, loaded.log, seed);
         let dirs = LogDirs { paths: Arc::new(paths), metadata: Arc::new(home) };
@@ -285,24 +285,33 @@ impl Boot {
     /// After the last core has ended: the last checkpoints, and the marks of a clean stop if it was one. Blocks.
     ///
     /// # Errors
-    /// If it was not clean, or the files cannot be written.
+    /// If it was not clean, a partition was offline, or the files cannot be written.
     pub fn stopped(&self, files: &dyn Files, clean: bool) -> Result<(), ServeError> {
         self.book
             .write(files, &self.dirs.paths)
             .map_err(|e| ServeError::environment("the checkpoints could not be written", &e))?;
         if !clean {
-            return Err(ServeError::Bug(
-                "some partitions were not closed cleanly; the next start will check them".to_owned(),
+            return Err(ServeError::Unclean(
+                "some partitions were not closed cleanly (they are named above), so the journals stay: start Ottla again, which checks them, and stop it again before Apache Kafka is given the directories".to_owned(),
             ));
         }
-        if self.book.has_unopened() {
-            tracing::warn!(
-                "a partition could not be opened: the journals stay and this stop does not count as clean; the next start checks all partitions"
+        // Every partition that took anything has written it out.
+        replay::remove(files, &self.dirs.paths)
+            .map_err(|e| ServeError::environment("the journals could not be removed", &e))?;
+        let Unclean { offline, unopened } = self.book.unclean();
+        if let Some(names) = some_of(&offline) {
+            return Err(ServeError::Unclean(format!(
+                "stopped, with {} partitions offline ({names}): records of theirs may be in no log, so repair them (a start says what each needs) before Apache Kafka is given the directories. The next start checks all partitions",
+                offline.len()
+            )));
+        }
+        if unopened > 0 {
+            tracing::info!(
+                unopened,
+                "stopped before all partitions were opened: the next start checks all partitions"
             );
             return Ok(());
         }
-        replay::remove(files, &self.dirs.paths)
-            .map_err(|e| ServeError::environment("the journals could not be removed", &e))?;
         let mark = checkpoint::format_clean_shutdown(self.book.broker_epoch());
         for dir in self.dirs.paths.iter() {
             let path = dir.join(names::CLEAN_SHUTDOWN);
@@ -321,19 +330,44 @@ fn journal_dirs(paths: &[PathBuf], ids: &[DirectoryId]) -> Vec<JournalDir> {
     (0..).zip(paths).map(|(index, path)| JournalDir { path: path.clone(), directory_id: id(index) }).collect()
 }
 
-/// What a killed process had acknowledged and not yet written to segments is written there.
-fn redo_journals(
+/// Writes back what a killed process had acknowledged, and does away with what only its end said: each thing goes when
+/// what follows from it is durable, so that a start that ends anywhere here is repeated by the next one.
+fn end_last_run(
     files: &dyn Files,
     paths: &[PathBuf],
     journals: Journals,
     image: &Image,
     book: &CheckpointBook,
 ) -> std::io::Result<()> {
+    let redone = redo_journals(files, paths, journals, image, book)?;
+    // What keeps partitions offline, before the journals that prove it have other names.
+    if let Err(error) = book.write(files, paths) {
+        if !redone.done.refused.is_empty() {
+            return Err(error);
+        }
+        // Without them the next start believes less and reads more.
+        tracing::error!(%error, "the checkpoints could not be written; the next start may have to check more");
+    }
+    // Journals of before a clean stop are told by its marks, and what was redone is only part of a log that is recovered.
+    redone.set_aside(files)?;
+    remove_clean_shutdown(files, paths)?;
+    replay::remove(files, paths)
+}
+
+/// What a killed process had acknowledged and not yet written to segments is written there, and what could not be is noted.
+fn redo_journals(
+    files: &dyn Files,
+    paths: &[PathBuf],
+    journals: Journals,
+    image: &Image,
+    book: &CheckpointBook,
+) -> std::io::Result<Redone> {
     let since = Since { registered: book.previous_id(), clean: book.clean_shutdown() };
-    let done = journals.replay(files, paths, since, |topic_id, partition| {
+    let redone = journals.redo(files, paths, since, |topic_id, partition| {
         let key = PartitionKey { topic_id, partition };
         find_partition(files, paths, image, book, key)
     })?;
+    let done = &redone.done;
     if done.entries > 0 {
         tracing::info!(
             entries = done.entries,
@@ -351,18 +385,25 @@ fn redo_journals(
     }
     done.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
     done.errors.iter().for_each(|error| tracing::error!("{error}"));
-    for (topic_id, partition) in done.changed {
-        book.note_changed(PartitionKey { topic_id, partition });
+    for (topic_id, partition) in &done.changed {
+        book.note_changed(PartitionKey { topic_id: *topic_id, partition: *partition });
     }
-    for refused in done.refused {
+    for refused in &done.refused {
         let key = PartitionKey { topic_id: refused.topic_id, partition: refused.partition };
-        let journal = refused.journal;
+        let journal = &refused.journal;
         tracing::error!(topic_id = %key.topic_id, partition = key.partition, journal = %journal.display(), "{}", refused.why);
         let dir = paths.iter().position(|path| journal.starts_with(path)).unwrap_or(0);
         let name = journal.file_name().map(|name| name.to_string_lossy().into_owned());
         book.keep_offline(key, dir, name.unwrap_or_default());
     }
-    Ok(())
+    Ok(redone)
+}
+
+/// The names of some partitions; None if there are none.
+fn some_of(names: &BTreeSet<TopicPartition>) -> Option<String> {
+    let some: Vec<String> = names.iter().take(LINE_NAMES_MAX).map(ToString::to_string).collect();
+    let more = if names.len() > LINE_NAMES_MAX { ", ..." } else { "" };
+    (!some.is_empty()).then(|| format!("{}{more}", some.join(", ")))
 }
 
 /// Where a partition of the journals is.
@@ -372,31 +413,43 @@ fn find_partition(
     image: &Image,
     book: &CheckpointBook,
     key: PartitionKey,
-) -> Found {
+) -> std::io::Result<Found> {
     let topic = image.topics().get_by_id(key.topic_id).filter(|t| t.partitions.contains_key(&key.partition));
-    let Some(topic) = topic else { return Found::Gone };
+    let Some(topic) = topic else { return Ok(Found::Gone) };
     let name = TopicPartition::new(&*topic.name, key.partition).to_string();
-    let mut here = paths.iter().map(|path| path.join(&name)).filter(|dir| files.exists(dir)).peekable();
-    if here.peek().is_none() {
-        return Found::Missing(format!("the directory {name} of the partition is in no log directory"));
-    }
-    let ours = |dir: &PathBuf| retire::topic_id_of(files, dir).is_none_or(|id| id == key.topic_id);
-    let Some(dir) = here.find(ours) else {
-        return Found::Missing(format!("the directory {name} belongs to another topic of this name"));
-    };
     let noted = book.initial(key);
-    Found::Here(Target {
-        dir,
-        recovery_point: noted.recovery_point.unwrap_or(0),
-        log_start: noted.log_start_offset.filter(|_| noted.certain).unwrap_or(0),
+    Ok(match retire::find(files, paths, &name, (key.topic_id, noted.certain))? {
+        (Some(index), _) => Found::Here(Target {
+            dir: paths[index].join(&name),
+            recovery_point: noted.recovery_point.unwrap_or(0),
+            log_start: noted.log_start_offset.filter(|_| noted.certain).unwrap_or(0),
+        }),
+        (None, None) => {
+            Found::Missing(format!("the directory {name} of the partition is in no log directory"))
+        }
+        (None, Some(Whose::Unclear)) => Found::Missing(format!(
+            "the directory {name} does not say whose it is, as its partition.metadata is damaged"
+        )),
+        (None, Some(_)) => {
+            Found::Missing(format!("the directory {name} belongs to another topic of this name"))
+        }
     })
+}
+
+impl From<CheckpointError> for ServeError {
+    fn from(error: CheckpointError) -> ServeError {
+        match &error {
+            CheckpointError::Io(path, system) => ServeError::environment(&path.display().to_string(), system),
+            _ => ServeError::Data(error.to_string()),
+        }
+    }
 }
 
 impl From<JournalError> for ServeError {
     fn from(error: JournalError) -> ServeError {
-        match error {
+        match &error {
             JournalError::Newer { .. } => ServeError::Data(error.to_string()),
-            JournalError::Io(..) => ServeError::Environment(error.to_string()),
+            JournalError::Io(path, system) => ServeError::environment(&path.display().to_string(), system),
         }
     }
 }
@@ -480,19 +533,31 @@ fn controller_endpoints(config: &BrokerConfig) -> Vec<VoterEndpoint> {
         .collect()
 }
 
-/// Reads and removes the marks of a clean stop: from now on a stop is unclean until it is clean again.
-fn take_clean_shutdown(files: &dyn Files, dirs: &[PathBuf]) -> Result<i64, ServeError> {
+/// The broker's epoch at the last clean stop, as its marks say.
+fn clean_shutdown_epoch(files: &dyn Files, dirs: &[PathBuf]) -> Result<i64, ServeError> {
     let mut epoch = -1;
     for dir in dirs {
         let path = dir.join(names::CLEAN_SHUTDOWN);
-        if files.exists(&path) {
-            let bytes = files.read(&path).unwrap_or_default();
-            epoch = checkpoint::parse_clean_shutdown(&bytes).unwrap_or(-1).max(epoch);
-            let removed = files.remove_file(&path).and_then(|()| files.sync_dir(dir));
-            removed.map_err(|e| ServeError::environment(&path.display().to_string(), &e))?;
+        let read = checkpoint::read(files, &path, checkpoint::parse_clean_shutdown);
+        match read.map_err(|e| ServeError::environment(&path.display().to_string(), &e))? {
+            Content::Whole(of_dir) => epoch = of_dir.max(epoch),
+            // The file counts as present whatever is in it, as in Kafka.
+            Content::Damaged(_) | Content::Absent => {}
         }
     }
     Ok(epoch)
+}
+
+/// Removes the marks of a clean stop: from now on a stop is unclean until it is clean again.
+fn remove_clean_shutdown(files: &dyn Files, dirs: &[PathBuf]) -> std::io::Result<()> {
+    for dir in dirs {
+        let path = dir.join(names::CLEAN_SHUTDOWN);
+        if files.exists(&path) {
+            files.remove_file(&path)?;
+            files.sync_dir(dir)?;
+        }
+    }
+    Ok(())
 }
 
 fn absolute(paths: &[PathBuf]) -> Vec<String> {

@@ -17,6 +17,9 @@ pub enum ServeError {
     /// The data directory.
     #[error("{0}")]
     Data(String),
+    /// It has stopped, and not as cleanly as a hand-over to another broker needs.
+    #[error("{0}")]
+    Unclean(String),
     /// A bug of ours.
     #[error("{0}")]
     Bug(String),

@@ -63,7 +63,8 @@ pub fn load(
     now_ms: WallMs,
 ) -> Result<Loaded, MetadataError> {
     let config = LogConfig { cleanup_delete: false, retention_ms: -1, ..LogConfig::default() };
-    if !files.exists(dir) {
+    let there = files.is_there(dir);
+    if !there.map_err(|error| MetadataError::File { path: dir.display().to_string(), error })? {
         refuse_partitions_without_metadata(files, dir)?;
         let options = CreateOptions { slot: SLOT, topic_id: Uuid::ONE, start_offset: 0, now_ms, seed: 0 };
         let log = Partition::create(files, dir, config, &options)?;
@@ -148,7 +149,7 @@ fn read(
     clean_shutdown: bool,
 ) -> Result<Read, MetadataError> {
     let flushed = snapshots(files, dir)?.last().map(|id| id.offset);
-    let state = quorum_state(files, dir).map_err(|e| content(dir, e.to_string()))?;
+    let state = quorum_state(files, dir)?;
     let all = Walk { from: 0, end: i64::MAX, exact: true };
     let walked = log::walk_log(files, dir, all, &mut |_| ())?;
     let facts = Facts { clean_shutdown, flushed: flushed.unwrap_or(0) };
@@ -254,13 +255,11 @@ fn judge(damage: &Damage, facts: Facts) -> Verdict {
     }
 }
 
-fn quorum_state(files: &dyn Files, dir: &Path) -> Result<Option<QuorumState>, RaftError> {
+fn quorum_state(files: &dyn Files, dir: &Path) -> Result<Option<QuorumState>, MetadataError> {
     let path = dir.join(QUORUM_STATE_FILE);
-    if !files.exists(&path) {
-        return Ok(None);
-    }
-    let text = files.read(&path).map_err(|e| RaftError::QuorumState(e.to_string()))?;
-    QuorumState::parse(&text).map(Some)
+    let read = files.read_if_there(&path);
+    let text = read.map_err(|error| MetadataError::File { path: path.display().to_string(), error })?;
+    text.map(|text| QuorumState::parse(&text)).transpose().map_err(|e| content(dir, e.to_string()))
 }
 
 /// The snapshots of a directory, oldest first.

@@ -13,8 +13,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::base::{BrokerId, Offset, TopicPartition, Uuid};
 use crate::io::Files;
-use crate::log::checkpoint::{self, Own, OwnError, OwnLine};
-use crate::log::names;
+use crate::io::repeats::limited;
+use crate::log::checkpoint::{self, Content, Own, OwnError, OwnLine};
+use crate::log::{journal, names};
 use crate::meta::image::Image;
 
 use super::{PartitionKey, Shard};
@@ -34,47 +35,66 @@ pub struct Noted {
 
 /// Why checkpoints cannot be used.
 #[derive(Debug, thiserror::Error)]
-#[error("{path} is of version {version}, which a newer version of Ottla has written: start that one")]
-pub struct NewerCheckpoint {
-    path: PathBuf,
-    version: u32,
+pub enum CheckpointError {
+    /// The disk answered with an error, which is no damage: what is in the file stays.
+    #[error("{0}: {1}")]
+    Io(PathBuf, io::Error),
+    /// A later version has written it.
+    #[error("{0} is of version {1}, which a newer version of Ottla has written: start that one")]
+    Newer(PathBuf, u32),
+    /// Nothing says any more which partitions must stay offline.
+    #[error(
+        "{dir}: {own} and {copy} are damaged, so it is not known which partitions the journals that were set aside there ({journal}) keep offline; restore one of the two files from a copy, or move those journals elsewhere to go on without their records, and start again",
+        own = names::OTTLA_CHECKPOINT,
+        copy = names::OTTLA_OFFLINE
+    )]
+    OfflineUnknown {
+        /// The log directory.
+        dir: PathBuf,
+        /// The first of its journals.
+        journal: String,
+    },
 }
+
+/// Partitions of a directory that are not opened as long as a file of this name is in it.
+type Offline = BTreeMap<(Uuid, i32), String>;
 
 /// What the files said at start.
 #[derive(Default)]
 pub struct Checkpoints {
     /// By directory: Ottla's own file, if it can be used.
     own: Vec<Option<Own>>,
+    /// By directory: what the second file says of partitions that stay offline.
+    offline: Vec<Option<Offline>>,
     /// By directory: what Kafka's files say.
     by_name: Vec<BTreeMap<TopicPartition, Noted>>,
     clean_shutdown: bool,
 }
 
 impl Checkpoints {
-    /// Reads the checkpoints of all directories. A file that is missing or damaged counts as empty: every partition
-    /// it would have named is then recovered from its beginning.
+    /// Reads the checkpoints of all directories; changes nothing. A file that is missing or damaged counts as empty: every
+    /// partition it would have named is then recovered from its beginning, and log starts are those of Kafka's file. What
+    /// stays offline stands in two files.
     ///
     /// # Errors
-    /// A file of a later version.
-    pub fn read(files: &dyn Files, dirs: &[PathBuf]) -> Result<Checkpoints, NewerCheckpoint> {
+    /// A file that cannot be read or is of a later version; both files that say what stays offline are damaged.
+    pub fn read(files: &dyn Files, dirs: &[PathBuf]) -> Result<Checkpoints, CheckpointError> {
         let mut read = Checkpoints::default();
         for dir in dirs {
-            let path = dir.join(names::OTTLA_CHECKPOINT);
-            let bytes = files.exists(&path).then(|| files.read(&path).unwrap_or_default());
-            read.own.push(match bytes.map(|bytes| checkpoint::parse_own(&bytes)) {
-                Some(Err(OwnError::Newer(version))) => return Err(NewerCheckpoint { path, version }),
-                Some(Err(OwnError::Damaged)) => {
-                    tracing::warn!(path = %path.display(), "the checkpoint is damaged and not used: its partitions are checked from their beginning");
-                    None
-                }
-                Some(Ok(own)) => Some(own),
-                None => None,
-            });
+            let own = read_own(files, &dir.join(names::OTTLA_CHECKPOINT))?;
+            let copy = read_own(files, &dir.join(names::OTTLA_OFFLINE))?;
+            if let (Content::Damaged(_), Content::Damaged(_) | Content::Absent)
+            | (Content::Absent, Content::Damaged(_)) = (&own, &copy)
+            {
+                refuse_journals_aside(files, dir)?;
+            }
+            read.own.push(whole(own));
+            read.offline.push(whole(copy).map(|own| own.offline));
             let mut by_name: BTreeMap<TopicPartition, Noted> = BTreeMap::new();
-            for (partition, offset) in read_file(files, &dir.join(names::RECOVERY_POINT_CHECKPOINT)) {
+            for (partition, offset) in read_file(files, &dir.join(names::RECOVERY_POINT_CHECKPOINT))? {
                 by_name.entry(partition).or_default().recovery_point = Some(offset);
             }
-            for (partition, offset) in read_file(files, &dir.join(names::LOG_START_CHECKPOINT)) {
+            for (partition, offset) in read_file(files, &dir.join(names::LOG_START_CHECKPOINT))? {
                 by_name.entry(partition).or_default().log_start_offset = Some(offset);
             }
             read.by_name.push(by_name);
@@ -87,6 +107,13 @@ impl Checkpoints {
     /// Whether every directory was closed cleanly.
     pub fn clean_shutdown(&self) -> bool {
         self.clean_shutdown
+    }
+
+    /// What stays offline, and in which directory: what either file says.
+    fn offline(&self) -> impl Iterator<Item = (usize, &Offline)> {
+        let own = self.own.iter().map(|own| own.as_ref().map(|own| &own.offline));
+        let copies = self.offline.iter().map(Option::as_ref);
+        own.enumerate().chain(copies.enumerate()).filter_map(|(dir, offline)| Some((dir, offline?)))
     }
 
     /// What is believed of a partition, and in which directory.
@@ -127,12 +154,22 @@ struct Line {
 struct Lines {
     by_key: BTreeMap<PartitionKey, Line>,
     by_name: BTreeMap<TopicPartition, PartitionKey>,
-    /// Log starts that are about to be: written before they are shown, or a killed process would take them back.
-    planned: BTreeMap<PartitionKey, Offset>,
+    /// Log starts that are about to be, of each deletion one: written before they are shown, or a killed process would
+    /// take them back.
+    planned: BTreeMap<PartitionKey, Vec<Offset>>,
     /// Who may use the directories of a name, by path: one partition at a time, whatever core it is on.
     held: BTreeMap<TopicPartition, PartitionKey>,
     /// Partitions that stay offline, the directory and the name of the journal with their records.
     offline: BTreeMap<PartitionKey, (usize, String)>,
+}
+
+/// Why a stop is not as clean as others.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Unclean {
+    /// Partitions that could not be opened.
+    pub offline: BTreeSet<TopicPartition>,
+    /// How many were not opened yet, so that the next start has to check them.
+    pub unopened: usize,
 }
 
 /// What all cores have noted. Not on the data path: it is touched when something moved, and read once a minute.
@@ -144,10 +181,11 @@ pub struct CheckpointBook {
     /// Partitions with records that the last stop knew nothing of, so that they are to be recovered.
     changed: Mutex<BTreeSet<PartitionKey>>,
     lines: Mutex<Lines>,
-    writing: Mutex<()>,
+    /// Held while files are written. By directory: what the second file says of partitions that stay offline.
+    writing: Mutex<Vec<Option<Offline>>>,
     wanted: AtomicBool,
-    /// A partition could not be opened.
-    unopened: AtomicBool,
+    /// Partitions that are not as after a clean stop.
+    unclean: Mutex<Unclean>,
     /// The files name partitions that are gone.
     stale: AtomicBool,
     broker_epoch: AtomicI64,
@@ -173,8 +211,8 @@ impl CheckpointBook {
                 if let Some((dir, noted)) = read.believed(previous_id, key, &name) {
                     lines.note(dir, key, &name, noted);
                 }
-                for (dir, own) in read.own.iter().enumerate() {
-                    let file = own.as_ref().and_then(|own| own.offline.get(&(key.topic_id, partition)));
+                for (dir, offline) in read.offline() {
+                    let file = offline.get(&(key.topic_id, partition));
                     if let Some(file) = file.filter(|file| files.exists(&dirs[dir].join(file))) {
                         lines.offline.insert(key, (dir, file.clone()));
                     }
@@ -189,9 +227,9 @@ impl CheckpointBook {
             changed: Mutex::default(),
             // A partition that cannot be opened now keeps what is known of it.
             lines: Mutex::new(lines),
-            writing: Mutex::default(),
+            writing: Mutex::new(read.offline.clone()),
             wanted: AtomicBool::new(false),
-            unopened: AtomicBool::new(false),
+            unclean: Mutex::default(),
             stale: AtomicBool::new(true),
             broker_epoch: AtomicI64::new(-1),
         }
@@ -234,9 +272,19 @@ impl CheckpointBook {
 
     /// A partition's log start will be this: the files say so from the next [`CheckpointBook::write`] on.
     pub fn plan_log_start(&self, key: PartitionKey, offset: Offset) {
+        self.lines().planned.entry(key).or_default().push(offset);
+    }
+
+    /// A deletion is over: what it planned holds no more. If it failed, the files say so from the next write on.
+    pub fn drop_plan(&self, key: PartitionKey, offset: Offset) {
         let mut lines = self.lines();
-        let entry = lines.planned.entry(key).or_insert(offset);
-        *entry = offset.max(*entry);
+        let Some(plans) = lines.planned.get_mut(&key) else { return };
+        if let Some(at) = plans.iter().position(|planned| *planned == offset) {
+            plans.swap_remove(at);
+        }
+        if plans.is_empty() {
+            lines.planned.remove(&key);
+        }
     }
 
     /// Forgets a partition that is gone.
@@ -299,8 +347,9 @@ impl CheckpointBook {
             }
         }
         // Who writes the files just now may have taken note of an earlier one's end, and not be done with them.
-        let alone = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
-        if self.stale.load(Ordering::Relaxed) { self.write_alone(files, dirs, &alone) } else { Ok(()) }
+        let mut copies = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let stale = self.stale.load(Ordering::Relaxed);
+        if stale { self.write_all(files, dirs, &mut copies, |kafkas| kafkas) } else { Ok(()) }
     }
 
     /// This start's broker epoch, for the mark of a clean stop.
@@ -313,14 +362,14 @@ impl CheckpointBook {
         self.broker_epoch.load(Ordering::Relaxed)
     }
 
-    /// A partition could not be opened: it is not as after a clean stop, whatever becomes of the others.
-    pub fn note_unopened(&self) {
-        self.unopened.store(true, Ordering::Relaxed);
+    /// Notes a partition that is not as after a clean stop, whatever becomes of the others.
+    pub fn note_unclean(&self, note: impl FnOnce(&mut Unclean)) {
+        note(&mut self.unclean.lock().unwrap_or_else(PoisonError::into_inner));
     }
 
-    /// Whether there is such a partition.
-    pub fn has_unopened(&self) -> bool {
-        self.unopened.load(Ordering::Relaxed)
+    /// The partitions of which this was noted.
+    pub fn unclean(&self) -> Unclean {
+        self.unclean.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Asks for the files to be written soon.
@@ -338,41 +387,74 @@ impl CheckpointBook {
     /// # Errors
     /// The file system's.
     pub fn write(&self, files: &dyn Files, dirs: &[PathBuf]) -> io::Result<()> {
-        let alone = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
-        self.write_alone(files, dirs, &alone)
+        let mut copies = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        self.write_all(files, dirs, &mut copies, |kafkas| kafkas)
     }
 
-    fn write_alone(
+    /// As [`CheckpointBook::write`], but that it counts what Ottla's own files say: if only Kafka's fail, that is logged, and
+    /// they are written again. Blocks.
+    ///
+    /// # Errors
+    /// The file system's. What is planned may stand in the files or not.
+    pub fn write_plans(&self, files: &dyn Files, dirs: &[PathBuf]) -> io::Result<()> {
+        let mut copies = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        self.write_all(files, dirs, &mut copies, |kafkas| {
+            if let Err(error) = kafkas {
+                self.stale.store(true, Ordering::Relaxed);
+                self.want_write();
+                limited!(error, "Kafka's checkpoints could not be written", %error, "Kafka's checkpoints could not be written; Ottla's own says the same");
+            }
+            Ok(())
+        })
+    }
+
+    /// Who calls holds what `copies` stands in.
+    fn write_all(
         &self,
         files: &dyn Files,
         dirs: &[PathBuf],
-        _alone: &MutexGuard<'_, ()>,
+        copies: &mut Vec<Option<Offline>>,
+        judge: impl FnOnce(io::Result<()>) -> io::Result<()>,
     ) -> io::Result<()> {
         self.stale.store(false, Ordering::Relaxed);
         let (current, offline) = self.lines().now();
-        let written = (0..).zip(dirs).try_for_each(|(index, dir)| {
-            let here = || current.iter().filter(|(_, line)| line.dir == index);
-            let own = Own {
-                incarnation_id: self.incarnation_id,
-                previous_id: self.previous_id,
-                partitions: here()
-                    .map(|(key, line)| ((key.topic_id, key.partition), line.noted.own()))
-                    .collect(),
-                offline: (offline.iter().filter(|(_, (dir, _))| *dir == index))
-                    .map(|(key, (_, file))| ((key.topic_id, key.partition), file.clone()))
-                    .collect(),
-            };
-            // Before Kafka's: what it says holds even if a kill comes between.
-            files.write_atomic(&dir.join(names::OTTLA_CHECKPOINT), &checkpoint::format_own(&own))?;
-            let of = |pick: fn(&Noted) -> Option<Offset>| by_name(here(), pick);
-            write_file(files, &dir.join(names::RECOVERY_POINT_CHECKPOINT), &of(|n| n.recovery_point))?;
-            write_file(files, &dir.join(names::LOG_START_CHECKPOINT), &of(|n| n.log_start_offset))?;
-            write_file(files, &dir.join(names::REPLICATION_CHECKPOINT), &of(|n| n.high_watermark))
+        copies.resize(dirs.len(), None);
+        // Before Kafka's: what they say holds even if a kill comes between.
+        let own = (0..).zip(dirs.iter().zip(copies.iter_mut()));
+        let own =
+            own.map(|(index, (dir, copy))| self.write_own(files, (index, dir), &current, &offline, copy));
+        let written = own.collect::<io::Result<()>>().and_then(|()| {
+            judge((0..).zip(dirs).try_for_each(|(index, dir)| write_kafkas(files, dir, index, &current)))
         });
         if written.is_err() {
             self.stale.store(true, Ordering::Relaxed);
         }
         written
+    }
+
+    /// Writes Ottla's own files of a directory: `copy` is what the second one says.
+    fn write_own(
+        &self,
+        files: &dyn Files,
+        (index, dir): (usize, &Path),
+        current: &BTreeMap<PartitionKey, Line>,
+        offline: &BTreeMap<PartitionKey, (usize, String)>,
+        copy: &mut Option<Offline>,
+    ) -> io::Result<()> {
+        let here = current.iter().filter(|(_, line)| line.dir == index);
+        let (incarnation_id, previous_id) = (self.incarnation_id, self.previous_id);
+        let offline: Offline = (offline.iter().filter(|(_, (dir, _))| *dir == index))
+            .map(|(key, (_, file))| ((key.topic_id, key.partition), file.clone()))
+            .collect();
+        if copy.as_ref() != Some(&offline) {
+            let own = Own { incarnation_id, previous_id, offline: offline.clone(), ..Own::default() };
+            *copy = None; // after an error nobody knows
+            files.write_atomic(&dir.join(names::OTTLA_OFFLINE), &checkpoint::format_own(&own))?;
+            *copy = Some(offline.clone());
+        }
+        let partitions = here.map(|(key, line)| ((key.topic_id, key.partition), line.noted.own())).collect();
+        let own = Own { incarnation_id, previous_id, partitions, offline };
+        files.write_atomic(&dir.join(names::OTTLA_CHECKPOINT), &checkpoint::format_own(&own))
     }
 }
 
@@ -391,9 +473,6 @@ impl Lines {
             self.by_key.insert(key, Line { dir, name: name.clone(), noted });
             self.by_name.insert(name.clone(), key);
         }
-        if self.planned.get(&key).is_some_and(|planned| noted.log_start_offset >= Some(*planned)) {
-            self.planned.remove(&key);
-        }
     }
 
     /// Whether anything was known.
@@ -411,9 +490,9 @@ impl Lines {
     #[allow(clippy::type_complexity)]
     fn now(&self) -> (BTreeMap<PartitionKey, Line>, BTreeMap<PartitionKey, (usize, String)>) {
         let mut current = self.by_key.clone();
-        for (key, start) in &self.planned {
+        for (key, starts) in &self.planned {
             if let Some(line) = current.get_mut(key) {
-                line.noted.log_start_offset = line.noted.log_start_offset.max(Some(*start));
+                line.noted.log_start_offset = line.noted.log_start_offset.max(starts.iter().max().copied());
             }
         }
         (current, self.offline.clone())
@@ -433,15 +512,66 @@ fn by_name<'a>(
     found.into_iter().filter_map(|(name, offset)| Some((name.clone(), offset?))).collect()
 }
 
-fn read_file(files: &dyn Files, path: &Path) -> BTreeMap<TopicPartition, Offset> {
-    if !files.exists(path) {
-        return BTreeMap::new();
+/// Reads a file of Ottla's own; warns of one that is damaged.
+fn read_own(files: &dyn Files, path: &Path) -> Result<Content<Own>, CheckpointError> {
+    let mut newer = None;
+    let parse = |bytes: &[u8]| match checkpoint::parse_own(bytes) {
+        Ok(own) => Some(own),
+        Err(OwnError::Damaged) => None,
+        Err(OwnError::Newer(version)) => {
+            newer = Some(version);
+            None
+        }
+    };
+    let read =
+        checkpoint::read(files, path, parse).map_err(|error| CheckpointError::Io(path.into(), error))?;
+    match newer {
+        Some(version) => Err(CheckpointError::Newer(path.into(), version)),
+        None => Ok(warn_of_damage(path, read)),
     }
-    let parsed = files.read(path).ok().and_then(|bytes| checkpoint::parse_offsets(&bytes));
-    parsed.unwrap_or_else(|| {
-        tracing::warn!(path = %path.display(), "the checkpoint is damaged and not used: its partitions are checked from their beginning");
-        BTreeMap::new()
-    })
+}
+
+fn warn_of_damage<T>(path: &Path, read: Content<T>) -> Content<T> {
+    if matches!(read, Content::Damaged(_)) {
+        tracing::warn!(path = %path.display(), "the checkpoint is damaged and not used: its partitions are checked from their beginning, and what other checkpoints say of them holds");
+    }
+    read
+}
+
+fn whole<T>(read: Content<T>) -> Option<T> {
+    match read {
+        Content::Whole(own) => Some(own),
+        Content::Absent | Content::Damaged(_) => None,
+    }
+}
+
+/// What stays offline is not known: only where there is no journal that may keep a partition offline, nothing does.
+fn refuse_journals_aside(files: &dyn Files, dir: &Path) -> Result<(), CheckpointError> {
+    let listed = files.list(dir).map_err(|error| CheckpointError::Io(dir.into(), error))?;
+    match listed.into_iter().find(|entry| journal::replay::is_aside(&entry.name)) {
+        Some(entry) => Err(CheckpointError::OfflineUnknown { dir: dir.into(), journal: entry.name }),
+        None => Ok(()),
+    }
+}
+
+/// A file that goes by name.
+fn read_file(files: &dyn Files, path: &Path) -> Result<BTreeMap<TopicPartition, Offset>, CheckpointError> {
+    let read = checkpoint::read(files, path, checkpoint::parse_offsets);
+    let read = read.map_err(|error| CheckpointError::Io(path.into(), error))?;
+    Ok(whole(warn_of_damage(path, read)).unwrap_or_default())
+}
+
+fn write_kafkas(
+    files: &dyn Files,
+    dir: &Path,
+    index: usize,
+    current: &BTreeMap<PartitionKey, Line>,
+) -> io::Result<()> {
+    let here = || current.iter().filter(|(_, line)| line.dir == index);
+    let of = |pick: fn(&Noted) -> Option<Offset>| by_name(here(), pick);
+    write_file(files, &dir.join(names::RECOVERY_POINT_CHECKPOINT), &of(|n| n.recovery_point))?;
+    write_file(files, &dir.join(names::LOG_START_CHECKPOINT), &of(|n| n.log_start_offset))?;
+    write_file(files, &dir.join(names::REPLICATION_CHECKPOINT), &of(|n| n.high_watermark))
 }
 
 fn write_file(files: &dyn Files, path: &Path, entries: &BTreeMap<TopicPartition, Offset>) -> io::Result<()> {

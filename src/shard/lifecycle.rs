@@ -4,10 +4,11 @@ use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use crate::base::limits::OPENING_LINES_MAX;
 use crate::base::{TopicId, TopicPartition};
 use crate::config::TopicConfig;
 use crate::io::{Disk, Files, side_by_side};
-use crate::log::{LogConfig, LogError, Partition};
+use crate::log::{LogConfig, LogError, Partition, RecoveryReport};
 use crate::meta::image::{Delta, ResourceType, Topic};
 use crate::wire::errors::ErrorCode;
 
@@ -99,12 +100,7 @@ impl Shard {
 
     pub(super) fn install(&mut self, slot: u32, opened: Opened) {
         let Some(hosted) = self.partitions.get(slot) else { return };
-        for warning in &opened.report.warnings {
-            tracing::warn!(partition = %hosted.name, "{warning}");
-        }
-        for (first, last) in &opened.report.lost_offsets {
-            tracing::error!(partition = %hosted.name, first, last, "records were damaged on disk and are lost");
-        }
+        tell_report(&hosted.name, &opened.report);
         hosted.high_watermark = opened.log.log_end_offset();
         let (topic_id, partition) = (hosted.key.topic_id, hosted.key.partition);
         let key = hosted.key;
@@ -306,7 +302,10 @@ impl Shard {
                 State::Open(_) => {}
                 // One that was never opened is as the last stop left it.
                 State::Opening if believed => {}
-                State::Opening | State::Broken(_) => self.book.note_unopened(),
+                State::Opening => self.book.note_unclean(|unclean| unclean.unopened += 1),
+                State::Broken(_) => self.book.note_unclean(|unclean| {
+                    unclean.offline.insert(hosted.name.clone());
+                }),
             }
         }
         let begun = Mutex::new(BTreeSet::new());
@@ -341,6 +340,22 @@ impl Shard {
             tracing::error!(%error, "the log directories could not be flushed; the next start will check every partition");
         }
         flushed.is_ok()
+    }
+}
+
+/// Says what an opening found: what is damaged or lost, as often as somebody will read it, and then how many more there are.
+fn tell_report(partition: &TopicPartition, report: &RecoveryReport) {
+    for warning in report.warnings.iter().take(OPENING_LINES_MAX) {
+        tracing::warn!(%partition, "{warning}");
+    }
+    for (first, last) in report.lost_offsets.iter().take(OPENING_LINES_MAX) {
+        tracing::error!(%partition, first, last, "records were damaged on disk and are lost");
+    }
+    let more = |lines: usize| lines.saturating_sub(OPENING_LINES_MAX);
+    let (warnings, losses) = (more(report.warnings.len()), more(report.lost_offsets.len()));
+    if warnings + losses > 0 {
+        let last = report.lost_offsets.last().map_or(-1, |(_, last)| *last);
+        tracing::error!(%partition, warnings, losses, last, "and so many more warnings, and stretches of lost records up to this offset");
     }
 }
 

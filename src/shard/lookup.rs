@@ -37,7 +37,22 @@ pub(super) const CHECKPOINT_TOKEN: Token = Token(u32::MAX as u64 - 1);
 struct Deletion {
     /// Whoever asked for it; nobody asks for retention.
     reply_to: Option<ReplyTo>,
-    parts: Vec<(PartitionKey, Result<Offset, ErrorCode>)>,
+    parts: Vec<(PartitionKey, Part)>,
+}
+
+/// One partition of a deletion.
+#[derive(Clone, Copy, Debug)]
+enum Part {
+    /// The book has this log start to be.
+    Planned(Offset),
+    /// What is to be answered; nothing is planned any more.
+    Over(Result<Offset, ErrorCode>),
+}
+
+impl From<Result<Offset, ErrorCode>> for Part {
+    fn from(planned: Result<Offset, ErrorCode>) -> Part {
+        planned.map_or_else(|error| Part::Over(Err(error)), Part::Planned)
+    }
 }
 
 /// Deletions, and the write of the checkpoint that they wait for: one at a time, for all that have come until it begins.
@@ -133,7 +148,7 @@ impl Shard {
         reply_to: ReplyTo,
         parts: &[(PartitionKey, Offset)],
     ) {
-        let parts: Vec<_> = parts.iter().map(|(key, before)| (*key, self.deletable(*key, *before))).collect();
+        let parts = parts.iter().map(|(key, before)| (*key, self.deletable(*key, *before).into())).collect();
         self.deletions.waiting.push(Deletion { reply_to: Some(reply_to), parts });
         self.begin_deletions(disk);
     }
@@ -143,7 +158,7 @@ impl Shard {
         for (key, start) in &starts {
             self.book.plan_log_start(*key, *start);
         }
-        let parts: Vec<_> = starts.into_iter().map(|(key, start)| (key, Ok(start))).collect();
+        let parts: Vec<_> = starts.into_iter().map(|(key, start)| (key, Part::Planned(start))).collect();
         if !parts.is_empty() {
             self.deletions.waiting.push(Deletion { reply_to: None, parts });
             self.begin_deletions(disk);
@@ -162,7 +177,7 @@ impl Shard {
     fn write_for_deletions(&self, disk: &mut dyn Disk) {
         let (book, dirs) = (self.book.clone(), self.dirs.paths.clone());
         let write = move |files: &dyn Files| -> io::Result<Box<dyn Any + Send>> {
-            book.write(files, &dirs)?;
+            book.write_plans(files, &dirs)?;
             Ok(Box::new(()))
         };
         disk.background(FileJob::Run(Box::new(write)), CHECKPOINT_TOKEN);
@@ -198,20 +213,38 @@ impl Shard {
                 // In the same lane as the removal: behind it.
                 return self.write_for_deletions(disk);
             }
-            limited!(error, "the checkpoint of log starts could not be written", %error, "the checkpoint of log starts could not be written: no records are deleted");
+            limited!(error, "the checkpoint of log starts could not be written", %error, "the checkpoint of log starts could not be written: no records are deleted now; what is refused may be gone after a restart, unless the checkpoint is written without it before");
         }
-        for Deletion { reply_to, parts } in std::mem::take(&mut self.deletions.writing) {
-            let delete = |(key, before): (PartitionKey, Result<Offset, ErrorCode>)| match before {
-                Ok(_) if failed.is_some() => Err(ErrorCode::KAFKA_STORAGE_ERROR),
-                Ok(before) => self.delete_before(disk, key, before, reply_to.is_none()),
-                Err(error) => Err(error),
-            };
-            let results = parts.into_iter().map(delete).collect();
-            if let Some(reply_to) = reply_to {
-                self.answer(reply_to, Done::DeleteRecords(results));
-            }
+        for deletion in std::mem::take(&mut self.deletions.writing) {
+            self.end_deletion(disk, deletion, failed.is_some());
         }
         self.begin_deletions(disk);
+    }
+
+    /// Deletes what the checkpoint names, if it could be written. What fails is planned no more, and is answered when the
+    /// checkpoint was written without it: what is refused must not be deleted by the next start.
+    fn end_deletion(&mut self, disk: &mut dyn Disk, deletion: Deletion, failed: bool) {
+        let Deletion { reply_to, mut parts } = deletion;
+        let mut refused = false;
+        for (key, part) in &mut parts {
+            let Part::Planned(before) = *part else { continue };
+            let result = match failed {
+                true => Err(ErrorCode::KAFKA_STORAGE_ERROR),
+                false => self.delete_before(disk, *key, before, reply_to.is_none()),
+            };
+            self.book.drop_plan(*key, before);
+            refused |= result.is_err();
+            *part = Part::Over(result);
+        }
+        if refused {
+            self.deletions.waiting.push(Deletion { reply_to, parts });
+        } else if let Some(reply_to) = reply_to {
+            let over = |(_, part)| match part {
+                Part::Over(result) => Some(result),
+                Part::Planned(_) => None,
+            };
+            self.answer(reply_to, Done::DeleteRecords(parts.into_iter().filter_map(over).collect()));
+        }
     }
 
     /// A checkpoint names the log start: what lies before it goes.
@@ -239,8 +272,9 @@ impl Shard {
     /// Gives up the whole segments that the deletions cover; whether there were any.
     fn make_room(&mut self, disk: &mut dyn Disk) -> bool {
         let parts = self.deletions.writing.iter().flat_map(|deletion| &deletion.parts);
-        let starts: Vec<(PartitionKey, Offset)> =
-            parts.filter_map(|(key, before)| Some((*key, (*before).ok()?))).collect();
+        let starts: Vec<(PartitionKey, Offset)> = parts
+            .filter_map(|(key, part)| if let Part::Planned(at) = part { Some((*key, *at)) } else { None })
+            .collect();
         let mut any = false;
         for (key, before) in starts {
             let Some((slot, hosted)) = self.partitions.find(key) else { continue };

@@ -10,6 +10,8 @@ use crate::coord::AppendId;
 use crate::coord::group::GroupCoordinator;
 use crate::io::repeats::limited;
 use crate::io::{Disk, FileJob, Files, Token};
+use crate::log::checkpoint::Content;
+use crate::log::retire::Whose;
 use crate::log::{
     CreateOptions, LogConfig, LogError, OpenOptions, Partition, RecoveryReport, flush_created, retire,
 };
@@ -319,7 +321,14 @@ fn open_unflushed(files: &dyn Files, mut spec: OpenSpec) -> Result<Opened, LogEr
             make_way(files, &path, spec.key.topic_id).map_err(LogError::storage("making way for", &path))?;
         }
     }
-    let found = retire::find(files, &spec.dirs, &dir_name, spec.key.topic_id);
+    let of = (spec.key.topic_id, spec.log_start_is_certain);
+    let found = match retire::find(files, &spec.dirs, &dir_name, of) {
+        Ok((None, Some(Whose::Unclear))) => return Err(unclear(&spec.dirs, &dir_name)),
+        Ok((found, _)) => found,
+        Err(error) => {
+            return Err(LogError::storage("reading partition.metadata of", Path::new(&dir_name))(error));
+        }
+    };
     for (_, dir) in spec.dirs.iter().enumerate().filter(|(index, _)| Some(*index) != found) {
         let path = dir.join(&dir_name);
         set_aside(files, &path, spec.key.topic_id).map_err(LogError::storage("setting aside", &path))?;
@@ -337,6 +346,11 @@ fn open_unflushed(files: &dyn Files, mut spec: OpenSpec) -> Result<Opened, LogEr
             seed,
         };
         let (mut log, mut report) = Partition::open(files, &path, spec.config, &options)?;
+        if !log.topic_id().is_zero() && log.topic_id() != spec.key.topic_id {
+            report
+                .warnings
+                .push(format!("{}: partition.metadata was damaged and is written anew", path.display()));
+        }
         log.set_topic_id(files, spec.key.topic_id)?;
         if let Some(coordinator) = &mut spec.coordinator {
             replay(files, &log, coordinator, &mut report)?;
@@ -358,21 +372,45 @@ fn open_unflushed(files: &dyn Files, mut spec: OpenSpec) -> Result<Opened, LogEr
 
 /// Renames a directory that says that it belongs to another topic to `-stray`.
 fn set_aside(files: &dyn Files, path: &Path, topic_id: TopicId) -> io::Result<()> {
-    let Some(found) = retire::topic_id_of(files, path).filter(|found| *found != topic_id) else {
-        return Ok(());
-    };
-    let stray = retire::retire(files, path, &retire::suffix(found, "stray"), |id| id == Some(found))?;
+    match retire::topic_id_of(files, path)? {
+        Content::Whole(found) if !retire::resembles_id(found, topic_id) => {
+            stray(files, path, &Content::Whole(found))
+        }
+        // A damaged one may be the one that was found, or was copied.
+        Content::Whole(_) | Content::Absent | Content::Damaged(_) => Ok(()),
+    }
+}
+
+fn stray(files: &dyn Files, path: &Path, said: &Content<TopicId>) -> io::Result<()> {
+    let id = if let Content::Whole(id) = said { *id } else { TopicId::ZERO };
+    let stray = retire::retire(files, path, &retire::suffix(id, "stray"), |now| now == said)?;
     if let Some(stray) = &stray {
-        tracing::warn!(topic_id = %found, path = %stray.display(), "the directory belongs to another topic and was set aside; remove it when nothing in it is wanted");
+        tracing::warn!(topic_id = %id, path = %stray.display(), "the directory belongs to another topic and was set aside; remove it when nothing in it is wanted");
     }
     Ok(())
 }
 
+/// Directories of the partition's name are there, and none says whose it is.
+fn unclear(dirs: &[PathBuf], name: &str) -> LogError {
+    let dirs: Vec<String> = dirs.iter().map(|dir| dir.join(name).display().to_string()).collect();
+    LogError::Corrupt {
+        path: format!("partition.metadata of {name} (in {})", dirs.join(" or ")),
+        position: 0,
+        what: "so whose the directory is cannot be told: restore that file from a copy, or remove it if the directory is this topic's, and start again".into(),
+    }
+}
+
 /// Removes the directory of an earlier topic of the same name, which its own core may not have come to yet (KIP-516).
 fn make_way(files: &dyn Files, path: &Path, topic_id: TopicId) -> io::Result<()> {
-    let old = retire::topic_id_of(files, path).unwrap_or_default();
-    let suffix = retire::suffix(old, "delete");
-    match retire::retire(files, path, &suffix, |id| id.unwrap_or_default() == old && old != topic_id)? {
+    let said = retire::topic_id_of(files, path)?;
+    let old = match said {
+        Content::Whole(id) if retire::resembles_id(id, topic_id) => return Ok(()),
+        Content::Whole(id) => id,
+        Content::Absent => TopicId::ZERO,
+        // Nobody knows what it is: it is not removed.
+        Content::Damaged(_) => return stray(files, path, &said),
+    };
+    match retire::retire(files, path, &retire::suffix(old, "delete"), |now| *now == said)? {
         Some(gone) => files.remove_dir_all(&gone),
         None => Ok(()),
     }

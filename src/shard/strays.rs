@@ -6,8 +6,9 @@ use std::path::PathBuf;
 
 use crate::base::{BrokerId, DirectoryId, TopicId, TopicPartition};
 use crate::io::Files;
+use crate::log::checkpoint::Content;
 use crate::log::names::{DirKind, parse_dir_name};
-use crate::log::retire::{retire, suffix, topic_id_of};
+use crate::log::retire::{resembles_id, retire, suffix, topic_id_of};
 use crate::meta::image::{Image, directory_is_reserved};
 
 use super::checkpoints::CheckpointBook;
@@ -104,18 +105,26 @@ impl Survey {
     ) -> io::Result<Vec<PathBuf>> {
         for (name, path) in self.strays {
             let mut id = TopicId::ZERO;
-            let is_stray = |found: Option<TopicId>| {
-                id = found.unwrap_or_default();
+            let is_stray = |said: &Content<TopicId>| {
+                id = named(said);
                 !is_ours(image, node_id, &name, id)
             };
             // The topic is only known once the directory was looked into.
-            let unique = suffix(topic_id_of(files, &path).unwrap_or_default(), "stray");
+            let unique = suffix(named(&topic_id_of(files, &path)?), "stray");
             if let Some(stray) = retire(files, &path, &unique, is_stray)? {
                 book.distrust(&name);
                 tracing::warn!(partition = %name, topic_id = %id, path = %stray.display(), "no such partition is in the metadata: its directory was set aside; remove it when nothing in it is wanted");
             }
         }
         Ok(self.unfinished)
+    }
+}
+
+/// The topic that a directory names; zero for one that names none, which goes by its name.
+fn named(said: &Content<TopicId>) -> TopicId {
+    match said {
+        Content::Whole(id) => *id,
+        Content::Absent | Content::Damaged(_) => TopicId::ZERO,
     }
 }
 
@@ -127,7 +136,9 @@ fn is_elsewhere(id: DirectoryId, configured: &[DirectoryId]) -> bool {
 /// Whether the image gives this broker the partition. A directory that does not name its topic's id goes by its name.
 fn is_ours(image: &Image, node_id: BrokerId, name: &TopicPartition, id: TopicId) -> bool {
     let topics = image.topics();
-    let topic = if id.is_zero() { topics.get(&name.topic) } else { topics.get_by_id(id) };
+    // A flipped bit makes another id of it, which no topic has.
+    let nearly = || topics.get(&name.topic).filter(|topic| resembles_id(id, topic.id));
+    let topic = if id.is_zero() { topics.get(&name.topic) } else { topics.get_by_id(id).or_else(nearly) };
     let partition = topic.filter(|t| *t.name == *name.topic).and_then(|t| t.partitions.get(&name.partition));
     partition.is_some_and(|p| p.replicas.contains(&node_id))
 }

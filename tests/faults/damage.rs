@@ -343,7 +343,7 @@ fn a_partition_that_could_not_be_opened_makes_the_stop_unclean() {
     broker.restart();
     let mut client = Client::connect(&broker);
     assert_eq!(client.list_offset("other", 0, -1).expect("an answer"), Ok(1));
-    broker.stop();
+    broker.stop_with(4);
     assert!(!broker.data_dir().join(".kafka_cleanshutdown").exists());
     fs::remove_dir(&index).expect("remove the directory");
     broker.restart();

@@ -280,7 +280,13 @@ fn damage_in_the_journal_is_named_and_costs_no_other_partition() {
             assert_eq!(error, 56, "KAFKA_STORAGE_ERROR");
         };
         offline(&broker);
-        broker.stop();
+        // Such a stop ended with exit code 0 as any other, and another broker was given the directories.
+        broker.stop_with(4);
+        let log = broker.log_tail();
+        assert!(log.contains("offline (hit-0)") && log.contains("before Apache Kafka is given"), "{log}");
+        let left = journals(&broker);
+        assert!(left.iter().all(|path| path.to_string_lossy().contains(".aside-")), "written out: {left:?}");
+        assert!(!broker.data_dir().join(".kafka_cleanshutdown").exists(), "not all is clean");
         broker.restart();
         offline(&broker);
         broker.kill9();

@@ -18,6 +18,7 @@ mod remade;
 mod requests;
 mod retention;
 mod run;
+mod starts;
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};

@@ -165,6 +165,11 @@ impl Broker {
 
     /// Sends SIGTERM and waits for its end. Ottla must exit 0; Apache Kafka ends with 143.
     pub fn stop(&mut self) -> ExitStatus {
+        self.stop_with(0)
+    }
+
+    /// As [`Broker::stop`], with another exit code of Ottla.
+    pub fn stop_with(&mut self, code: i32) -> ExitStatus {
         let mut child = self.child.take().expect("the broker is running");
         let id = child.id().to_string();
         let sent = Command::new("kill").args(["-TERM", &id]).status().expect("run kill");
@@ -176,7 +181,7 @@ impl Broker {
             panic!("the broker did not end within {STOP_LIMIT:?} after SIGTERM\n{}", self.log_tail());
         };
         let wanted = match self.kind {
-            Kind::Ottla => status.code() == Some(0),
+            Kind::Ottla => status.code() == Some(code),
             Kind::Apache => status.code() == Some(143) || status.signal() == Some(15),
         };
         assert!(wanted, "exit after SIGTERM: {status}\n{}", self.log_tail());

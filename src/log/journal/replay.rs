@@ -223,18 +223,42 @@ fn list(files: &dyn Files, dir: &Path) -> io::Result<Vec<(PathBuf, Level)>> {
     Ok(entries.filter_map(|e| Some((dir.join(&e.name), Level::of_file(&e.name)?))).collect())
 }
 
-/// Renames a file so that it is neither taken for a journal nor written over.
-fn set_aside(files: &dyn Files, path: &Path) -> io::Result<PathBuf> {
+/// Whether a file's name is that of a journal that was set aside.
+pub fn is_aside(name: &str) -> bool {
+    name.rsplit_once(ASIDE).is_some_and(|(journal, _)| Level::of_file(journal).is_some())
+}
+
+/// A name under which a file is neither taken for a journal nor written over.
+fn aside(files: &dyn Files, path: &Path) -> PathBuf {
     let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let aside = |number: u32| path.with_file_name(format!("{name}{ASIDE}-{number}"));
     let mut number = 1;
     while files.exists(&aside(number)) {
         number += 1;
     }
-    let free = aside(number);
-    files.rename(path, &free)?;
-    path.parent().map_or(Ok(()), |dir| files.sync_dir(dir))?;
-    Ok(free)
+    aside(number)
+}
+
+/// Journals that were redone and are still there: the only ones who know what keeps a partition offline, until that is
+/// noted durably.
+pub struct Redone {
+    /// What was done.
+    pub done: Replayed,
+    /// Journals that are kept, and their names from [`Redone::set_aside`] on.
+    asides: Vec<(PathBuf, PathBuf)>,
+}
+
+impl Redone {
+    /// Renames the journals that are kept; [`remove`] removes the others. Blocks.
+    ///
+    /// # Errors
+    /// If one cannot be renamed.
+    pub fn set_aside(&self, files: &dyn Files) -> io::Result<()> {
+        self.asides.iter().try_for_each(|(path, aside)| {
+            files.rename(path, aside)?;
+            path.parent().map_or(Ok(()), |dir| files.sync_dir(dir))
+        })
+    }
 }
 
 impl Source {
@@ -333,18 +357,18 @@ impl Journals {
         }
     }
 
-    /// Redoes the journals: writes, flushes, and removes them, or sets aside those with records that could not be written
-    /// back. `target` finds a partition. Blocks.
+    /// Redoes the journals: writes and flushes. `target` finds a partition. The journals stay; those with records that could
+    /// not be written back are to be set aside. Blocks.
     ///
     /// # Errors
-    /// If something cannot be read or written; the journals stay for the next try.
-    pub fn replay(
+    /// If something cannot be read or written.
+    pub fn redo(
         self,
         files: &dyn Files,
         log_dirs: &[PathBuf],
         since: Since,
-        target: impl Fn(TopicId, i32) -> Found + Sync,
-    ) -> io::Result<Replayed> {
+        target: impl Fn(TopicId, i32) -> io::Result<Found> + Sync,
+    ) -> io::Result<Redone> {
         remove_unfinished(files, log_dirs)?;
         let mut replay = Replay {
             files,
@@ -354,23 +378,24 @@ impl Journals {
             known: BTreeMap::new(),
             done: Mutex::default(),
         };
-        let mut aside = vec![false; self.sources.len()];
-        for (source, aside) in self.sources.iter().zip(&mut aside) {
-            *aside = replay.source(source, since)?;
+        let mut keep = vec![false; self.sources.len()];
+        for (source, keep) in self.sources.iter().zip(&mut keep) {
+            *keep = replay.source(source, since)?;
         }
         let mut done = replay.done.into_inner().unwrap_or_else(PoisonError::into_inner);
         if done.total.entries > 0 {
             log_dirs.iter().try_for_each(|dir| files.sync_all(dir))?;
         }
-        for (source, aside) in self.sources.iter().zip(aside) {
-            if aside || done.unfit.contains_key(&source.path) {
-                let renamed = set_aside(files, &source.path)?;
+        let mut asides = Vec::new();
+        for (source, keep) in self.sources.iter().zip(keep) {
+            if keep || done.unfit.contains_key(&source.path) {
+                let renamed = aside(files, &source.path);
                 done.name(source, &renamed);
+                asides.push((source.path.clone(), renamed));
             }
         }
-        remove(files, log_dirs)?;
         done.total.warnings.extend(done.cut.values().cloned());
-        Ok(done.total)
+        Ok(Redone { done: done.total, asides })
     }
 }
 
@@ -385,7 +410,7 @@ struct Done {
 }
 
 impl Done {
-    /// A journal has its new name: what is wrong with it can be told.
+    /// A journal gets a new name: what is wrong with it can be told.
     fn name(&mut self, source: &Source, renamed: &Path) {
         let found = self.unfit.remove(&source.path).unwrap_or_default();
         if found.is_empty() {
@@ -419,7 +444,7 @@ struct Replay<'a, T> {
     done: Mutex<Done>,
 }
 
-impl<T: Fn(TopicId, i32) -> Found + Sync> Replay<'_, T> {
+impl<T: Fn(TopicId, i32) -> io::Result<Found> + Sync> Replay<'_, T> {
     /// Redoes one journal; whether it is to be kept.
     fn source(&mut self, source: &Source, since: Since) -> io::Result<bool> {
         let trust = source.trust(self.files, since);
@@ -438,7 +463,7 @@ impl<T: Fn(TopicId, i32) -> Found + Sync> Replay<'_, T> {
             let mut redo = Redo { entry, batches: batches.to_vec(), trust };
             let id = (entry.topic_id, entry.partition);
             self.void(id, &mut redo);
-            if redo.batches.is_empty() || (!matches!(part, Part::Run(_)) && !self.salvages(source, &redo)) {
+            if redo.batches.is_empty() || (!matches!(part, Part::Run(_)) && !self.salvages(source, &redo)?) {
                 return Ok(());
             }
             bytes += redo.batches.len();
@@ -465,10 +490,10 @@ impl<T: Fn(TopicId, i32) -> Found + Sync> Replay<'_, T> {
     }
 
     /// Whether an entry of a damaged frame can be used: its batches have checksums of their own. If not, it is named.
-    fn salvages(&self, source: &Source, redo: &Redo) -> bool {
+    fn salvages(&self, source: &Source, redo: &Redo) -> io::Result<bool> {
         let Entry { topic_id, partition, next, .. } = redo.entry;
         let known = self.known.contains_key(&(topic_id, partition));
-        let is_ours = known || !matches!((self.target)(topic_id, partition), Found::Gone);
+        let is_ours = known || !matches!((self.target)(topic_id, partition)?, Found::Gone);
         if is_ours && !redo.is_sound() && !redo.trust.torn {
             let text = format!(
                 "{}: an entry of partition {partition} of topic {topic_id} is damaged; the records up to offset {} in it are lost unless they are in their segment",
@@ -478,7 +503,7 @@ impl<T: Fn(TopicId, i32) -> Found + Sync> Replay<'_, T> {
             let total = &mut self.lock().total;
             if redo.trust.cut { total.warnings.push(text) } else { total.errors.push(text) }
         }
-        is_ours && redo.is_sound()
+        Ok(is_ours && redo.is_sound())
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Done> {
@@ -541,7 +566,7 @@ impl<T: Fn(TopicId, i32) -> Found + Sync> Replay<'_, T> {
         for (id, mut entries) in group {
             let known = match self.known.remove(&id) {
                 Some(known) => known,
-                None => self.open(source, id, &entries),
+                None => self.open(source, id, &entries)?,
             };
             match known {
                 Some(known) => {
@@ -565,9 +590,9 @@ impl<T: Fn(TopicId, i32) -> Found + Sync> Replay<'_, T> {
         Ok(())
     }
 
-    fn open(&self, source: &Source, id: Id, entries: &[Redo]) -> Option<Known> {
+    fn open(&self, source: &Source, id: Id, entries: &[Redo]) -> io::Result<Option<Known>> {
         let safe = self.facts.get(&id).map_or(-1, |facts| facts.safe);
-        match (self.target)(id.0, id.1) {
+        Ok(match (self.target)(id.0, id.1)? {
             Found::Here(target) => Some(Known::new(target, safe)),
             Found::Gone => {
                 self.lock().total.gone += entries.len() as u64;
@@ -579,7 +604,7 @@ impl<T: Fn(TopicId, i32) -> Found + Sync> Replay<'_, T> {
                 }
                 None
             }
-        }
+        })
     }
 
     fn partition(&self, source: &Source, id: Id, known: &mut Known, entries: &[Redo]) -> io::Result<bool> {

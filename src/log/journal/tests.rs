@@ -1,6 +1,6 @@
 //! Journals that are just being made when the process is killed or the power fails, and what is left of others.
 
-use super::replay::{Found, Replayed, Since, find};
+use super::replay::{Found, Replayed, Since, find, remove};
 use super::*;
 use crate::io::sim::{Sim, SimConfig, SimDisk};
 
@@ -36,7 +36,10 @@ fn machine(seed: u64) -> Sim<()> {
 fn start(disk: &SimDisk) -> (Replayed, Vec<String>) {
     let dirs = [JournalDir { path: home(), directory_id: Uuid::from_u128(4) }];
     let since = Since { registered: Uuid::from_u128(3), clean: false };
-    let done = find(disk, &dirs).unwrap().replay(disk, &[home()], since, |_, _| Found::Gone).unwrap();
+    let redone = find(disk, &dirs).unwrap().redo(disk, &[home()], since, |_, _| Ok(Found::Gone)).unwrap();
+    redone.set_aside(disk).unwrap();
+    remove(disk, &[home()]).unwrap();
+    let done = redone.done;
     (done, disk.list(&home()).unwrap().into_iter().map(|entry| entry.name).collect())
 }
 

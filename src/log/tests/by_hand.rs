@@ -116,7 +116,11 @@ fn replay_all(disk: &SimDisk, dirs: &[JournalDir], partition: &Path) -> replay::
     };
     let since = Since { registered: INCARNATION, clean: false };
     let paths: Vec<PathBuf> = dirs.iter().map(|dir| dir.path.clone()).collect();
-    replay::find(disk, dirs).unwrap().replay(disk, &paths, since, target).unwrap()
+    let found = replay::find(disk, dirs).unwrap();
+    let redone = found.redo(disk, &paths, since, |topic_id, n| Ok(target(topic_id, n))).unwrap();
+    redone.set_aside(disk).unwrap();
+    replay::remove(disk, &paths).unwrap();
+    redone.done
 }
 
 fn data() -> JournalDir {

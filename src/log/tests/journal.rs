@@ -97,7 +97,13 @@ impl Machine {
         };
         let journals = replay::find(&self.disk(), &[journal_dir()]).unwrap();
         let since = Since { registered, clean: false };
-        journals.replay(&self.disk(), &[home().to_path_buf()], since, target).unwrap()
+        let (disk, dirs) = (self.disk(), [home().to_path_buf()]);
+        let redone =
+            journals.redo(&disk, &dirs, since, |topic_id, partition| Ok(target(topic_id, partition)));
+        let redone = redone.unwrap();
+        redone.set_aside(&disk).unwrap();
+        replay::remove(&disk, &dirs).unwrap();
+        redone.done
     }
 }
 

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 
 use crate::base::{BrokerId, DirectoryId};
 use crate::io::OsFiles;
+use crate::log::checkpoint::Content;
 use crate::log::names::{DirKind, parse_dir_name};
 use crate::log::retire;
 
@@ -128,7 +129,12 @@ fn look(all: &[PathBuf]) -> Result<Vec<Found>, ServeError> {
     }
     for (name, dirs) in places.into_iter().filter(|(_, dirs)| dirs.len() > 1) {
         for index in dirs {
-            let id = retire::topic_id_of(&OsFiles, &all[index].join(&name));
+            let dir = all[index].join(&name);
+            let said = retire::topic_id_of(&OsFiles, &dir);
+            let id = match said.map_err(|e| ServeError::environment(&dir.display().to_string(), &e))? {
+                Content::Whole(id) => Some(id),
+                Content::Absent | Content::Damaged(_) => None, // it may be a copy
+            };
             found[index].shared.push((name.clone(), id));
         }
     }

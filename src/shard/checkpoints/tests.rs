@@ -1,5 +1,5 @@
 use super::*;
-use crate::io::sim::{DiskConfig, SimDisk};
+use crate::io::sim::{DiskConfig, DiskFault, DiskOp, SimDisk};
 use crate::meta::image::Delta;
 use crate::meta::record::{MetadataRecord, PartitionRecord, RECOVERED, RegisterBrokerRecord, TopicRecord};
 
@@ -98,8 +98,14 @@ fn a_planned_log_start_is_written_over_an_older_note() {
     book.note(0, key(TOPIC), &name(), noted(0, 3));
     book.write(&disk, &dirs()).unwrap();
     assert_eq!(start(&disk, 3, 2, TOPIC).initial(key(TOPIC)), noted(0, 10));
-    book.note(0, key(TOPIC), &name(), noted(0, 10));
-    assert!(book.lines().planned.is_empty(), "what has come is planned no more");
+    // One of them fails: the other one holds, and none when both are over.
+    book.drop_plan(key(TOPIC), 10);
+    book.write(&disk, &dirs()).unwrap();
+    assert_eq!(start(&disk, 3, 2, TOPIC).initial(key(TOPIC)), noted(0, 7));
+    book.drop_plan(key(TOPIC), 7);
+    book.write(&disk, &dirs()).unwrap();
+    assert_eq!(start(&disk, 3, 2, TOPIC).initial(key(TOPIC)), noted(0, 3));
+    assert!(book.lines().planned.is_empty());
 }
 
 /// Whoever came to make partitions while another was still writing the files that were out of date did not wait for that: the
@@ -113,7 +119,7 @@ fn no_file_names_an_earlier_partition_once_its_name_is_free() {
     book.write(&disk, &dirs()).unwrap();
     book.forget(key(old));
     // As a write begins: it will not write what was forgotten, and has not written yet.
-    let alone = book.writing.lock().unwrap();
+    let mut copies = book.writing.lock().unwrap();
     book.stale.store(false, Ordering::Relaxed);
     let begun = AtomicBool::new(false);
     let is_named = std::thread::scope(|scope| {
@@ -127,8 +133,8 @@ fn no_file_names_an_earlier_partition_once_its_name_is_free() {
         }
         // Time for it to be wrong: what it gives does not depend on how much it gets.
         (0..10_000).for_each(|_| std::thread::yield_now());
-        book.write_alone(&disk, &dirs(), &alone).unwrap();
-        drop(alone);
+        book.write_all(&disk, &dirs(), &mut copies, |kafkas| kafkas).unwrap();
+        drop(copies);
         maker.join().unwrap()
     });
     assert!(!is_named, "the files name the earlier one");
@@ -247,6 +253,54 @@ fn a_partition_stays_offline_as_long_as_its_journal_is_there() {
     }
     disk.remove_file(&dirs()[0].join(journal)).unwrap();
     assert_eq!(start(&disk, 6, 5, TOPIC).offline(key(TOPIC)), None);
+}
+
+/// A damaged `ottla-checkpoint` counted as empty, and so did one that could not be read: it was written anew without the
+/// partitions that are offline. Every kind of damage to either file, and every error of a read, in every file of the start.
+#[test]
+fn what_keeps_a_partition_offline_outlives_damage_to_a_file_and_errors() {
+    let disk = disk();
+    let journal = "ottla-journal-0.staged.aside-1";
+    disk.write(&dirs()[0].join(journal), b"x").unwrap();
+    let book = start(&disk, 2, 1, TOPIC);
+    book.note(0, key(TOPIC), &name(), noted(1000, 900));
+    book.keep_offline(key(TOPIC), 0, journal.to_owned());
+    book.write(&disk, &dirs()).unwrap();
+    for file in [names::OTTLA_CHECKPOINT, names::OTTLA_OFFLINE] {
+        let path = dirs()[0].join(file);
+        let bytes = disk.read(&path).unwrap();
+        let mut damaged: Vec<Vec<u8>> = (0..bytes.len()).map(|at| bytes[..at].to_vec()).collect();
+        damaged.extend((0..bytes.len()).map(|at| {
+            let mut flipped = bytes.clone();
+            flipped[at] ^= 1;
+            flipped
+        }));
+        damaged.push(vec![0; bytes.len()]);
+        for damaged in damaged {
+            disk.write_atomic(&path, &damaged).unwrap();
+            let Ok(read) = Checkpoints::read(&disk, &dirs()) else { continue }; // a version of tomorrow
+            let book = CheckpointBook::new(&disk, &dirs(), &read, &image(2, TOPIC), (1, id(3)));
+            assert_eq!(book.offline(key(TOPIC)), Some((0, journal.to_owned())), "{file}");
+            assert_eq!(book.initial(key(TOPIC)).log_start_offset, Some(900), "{file}");
+        }
+        disk.remove_file(&path).unwrap();
+        assert!(start(&disk, 3, 2, TOPIC).offline(key(TOPIC)).is_some(), "{file} is gone");
+        disk.write_atomic(&path, &bytes).unwrap();
+        for errno in [libc::EIO, libc::EMFILE, libc::ENOMEM, libc::EACCES] {
+            for op in [DiskOp::Read, DiskOp::Open] {
+                let path_contains = file.to_owned();
+                disk.fail(DiskFault { path_contains, op, errno, skip: 0, times: 1 });
+            }
+            let error = Checkpoints::read(&disk, &dirs()).map(|_| ()).unwrap_err();
+            assert!(matches!(error, CheckpointError::Io(..)), "{file}: {error}");
+            disk.heal();
+        }
+    }
+    for file in [names::OTTLA_CHECKPOINT, names::OTTLA_OFFLINE] {
+        disk.flip(&dirs()[0].join(file), 20, 1).unwrap();
+    }
+    let error = Checkpoints::read(&disk, &dirs()).map(|_| ()).unwrap_err().to_string();
+    assert!(error.contains("aside-1") && error.contains("restore"), "{error}");
 }
 
 #[test]
