@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -459,7 +459,7 @@ impl From<JournalError> for ServeError {
 /// # Errors
 /// An address that cannot be listened on.
 pub fn check_listeners(config: &BrokerConfig) -> Result<(), ServeError> {
-    each_address(config, |_, address| TcpListener::bind(address).map(drop))
+    each_address(config, |_, address| crate::io::ring::bind(address).map(drop))
 }
 
 /// Listens on the addresses of each listener, by its number.

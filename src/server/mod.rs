@@ -75,6 +75,7 @@ pub fn serve(options: ServeOptions) -> Result<(), ServeError> {
         cluster_id: cluster_id.as_deref(),
         format_command: &format_command,
     })?;
+    let _ = report.send(Doing::Binding);
     boot::check_listeners(&config)?;
     let chosen = cores::choose(config.cores.as_ref()).map_err(ServeError::Config)?;
     let shards = chosen.len();

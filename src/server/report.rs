@@ -22,6 +22,8 @@ pub struct Counts {
 pub enum Doing {
     /// What the log directories hold is looked at.
     Looking,
+    /// The addresses of the listeners are asked for.
+    Binding,
     /// Metadata and journals are read, and the journals redone.
     Recovering,
     /// Partitions of coordinators are opened, and the broker registers.
@@ -65,6 +67,7 @@ fn line(doing: Doing, counts: &Counts) -> Option<String> {
     let opened = format!("{opened} of {partitions} partitions are open");
     Some(match doing {
         Doing::Looking => "starting: looking at the log directories".to_owned(),
+        Doing::Binding => "starting: waiting for a port that is in use".to_owned(),
         Doing::Recovering if all_bytes == 0 => {
             "starting: reading the metadata and the journals of the last run".to_owned()
         }
@@ -87,6 +90,7 @@ mod tests {
         let counts = Counts::default();
         let said = |doing| line(doing, &counts).unwrap_or_default();
         assert!(said(Doing::Looking).contains("log directories"));
+        assert!(said(Doing::Binding).contains("port"));
         assert!(said(Doing::Recovering).contains("reading the metadata"));
         counts.journals.expect(300);
         counts.journals.advance(120);

@@ -107,12 +107,11 @@ fn merged<T, K: Ord>(
     let mut places: BTreeMap<K, usize> =
         refused.iter().enumerate().map(|(at, topic)| (key(topic), at)).collect();
     for mut topic in answered {
-        match places.get(&key(&topic)) {
-            Some(at) => outcomes(&mut refused[*at]).append(outcomes(&mut topic)),
-            None => {
-                places.insert(key(&topic), refused.len());
-                refused.push(topic);
-            }
+        if let Some(at) = places.get(&key(&topic)) {
+            outcomes(&mut refused[*at]).append(outcomes(&mut topic));
+        } else {
+            places.insert(key(&topic), refused.len());
+            refused.push(topic);
         }
     }
     refused

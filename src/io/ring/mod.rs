@@ -24,6 +24,7 @@ use bytes::Bytes;
 
 pub use error::RingError;
 pub use mail::Remote;
+pub use sockets::bind;
 
 use super::background::Lane;
 use super::clock;

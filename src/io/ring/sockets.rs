@@ -25,7 +25,6 @@ use crate::base::limits::{
 };
 use crate::io::repeats::limited;
 
-/// After a kill the kernel may hold the port until the old ring is torn down.
 const BIND_RETRIES: u32 = 100;
 const BIND_RETRY_PAUSE: Duration = Duration::from_millis(20);
 
@@ -201,7 +200,12 @@ impl Sending {
     }
 }
 
-fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+/// Binds an address. One that is in use is tried again for two seconds: the ring of a process that has just been killed is
+/// taken down after its end was seen, and its listeners with it.
+///
+/// # Errors
+/// An address that cannot be bound.
+pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     let mut tries = 0;
     loop {
         match TcpListener::bind(address) {
