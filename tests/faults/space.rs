@@ -340,7 +340,7 @@ fn a_lack_is_over_when_the_epochs_that_waited_for_it_are_deleted() {
     assert_eq!(create_topic(&mut client, "t"), code::NONE);
     until_produced(&mut client, "t");
     limit_descriptors(&broker, "8");
-    poll::until("a lack of descriptors", Duration::from_secs(60), || {
+    poll::until("a lack of descriptors", Duration::from_mins(1), || {
         (warnings(&broker, "no file descriptors are left") == 1).then_some(())
     });
     assert_eq!(client.delete_topic("t").expect("DeleteTopics"), code::NONE);

@@ -510,7 +510,7 @@ fn topics_that_are_deleted_before_they_are_made() {
     }
     for name in [&names[0], &names[700], &names[1499]] {
         for partition in 0..2 {
-            poll::until("a partition that answers", Duration::from_secs(60), || {
+            poll::until("a partition that answers", Duration::from_mins(1), || {
                 client.list_offset(name, partition, -1).expect("ListOffsets").ok()
             });
         }
