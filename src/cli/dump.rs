@@ -1,10 +1,12 @@
 //! `ottla dump`: the files of a log directory in a readable form, in the manner of `kafka-dump-log`.
 
 mod files;
+mod journal;
 mod values;
 
 use super::{CliError, DumpArgs};
 use crate::base::limits::{DUMP_BATCH_BYTES_MAX, DUMP_FILE_BYTES_MAX, DUMP_UNCOMPRESSED_BYTES_MAX};
+use crate::log::journal::inspect::is_journal;
 use crate::wire::record::{BatchHeader, BatchView, HEADER_BYTES, RecordError, Scratch, TimestampType};
 use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Read, Write};
@@ -56,6 +58,9 @@ fn dump(path: &Path, records: bool, out: &mut impl Write) -> io::Result<Soundnes
         let parent = path.canonicalize()?.parent().and_then(Path::file_name).map(ToOwned::to_owned);
         let schema = Schema::of(&parent.unwrap_or_default().to_string_lossy(), &extension);
         return dump_batches(BufReader::new(file), bytes, records.then_some(schema), out);
+    }
+    if is_journal(&name) {
+        return journal::dump(path, out);
     }
     if bytes > DUMP_FILE_BYTES_MAX {
         return Err(io::Error::other(format!("it has {bytes} bytes, which no such file of a log has")));

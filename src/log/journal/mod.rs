@@ -17,6 +17,7 @@
 
 mod frame;
 mod held;
+pub mod inspect;
 mod redo;
 pub mod replay;
 mod scan;
@@ -37,7 +38,7 @@ use crate::io::repeats::limited;
 use crate::io::{AlignedBuf, Disk, DiskOutcome, File, FileJob, FileJobOutcome, Files, Lack, OpenMode, Token};
 
 use frame::FileHeader;
-pub(super) use frame::{Entry, Kind};
+pub use frame::{Entry, Kind};
 use held::Held;
 
 /// The upper half of the journal's tokens, where a partition has its slot.
@@ -562,7 +563,7 @@ impl Area {
             }
             Err(error) => {
                 let text = self.fail(&error, outcomes);
-                limited!(warn, "a warning of a journal", "{text}");
+                limited!(warn, "a warning of a journal", by "", of text, "{text}");
             }
         }
     }

@@ -27,7 +27,7 @@ use crate::io::{Files, OpenMode, side_by_side};
 pub use super::redo::Target;
 
 /// How the name of a journal that was set aside goes on.
-const ASIDE: &str = ".aside";
+pub(super) const ASIDE: &str = ".aside";
 
 /// A partition's topic and number.
 type Id = (TopicId, i32);
@@ -107,14 +107,14 @@ pub enum Found {
 type Visit<'a> = dyn FnMut(Entry, &[u8], &Part, bool) -> io::Result<()> + 'a;
 
 /// A journal that was found.
-struct Source {
-    path: PathBuf,
-    level: Level,
+pub(super) struct Source {
+    pub(super) path: PathBuf,
+    pub(super) level: Level,
     /// None if it cannot be read.
-    header: Option<FileHeader>,
+    pub(super) header: Option<FileHeader>,
     /// Of the directory that it was found in.
-    directory_id: Uuid,
-    layout: Layout,
+    pub(super) directory_id: Uuid,
+    pub(super) layout: Layout,
 }
 
 /// What all journals say of a partition.
@@ -167,7 +167,7 @@ pub fn find(files: &dyn Files, dirs: &[JournalDir]) -> Result<Journals, JournalE
 }
 
 /// The header, from one of its two blocks. None for a file that has none.
-fn header(files: &dyn Files, path: &Path) -> io::Result<Option<FileHeader>> {
+pub(super) fn header(files: &dyn Files, path: &Path) -> io::Result<Option<FileHeader>> {
     let file = files.open(path, OpenMode::Read)?;
     let blocks = files.read_at(&file, 0, 2 * BLOCK_BYTES)?;
     let second = || FileHeader::parse(blocks.get(BLOCK_BYTES..)?).filter(|header| header.version > 1);
@@ -285,7 +285,11 @@ impl Source {
 
     /// Gives every entry in the order in which they were written, and whether frames are missing before it; damaged
     /// frames give what can be told apart, with `Lost`.
-    fn each(&self, files: &dyn Files, visit: &mut Visit<'_>) -> io::Result<Result<(), EntryError>> {
+    pub(super) fn each(
+        &self,
+        files: &dyn Files,
+        visit: &mut Visit<'_>,
+    ) -> io::Result<Result<(), EntryError>> {
         let Some(header) = self.header else { return Ok(Ok(())) };
         let mut window = Window::new(files.open(&self.path, OpenMode::Read)?);
         let mut behind_loss = false;
