@@ -17,6 +17,16 @@ pub(super) enum Refusal {
     PerIp(usize),
 }
 
+impl Refusal {
+    /// What all refusals of a kind have in common.
+    pub(super) fn cause(&self) -> &'static str {
+        match self {
+            Refusal::Connections(_) => "max.connections",
+            Refusal::PerIp(_) => "max.connections.per.ip",
+        }
+    }
+}
+
 /// Counts connections by core and by address.
 ///
 /// Unlike Kafka, which leaves connections beyond `max.connections` waiting unaccepted, they are closed.

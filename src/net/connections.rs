@@ -297,7 +297,7 @@ impl Net {
             Some(acceptor) => match acceptor.admit(&self.config, socket.peer.ip()) {
                 Ok(to) => to,
                 Err(refusal) => {
-                    limited!(info, "a connection is refused", peer = %socket.peer, "connection refused: {refusal}");
+                    limited!(info, "a connection is refused", by refusal.cause(), of socket.peer, peer = %socket.peer, "connection refused: {refusal}");
                     return;
                 }
             },
@@ -367,7 +367,7 @@ impl Net {
         self.ready.push(id, conn);
         if let Err(e) = taken {
             // What came before is served.
-            limited!(info, "a connection is closed", peer = %conn.peer, "connection closed: {e}");
+            limited!(info, "a connection is closed", by e.cause(), of conn.peer, peer = %conn.peer, "connection closed: {e}");
             conn.peer_state = Peer::Ended;
         }
         // Steered at the end of the turn: more of this connection may lie among this turn's events, and must not come

@@ -11,7 +11,7 @@ use crate::base::limits::{
 pub enum FrameError {
     /// The first bytes of a TLS handshake.
     #[error(
-        "a TLS handshake on a plaintext listener: use an SSL listener, or security.protocol=PLAINTEXT in the client"
+        "a TLS handshake: this version of Ottla speaks PLAINTEXT only; set security.protocol=PLAINTEXT in the client"
     )]
     Tls,
     /// The first bytes of an HTTP request.
@@ -28,6 +28,18 @@ pub enum FrameError {
         /// The bound.
         max: usize,
     },
+}
+
+impl FrameError {
+    /// What all errors of a kind have in common.
+    pub fn cause(self) -> &'static str {
+        match self {
+            FrameError::Tls => "a TLS handshake",
+            FrameError::Http => "an HTTP request",
+            FrameError::TooSmall(_) => "not the Kafka protocol",
+            FrameError::TooLarge { .. } => "a request larger than socket.request.max.bytes",
+        }
+    }
 }
 
 /// The part of the stream that has arrived but is no whole request yet.

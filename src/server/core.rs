@@ -341,7 +341,7 @@ impl Core {
                     FrameError::UnknownApi { .. } => "an API that we do not know",
                     _ => "a version that we do not know",
                 };
-                limited!(warn, "a connection is closed for its header", %peer, %error, "the connection is closed: {why}");
+                limited!(warn, "a connection is closed for its header", by why, of peer, %peer, %error, "the connection is closed: {why}");
                 return self.net.close_after(slot);
             }
         };
@@ -362,7 +362,7 @@ impl Core {
             Some(route) if route.versions.contains(&request.api_version) && offered => {
                 let handle = route.handle;
                 self.with_cx(world, |cx| handle(cx, &request)).unwrap_or_else(|error| {
-                    limited!(warn, "a connection is closed for a malformed request", %peer, %error, "the connection is closed: a malformed request");
+                    limited!(warn, "a connection is closed for a malformed request", by "", of peer, %peer, %error, "the connection is closed: a malformed request");
                     Outcome::Close("a malformed request")
                 })
             }
@@ -402,7 +402,7 @@ impl Core {
             }
             Outcome::Silent => self.net.no_reply(slot),
             Outcome::Close(why) => {
-                limited!(warn, "a connection is closed", peer = %asked.peer, api = ?api_key, version = api_version, "the connection is closed: {why}");
+                limited!(warn, "a connection is closed", by why, of asked.peer, peer = %asked.peer, api = ?api_key, version = api_version, "the connection is closed: {why}");
                 self.net.close_after(slot);
             }
             Outcome::Parked(_) => unreachable!("a parked request is parked once"),

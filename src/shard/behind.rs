@@ -78,7 +78,7 @@ impl Shard {
 
     pub(super) fn journal_on_disk(&mut self, disk: &mut dyn Disk, tag: u32, outcome: DiskOutcome) {
         if let Some(warning) = self.journal.on_disk(disk, tag, outcome) {
-            limited!(warn, "a warning of a journal", "{warning}");
+            limited!(warn, "a warning of a journal", by "", of warning, "{warning}");
         }
         self.take_journal_outcomes(disk);
     }

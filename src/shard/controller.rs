@@ -376,7 +376,9 @@ impl Shard {
                         host.lacking = None;
                     }
                 }
-                LogEffect::Warning(text) => limited!(warn, "a warning of the metadata log", "{text}"),
+                LogEffect::Warning(text) => {
+                    limited!(warn, "a warning of the metadata log", by "", of text, "{text}")
+                }
                 LogEffect::Damage(text) => tracing::warn!("the metadata log: {text}"),
                 _ => {}
             }

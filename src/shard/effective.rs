@@ -64,7 +64,7 @@ fn with_dynamic(statics: &Arc<BrokerConfig>, image: &Image) -> Arc<BrokerConfig>
     }
     let (config, warnings) = statics.with_dynamic(&cluster, &own);
     for warning in warnings {
-        limited!(warn, "a warning of a dynamic configuration", "{warning}");
+        limited!(warn, "a warning of a dynamic configuration", by "", of warning, "{warning}");
     }
     Arc::new(config)
 }

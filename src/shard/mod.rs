@@ -414,7 +414,7 @@ impl Shard {
                 self.forget_slot(disk, slot);
                 self.close_tickets(slot);
             }
-            LogEffect::Warning(text) => limited!(warn, "a warning of a partition", "{text}"),
+            LogEffect::Warning(text) => limited!(warn, "a warning of a partition", by "", of text, "{text}"),
             LogEffect::Damage(text) => tracing::warn!("{text}"),
         }
     }
