@@ -1,6 +1,6 @@
 //! `ottla bench`: the suite of loads against a broker that runs.
 
-use super::{BenchArgs, CliError};
+use super::{BenchArgs, CliError, complain, print};
 use crate::bench::{
     BenchError, Case, Client, Flush, GROUPS, Metric, Moment, Place, RateOf, Sample, Timing, cases, process,
     table,
@@ -16,13 +16,11 @@ const RAMP: Duration = Duration::from_millis(500);
 /// Runs the cases one after another, and prints a row for each.
 pub fn run(args: &BenchArgs) -> Result<(), CliError> {
     if args.list {
-        print!("{}", list());
-        return Ok(());
+        return print(&list());
     }
     check(args)?;
     let Some(against) = &args.against else {
-        print!("{}", list());
-        return Ok(());
+        return print(&list());
     };
     let address = against.to_socket_addrs().ok().and_then(|mut found| found.next());
     let Some(address) = address else {
@@ -44,7 +42,7 @@ pub fn run(args: &BenchArgs) -> Result<(), CliError> {
         ))
     })?;
     clean_up_on_signals(address)?;
-    println!("{}", table::head());
+    print(&(table::head() + "\n"))?;
     for (number, case) in cases.iter().enumerate() {
         let prefix = format!("{}{number}", prefix());
         let mut cpu_ns = Vec::new();
@@ -69,10 +67,9 @@ pub fn run(args: &BenchArgs) -> Result<(), CliError> {
         if let Some(bytes) = args.pid.and_then(|pid| process::status_bytes(pid, "VmRSS").ok()) {
             sample.set(Metric::Resident, bytes as f64 / f64::from(1 << 20));
         }
-        println!("{}", table::row(&case.name, |metric| sample.values.get(&metric).copied()));
+        print(&(table::row(&case.name, |metric| sample.values.get(&metric).copied()) + "\n"))?;
     }
-    println!("Every record that was sent came back once, in order and unchanged.");
-    Ok(())
+    print("Every record that was sent came back once, in order and unchanged.\n")
 }
 
 /// What makes no sense, whatever the broker says.
@@ -95,7 +92,7 @@ fn prefix() -> String {
 fn clean_up(address: SocketAddr) {
     let deleted = Client::connect(address).and_then(|mut client| client.delete_topics_named(&prefix()));
     if let Err(error) = deleted {
-        eprintln!("ottla: the topics {}... could not be deleted: {error}", prefix());
+        complain(&format!("ottla: the topics {}... could not be deleted: {error}", prefix()));
     }
 }
 

@@ -1,10 +1,10 @@
 //! `ottla format`.
 
 use super::settings;
-use super::{CliError, FormatArgs};
+use super::{CliError, FormatArgs, print};
 use crate::base::DirectoryId;
 use crate::server::dirs::in_order;
-use crate::server::format::{self, FormatError};
+use crate::server::format::{self, FormatError, Formatted};
 use std::path::{Path, PathBuf};
 
 /// Writes `meta.properties` into each log directory.
@@ -18,18 +18,20 @@ pub fn run(args: &FormatArgs) -> Result<(), CliError> {
         Some(id) => id,
         None => known_cluster_id(&dirs)?.unwrap_or_else(|| format::random_id().to_string()),
     };
+    let locks = format::keep_brokers_away(&dirs)?;
     let formatted =
         format::format(&dirs, settings.config.node_id, &cluster_id, args.ignore_formatted, directory_id)
             .map_err(CliError::from)?;
-    for dir in &formatted {
+    drop(locks);
+    let line = |dir: &Formatted| {
         let (path, meta) = (dir.dir.display(), &dir.meta);
         if dir.new {
-            println!("Formatted {path} for node {} of cluster {}.", meta.node_id, meta.cluster_id);
+            format!("Formatted {path} for node {} of cluster {}.\n", meta.node_id, meta.cluster_id)
         } else {
-            println!("{path} is formatted already.");
+            format!("{path} is formatted already.\n")
         }
-    }
-    Ok(())
+    };
+    print(&formatted.iter().map(line).collect::<String>())
 }
 
 /// The id of the directory that a new one replaces: only one can.

@@ -13,6 +13,7 @@ mod settings;
 mod tune;
 
 use clap::{Args, Parser, Subcommand};
+use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use tracing::level_filters::LevelFilter;
@@ -66,7 +67,7 @@ enum Command {
     Serve(ServeArgs),
     /// Prepare log directories for a node of a cluster.
     Format(FormatArgs),
-    /// Print log segments, indexes, checkpoints and meta.properties.
+    /// Print log segments, indexes, checkpoints, meta.properties and Ottla's journals.
     Dump(DumpArgs),
     /// Load a running broker of any make, check that it keeps every record, and print what it does. Makes topics
     /// called ottla-bench-..., and deletes them.
@@ -116,7 +117,7 @@ struct FormatArgs {
 
 #[derive(Args, Debug)]
 struct DumpArgs {
-    /// Files of a log directory: *.log, *.index, *.timeindex, *-checkpoint, meta.properties.
+    /// Files of a log directory: *.log, *.index, *.timeindex, *-checkpoint, meta.properties, ottla-journal-*.
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
     /// Print the records of each batch too.
@@ -158,7 +159,7 @@ pub fn run() -> ExitCode {
             let code = if error.use_stderr() { Fault::Usage as u8 } else { 0 };
             let _ = error.print(); // there is nowhere to complain to
             if let Some(tip) = std::env::args().skip(1).find_map(|argument| tip(&argument)) {
-                eprintln!("\nFor those who know Kafka's scripts: {tip}");
+                complain(&format!("\nFor those who know Kafka's scripts: {tip}"));
             }
             return ExitCode::from(code);
         }
@@ -166,9 +167,25 @@ pub fn run() -> ExitCode {
     match execute(cli.command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("ottla: {}", error.message);
+            complain(&format!("ottla: {}", error.message));
             ExitCode::from(error.fault as u8)
         }
+    }
+}
+
+/// Writes a line to the standard error; if that does not work, the exit code has to do.
+fn complain(line: &str) {
+    let _ = writeln!(io::stderr(), "{line}");
+}
+
+/// Writes what a command found out to the standard output. Someone who has seen enough of it is no error.
+fn print(text: &str) -> Result<(), CliError> {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(e) if e.kind() != io::ErrorKind::BrokenPipe => {
+            Err(CliError::environment(format!("standard output: {e}")))
+        }
+        _ => Ok(()),
     }
 }
 

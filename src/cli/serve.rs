@@ -3,14 +3,15 @@
 use super::settings::{self, Settings};
 use super::{CliError, Fault, ServeArgs, SettingsArgs};
 use crate::server::{self, ServeError, ServeOptions};
-use std::io::IsTerminal as _;
+use std::io::{self, IsTerminal as _, Write};
 
 /// Reads the configuration and runs a broker with it until it is told to stop.
 pub fn run(args: &ServeArgs) -> Result<(), CliError> {
     tracing_subscriber::fmt()
         .with_max_level(args.log)
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(|| Log)
+        .log_internal_errors(false)
+        .with_ansi(io::stderr().is_terminal())
         .init();
     let cores: Vec<(&str, &str)> = args.cores.iter().map(|cores| ("ottla.cores", cores.as_str())).collect();
     let settings = settings::load(&args.settings, &cores)?;
@@ -18,6 +19,21 @@ pub fn run(args: &ServeArgs) -> Result<(), CliError> {
         tracing::warn!("{warning}");
     }
     start(settings, format_command(&args.settings))
+}
+
+/// The standard error, where a line that cannot be written is lost and nothing else: its reader may be gone, its disk full, its
+/// terminal closed.
+struct Log;
+
+impl Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let _ = io::stderr().write_all(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// The call of `ottla format` with the same configuration, as one types it into a shell.

@@ -5,7 +5,9 @@
 mod checks;
 
 use super::settings;
-use super::{CliError, SettingsArgs};
+use super::{CliError, SettingsArgs, print};
+use crate::base::ShardId;
+use crate::io::{Remote, Ring};
 use checks::{Finding, Verdict};
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
@@ -22,9 +24,7 @@ pub fn run(args: &SettingsArgs) -> Result<(), CliError> {
         findings.extend(disk(Path::new(dir)));
     }
     let width = findings.iter().map(|f| f.what.chars().count()).max().unwrap_or_default();
-    for finding in &findings {
-        println!("{}", finding.line(width));
-    }
+    print(&findings.iter().map(|finding| finding.line(width) + "\n").collect::<String>())?;
     match findings.iter().find(|f| f.verdict == Verdict::Fail) {
         Some(fatal) => Err(CliError::environment(format!("Ottla cannot run here: {}", fatal.what))),
         None => Ok(()),
@@ -52,11 +52,18 @@ fn available_cores() -> usize {
     std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
 }
 
+/// Sets up the rings of so many cores, as a broker does: neither a sandbox's rules nor what is left of a limit can be read.
+fn rings(cores: usize) -> Result<(), String> {
+    let remote = Remote::<()>::new(cores).map_err(|e| e.to_string())?;
+    let rings = (0..cores).map(|core| Ring::new(&remote, ShardId(core as u16)));
+    rings.collect::<Result<Vec<_>, _>>().map(drop).map_err(|e| e.to_string())
+}
+
 fn process() -> Vec<Finding> {
     let limits = read("/proc/self/limits").unwrap_or_default();
     vec![
         checks::kernel(&read("/proc/sys/kernel/osrelease").unwrap_or_default()),
-        checks::io_uring(read("/proc/sys/kernel/io_uring_disabled").as_deref()),
+        checks::io_uring(rings(available_cores())),
         checks::open_files(&limits),
         checks::locked_memory(&limits, available_cores()),
     ]

@@ -62,11 +62,13 @@ pub struct Listener {
 
 impl fmt::Display for Listener {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.host.as_deref() {
-            Some(host) if host.contains(':') => write!(f, "{}://[{host}]:{}", self.name, self.port),
-            host => write!(f, "{}://{}:{}", self.name, host.unwrap_or(""), self.port),
-        }
+        write!(f, "{}://{}", self.name, host_port(self.host.as_deref().unwrap_or(""), self.port))
     }
+}
+
+/// `host:port` as clients take it: an IPv6 address stands in brackets.
+pub fn host_port(host: &str, port: u16) -> String {
+    if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
 }
 
 /// The names and protocols of `listener.security.protocol.map`.

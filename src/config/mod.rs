@@ -30,7 +30,7 @@ pub use describe::{
 pub use dynamic::check_broker_overrides;
 pub use error::{ConfigError, Warning};
 pub use key::{DefaultValue, Importance, Key, Kind, Mode, Rule, Support};
-pub use listeners::{Listener, SecurityProtocol};
+pub use listeners::{Listener, SecurityProtocol, host_port};
 pub use resource::{ResourceKind, check_overrides, topic_name_fault};
 pub use rules::{Cores, iso_duration_ms};
 pub use topic::{

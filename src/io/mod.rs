@@ -15,6 +15,7 @@ pub mod file;
 mod host_name;
 mod jobs;
 pub mod lack;
+pub mod lock;
 mod memory;
 pub mod os_files;
 mod remedy;

@@ -31,6 +31,13 @@ pub fn stop_on_signals<M: Send + 'static>(remote: &Remote<M>) -> io::Result<()> 
     Ok(())
 }
 
+/// A file that reaches the limit of its size (`ulimit -f`), be it only the one that the log goes to, is an error of that write
+/// from now on, and does not end the process.
+pub fn ignore_file_size() {
+    // SAFETY: to ignore a signal runs no code.
+    unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };
+}
+
 /// What a signal asks for.
 #[derive(Debug, PartialEq, Eq)]
 enum Asked {

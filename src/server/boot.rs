@@ -10,7 +10,7 @@ use crate::api::cx::Node;
 use crate::base::limits::LINE_NAMES_MAX;
 use crate::base::progress::Progress;
 use crate::base::{DirectoryId, ShardId, TopicPartition, Uuid, WallMs};
-use crate::config::{BrokerConfig, Listener};
+use crate::config::{BrokerConfig, Listener, host_port};
 use crate::io::repeats::limited;
 use crate::io::{Files, World, canonical_host_name};
 use crate::log::checkpoint::Content;
@@ -245,7 +245,7 @@ impl Boot {
             tracing::info!("listener {} of the controller is open: {listener}", listener.name);
         }
         for listener in &self.config.advertised_listeners {
-            addresses.push(format!("{}:{}", advertised_host(listener), listener.port));
+            addresses.push(host_port(&advertised_host(listener), listener.port));
         }
         Ok(addresses)
     }
@@ -480,7 +480,7 @@ fn each_address(
             }
         }
         if !bound {
-            let name = format!("{host}:{}", listener.port);
+            let name = host_port(host, listener.port);
             return Err(ServeError::Environment(format!(
                 "no address of listener {name} is one of this machine's; listen on 0.0.0.0 or on an address of this \
                  machine, and name the one that clients use in advertised.listeners"

@@ -3,6 +3,7 @@
 
 use crate::base::{BrokerId, DirectoryId};
 use crate::config::properties;
+use crate::io::lock::{self, Existing};
 use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
@@ -11,6 +12,8 @@ use std::path::{Path, PathBuf};
 pub const META_PROPERTIES: &str = "meta.properties";
 /// Its name while it is written.
 pub const META_PROPERTIES_TEMPORARY: &str = "meta.properties.tmp";
+/// Kafka's name for the lock.
+pub const LOCK_FILE: &str = ".lock";
 
 /// Why a log directory cannot be formatted or used.
 #[derive(Debug, thiserror::Error)]
@@ -52,6 +55,16 @@ pub enum FormatError {
         /// Its value elsewhere.
         expected: String,
     },
+    /// Another broker runs on the directory, of whatever make.
+    #[error(
+        "{} is used by another broker (Ottla or Apache Kafka), or being formatted; stop it, or choose another directory with \
+         --set log.dirs=DIR",
+        dir.display()
+    )]
+    InUse {
+        /// The directory.
+        dir: PathBuf,
+    },
     /// The operating system refused.
     #[error("{}: {source}", path.display())]
     Io {
@@ -67,7 +80,9 @@ impl FormatError {
     pub fn is_about_data(&self) -> bool {
         match self {
             FormatError::Damaged { .. } | FormatError::Mismatch { .. } => true,
-            FormatError::AlreadyFormatted { .. } | FormatError::Io { .. } => false,
+            FormatError::AlreadyFormatted { .. } | FormatError::InUse { .. } | FormatError::Io { .. } => {
+                false
+            }
         }
     }
 }
@@ -156,6 +171,23 @@ pub fn read_meta_properties(dir: &Path) -> Result<Option<MetaProperties>, Format
     };
     let parsed = MetaProperties::parse(&String::from_utf8_lossy(&bytes));
     parsed.map(Some).map_err(|why| FormatError::Damaged { path, why })
+}
+
+/// Locks the directories that [`format()`] would write to, where a broker may run on them; for a process that has not taken
+/// them. The locks end with the values.
+pub fn keep_brokers_away(dirs: &[PathBuf]) -> Result<Vec<File>, FormatError> {
+    let mut locks = Vec::new();
+    for dir in dirs {
+        if read_meta_properties(dir)?.is_some_and(|meta| meta.directory_id.is_some()) {
+            continue;
+        }
+        let path = dir.join(LOCK_FILE);
+        match lock::take_existing(&path).map_err(|source| FormatError::Io { path, source })? {
+            Existing::Free(file) => locks.extend(file),
+            Existing::Taken => return Err(FormatError::InUse { dir: dir.clone() }),
+        }
+    }
+    Ok(locks)
 }
 
 /// A directory after [`format()`].

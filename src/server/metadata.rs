@@ -35,7 +35,10 @@ pub enum MetadataError {
     #[error("the metadata log: {0}")]
     Log(#[from] LogError),
     /// A record, or the state of the quorum.
-    #[error("the metadata in {dir}: {why}; restore the directory from a copy, or format a new one")]
+    #[error(
+        "the metadata in {dir}: {why}; restore the directory from a copy (a new one in its place begins an empty cluster: every \
+         topic is lost, with all of its records)"
+    )]
     Content {
         /// The directory.
         dir: String,

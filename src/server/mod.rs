@@ -63,6 +63,7 @@ const CHECKPOINT_LOOKS: u32 = 60;
 pub fn serve(options: ServeOptions) -> Result<(), ServeError> {
     let files = OsFiles;
     raise_limits();
+    crate::io::signals::ignore_file_size();
     let counts = Counts::default();
     let report = report::report(counts.clone());
     let ServeOptions { config, cluster_id, format_command } = options;

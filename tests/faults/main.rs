@@ -9,5 +9,6 @@ mod boot;
 mod damage;
 mod journal;
 mod memory;
+mod operator;
 mod space;
 mod work;

@@ -314,7 +314,7 @@ impl Drop for Broker {
 }
 
 /// A port nobody listens on, below the ephemeral range so that no outgoing connection takes it meanwhile.
-fn free_port() -> u16 {
+pub fn free_port() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     let base = (std::process::id() % 250) as u16 * 40;
     for _ in 0..1000 {

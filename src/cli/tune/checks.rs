@@ -74,17 +74,11 @@ pub fn kernel(release: &str) -> Finding {
     }
 }
 
-/// `/proc/sys/kernel/io_uring_disabled`; kernels before 6.6 have no such file.
-pub fn io_uring(disabled: Option<&str>) -> Finding {
-    let what = "io_uring";
-    match disabled {
-        None | Some("0") => Finding::ok(what, "allowed"),
-        Some("1") => Finding::warn(
-            what,
-            "for members of kernel.io_uring_group only",
-            "sysctl kernel.io_uring_disabled=0, or run Ottla with that group",
-        ),
-        Some(_) => Finding::fail(what, "switched off", "sysctl kernel.io_uring_disabled=0"),
+/// Whether rings could be set up, and if not why, and what helps.
+pub fn io_uring(tried: Result<(), String>) -> Finding {
+    match tried {
+        Ok(()) => Finding::ok("io_uring", "works"),
+        Err(found) => Finding { found, verdict: Verdict::Fail, ..Finding::ok("io_uring", "") },
     }
 }
 
@@ -313,10 +307,10 @@ Max address space         unlimited            unlimited            bytes";
         ] {
             assert_eq!(kernel(release).verdict, want, "{release}");
         }
-        assert_eq!(io_uring(None).verdict, Verdict::Ok);
-        assert_eq!(io_uring(Some("0")).verdict, Verdict::Ok);
-        assert_eq!(io_uring(Some("1")).verdict, Verdict::Warn);
-        assert_eq!(io_uring(Some("2")).verdict, Verdict::Fail);
+        assert_eq!(io_uring(Ok(())).verdict, Verdict::Ok);
+        let refused = io_uring(Err("io_uring is not permitted (EPERM): allow it".to_owned()));
+        assert_eq!(refused.verdict, Verdict::Fail);
+        assert!(refused.line(8).contains("not permitted (EPERM): allow it"));
     }
 
     #[test]

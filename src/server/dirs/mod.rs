@@ -5,19 +5,19 @@ mod decide;
 mod tests;
 
 use std::collections::BTreeMap;
-use std::fs::{self, File, TryLockError};
+use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::base::{BrokerId, DirectoryId};
-use crate::io::OsFiles;
+use crate::io::{OsFiles, lock};
 use crate::log::checkpoint::Content;
 use crate::log::names::{DirKind, parse_dir_name};
 use crate::log::retire;
 
 use self::decide::{Decision, Found, Wanted, decide};
 use super::ServeError;
-use super::format::{self, FormatError, META_PROPERTIES};
+use super::format::{self, FormatError, LOCK_FILE, META_PROPERTIES};
 
 /// Log directories that may be used.
 #[derive(Debug)]
@@ -183,22 +183,14 @@ const METADATA_LOG: &str = "__cluster_metadata-0";
 const OF_FORMAT: &[&str] =
     &[META_PROPERTIES, format::META_PROPERTIES_TEMPORARY, LOCK_FILE, "bootstrap.checkpoint", "lost+found"];
 
-/// Kafka's name for the lock.
-const LOCK_FILE: &str = ".lock";
-
 /// Locks every directory against a second broker. The locks end with the values.
 fn lock(paths: &[PathBuf]) -> Result<Vec<File>, ServeError> {
     let lock_one = |dir: &PathBuf| {
         let path = dir.join(LOCK_FILE);
-        let file =
-            File::create(&path).map_err(|e| ServeError::environment(&path.display().to_string(), &e))?;
-        match file.try_lock() {
-            Ok(()) => Ok(file),
-            Err(TryLockError::WouldBlock) => Err(ServeError::Environment(format!(
-                "{} is used by another broker; stop it, or choose another directory with --set log.dirs=DIR",
-                dir.display()
-            ))),
-            Err(TryLockError::Error(e)) => Err(ServeError::environment(&path.display().to_string(), &e)),
+        match lock::take(&path) {
+            Ok(Some(file)) => Ok(file),
+            Ok(None) => Err(FormatError::InUse { dir: dir.clone() }.into()),
+            Err(e) => Err(ServeError::environment(&path.display().to_string(), &e)),
         }
     };
     paths.iter().map(lock_one).collect()
