@@ -382,6 +382,8 @@ pub const START_REPORT_MS: u64 = 3_000;
 pub const REPEATED_LINES_MAX: u32 = 5;
 /// See [`REPEATED_LINES_MAX`], milliseconds.
 pub const REPEATED_LINES_MS: i64 = 60_000;
+/// Characters of a configured value that a line of the log shows.
+pub const CHANGE_VALUE_CHARS_MAX: usize = 200;
 /// How long a shutdown waits for requests in flight, milliseconds.
 pub const SHUTDOWN_DRAIN_MS: i64 = 10_000;
 

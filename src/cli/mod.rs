@@ -173,9 +173,13 @@ pub fn run() -> ExitCode {
     }
 }
 
-/// Writes a line to the standard error; if that does not work, the exit code has to do.
-fn complain(line: &str) {
-    let _ = writeln!(io::stderr(), "{line}");
+/// Writes lines to the standard error; if that does not work, the exit code has to do. What a terminal would take for a command
+/// is shown instead, as the lines quote files.
+fn complain(lines: &str) {
+    let is_odd = |c: char| c.is_control() && c != '\n' && c != '\t';
+    let shown: String =
+        lines.chars().map(|c| if is_odd(c) { c.escape_default().to_string() } else { c.into() }).collect();
+    let _ = writeln!(io::stderr(), "{shown}");
 }
 
 /// Writes what a command found out to the standard output. Someone who has seen enough of it is no error.

@@ -4,6 +4,7 @@ use super::{CliError, SettingsArgs};
 use crate::config::{BrokerConfig, STANDALONE, Warning, environment, properties, table};
 use std::collections::BTreeMap;
 use std::fs;
+use std::path::Path;
 
 /// The configuration of a command.
 #[derive(Debug)]
@@ -24,12 +25,24 @@ pub fn load(args: &SettingsArgs, more: &[(&str, &str)]) -> Result<Settings, CliE
             let bytes = fs::read(path).map_err(|e| {
                 CliError::environment(format!("the configuration file {}: {e}", path.display()))
             })?;
-            Some((path.display().to_string(), String::from_utf8_lossy(&bytes).into_owned()))
+            Some((path.display().to_string(), text_of(path, bytes)?))
         }
     };
     let text = |s: std::ffi::OsString| s.to_string_lossy().into_owned();
     let variables = std::env::vars_os().map(|(k, v)| (text(k), text(v))).collect();
     merge(file.as_ref().map(|(name, text)| (name.as_str(), text.as_str())), variables, &args.set, more)
+}
+
+/// The text of a configuration file. What is none is refused before its bytes reach a terminal.
+fn text_of(path: &Path, bytes: Vec<u8>) -> Result<String, CliError> {
+    let why = if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
+        "is in UTF-16: save it as UTF-8"
+    } else if bytes.contains(&0) {
+        "has bytes of zero, so it is no text in UTF-8; a configuration file has lines of KEY=VALUE with Kafka's keys"
+    } else {
+        return Ok(String::from_utf8_lossy(&bytes).into_owned());
+    };
+    Err(CliError::usage(format!("the configuration file {} {why}", path.display())))
 }
 
 fn merge(
@@ -69,8 +82,7 @@ fn merge(
     }
     let Given { pairs, origins } = given;
     let (config, warnings) = BrokerConfig::from_pairs(pairs).map_err(|error| {
-        let origin =
-            error.key().and_then(|key| origins.get(key)).map(|at| format!("{at}: ")).unwrap_or_default();
+        let origin = error.key().and_then(|key| origin_of(key, &origins)).unwrap_or_default();
         CliError::usage(format!("{origin}{error}"))
     })?;
     let ours = |w: &Warning| matches!(w, Warning::NoEffect(key) if STANDALONE.iter().any(|(k, _)| k == key));
@@ -79,15 +91,32 @@ fn merge(
     Ok(Settings { config, warnings, cluster_id })
 }
 
+/// Where a key stands, or the older one that stands for it.
+fn origin_of(key: &str, origins: &BTreeMap<String, String>) -> Option<String> {
+    let older = || Some(format!("{}: broker.id: ", origins.get("broker.id")?));
+    let place = origins.get(key).map(|at| format!("{at}: "));
+    if key == "node.id" { place.or_else(older) } else { place }
+}
+
 /// A warning with the place that it is about, and for an unknown key the one that may have been meant.
 fn worded(warning: &Warning, origins: &BTreeMap<String, String>) -> String {
     let (Warning::UnknownKey(key) | Warning::NoEffect(key)) = warning else { return warning.to_string() };
     let origin = origins.get(key).map(|at| format!("{at}: ")).unwrap_or_default();
     let meant = match warning {
-        Warning::UnknownKey(_) => table::nearest(key).map(|near| format!("; is {near} meant?")),
+        Warning::UnknownKey(_) => meant(key).map(|near| format!("; is {near} meant?")),
         _ => None,
     };
     format!("{origin}{warning}{}", meant.unwrap_or_default())
+}
+
+/// What an unknown key may stand for: one that is spelled alike, or what another image calls it.
+fn meant(key: &str) -> Option<String> {
+    let of_an_image = key.strip_prefix("cfg.").filter(|key| table::BROKER.get(key).is_some());
+    match (key, of_an_image) {
+        ("kraft.cluster.id" | "cfg.kraft.cluster.id", _) => Some("the variable CLUSTER_ID".to_owned()),
+        (_, Some(key)) => Some(key.to_owned()),
+        _ => table::nearest(key).map(|near| near.to_string()),
+    }
 }
 
 /// Pairs in rising precedence, and where the last one of each key stands.

@@ -99,5 +99,80 @@ pub fn check_broker_overrides(
     } else {
         layers.cluster.clone_from(overrides);
     }
-    super::BrokerConfig::of(layers).map(|_| ()).map_err(ConfigError::into_request)
+    let wanted = super::BrokerConfig::of(layers).map_err(ConfigError::into_request)?;
+    POOLS.iter().try_for_each(|pool| check_pool(pool, config.number(pool), wanted.number(pool)))
+}
+
+/// Sizes of thread pools that may be altered.
+const POOLS: &[&str] = &[
+    "background.threads",
+    "log.cleaner.threads",
+    "num.io.threads",
+    "num.network.threads",
+    "num.recovery.threads.per.data.dir",
+    "num.replica.fetchers",
+];
+
+/// A pool is at most halved or doubled in one step (`DynamicThreadPool`, `LogCleaner`, `DataPlaneAcceptor`). Ottla has none of
+/// them, and takes what Kafka takes.
+fn check_pool(name: &str, now: i64, wanted: i64) -> Result<(), ConfigError> {
+    let (low, high) = (now / 2, now * 2);
+    if (low..=high).contains(&wanted) {
+        return Ok(());
+    }
+    Err(ConfigError::Request(if name == "log.cleaner.threads" {
+        let what = if wanted < low { "reduced to less than half" } else { "increased to more than double" };
+        format!("Log cleaner threads cannot be {what} the current value {now}")
+    } else {
+        let what = if wanted < low { "be at least half" } else { "not be greater than double" };
+        format!(
+            "Dynamic thread count update validation failed for {name}={wanted}, value should {what} the current value {now}"
+        )
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::BrokerConfig;
+
+    /// num.io.threads=3 was taken where Kafka, with 8 now, refuses it.
+    #[test]
+    fn a_pool_is_at_most_halved_or_doubled() {
+        let (config, _) =
+            BrokerConfig::from_pairs([("num.io.threads", "8"), ("background.threads", "3")]).unwrap();
+        let check = |name: &str, value: &str| {
+            let overrides = BTreeMap::from([(name.to_owned(), value.to_owned())]);
+            [true, false].map(|per_broker| check_broker_overrides(&config, &overrides, per_broker))
+        };
+        for (name, value) in [("num.io.threads", "4"), ("num.io.threads", "16"), ("background.threads", "1")]
+        {
+            assert!(check(name, value).iter().all(Result::is_ok), "{name}={value}");
+        }
+        let failed = "Dynamic thread count update validation failed for ";
+        for (name, value, want) in [
+            (
+                "num.io.threads",
+                "3",
+                format!("{failed}num.io.threads=3, value should be at least half the current value 8"),
+            ),
+            (
+                "num.io.threads",
+                "17",
+                format!(
+                    "{failed}num.io.threads=17, value should not be greater than double the current value 8"
+                ),
+            ),
+            (
+                "log.cleaner.threads",
+                "3",
+                "Log cleaner threads cannot be increased to more than double the current value 1".to_owned(),
+            ),
+        ] {
+            for result in check(name, value) {
+                let error = result.expect_err(value);
+                assert_eq!((error.code(), error.to_string()), (42, want.clone()));
+            }
+        }
+    }
 }

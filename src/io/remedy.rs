@@ -18,8 +18,14 @@ pub fn remedy(error: &std::io::Error) -> &'static str {
         _ if error.raw_os_error() == Some(EMFILE) => {
             "; raise the limit of open files: ulimit -n 1048576, or LimitNOFILE=1048576 in the systemd unit"
         }
+        _ if error.raw_os_error() == Some(EAGAIN) => {
+            "; raise the limit of threads: ulimit -u, LimitNPROC and TasksMax in the systemd unit, --pids-limit in docker"
+        }
+        _ if error.raw_os_error() == Some(ENAMETOOLONG) => "; choose a shorter path with --set log.dirs=DIR",
         _ => "",
     }
 }
 
 const EMFILE: i32 = 24;
+const EAGAIN: i32 = 11;
+const ENAMETOOLONG: i32 = 36;

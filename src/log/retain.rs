@@ -153,7 +153,9 @@ impl Partition {
         if self.check_trimmable().is_err() {
             return;
         }
-        while let Some(base) = self.segments.iter().next().map(|segment| segment.base) {
+        let (mut removed, mut bytes) = (0, 0);
+        while let Some((base, size)) = self.segments.iter().next().map(|segment| (segment.base, segment.size))
+        {
             let next = self.next_base(base);
             // What is still being written or sealed goes later, unless that waits for space.
             if next > self.log_start || self.is_busy(base) {
@@ -162,10 +164,15 @@ impl Partition {
             if self.segments.pop_first().is_none() {
                 break;
             }
+            (removed, bytes) = (removed + 1, bytes + size);
             self.sinks.retain(|sink| sink.base != base);
             self.remove_files(env, base);
             env.cache.remove_range(self.slot, base, next);
             self.damaged.forget(base, next);
+        }
+        if removed > 0 {
+            let (dir, log_start) = (self.dir.display(), self.log_start);
+            tracing::info!(%dir, log_start, segments = removed, bytes, "segments below the log start are removed");
         }
     }
 

@@ -40,6 +40,12 @@ pub enum FormatError {
         /// What is wrong with it.
         why: String,
     },
+    /// `meta.properties` is of a cluster with ZooKeeper.
+    #[error("{} {BEFORE_KRAFT}: migrate the cluster to KRaft with Apache Kafka 3.9 first", path.display())]
+    BeforeKraft {
+        /// The file.
+        path: PathBuf,
+    },
     /// `meta.properties` says something else than the configuration or another directory.
     #[error(
         "{} has {key}={found}, but {expected} is expected: the directory belongs to another node or cluster",
@@ -79,7 +85,9 @@ impl FormatError {
     /// Whether the data is at fault, not what is around it.
     pub fn is_about_data(&self) -> bool {
         match self {
-            FormatError::Damaged { .. } | FormatError::Mismatch { .. } => true,
+            FormatError::Damaged { .. } | FormatError::BeforeKraft { .. } | FormatError::Mismatch { .. } => {
+                true
+            }
             FormatError::AlreadyFormatted { .. } | FormatError::InUse { .. } | FormatError::Io { .. } => {
                 false
             }
@@ -98,6 +106,8 @@ pub struct MetaProperties {
     pub directory_id: Option<DirectoryId>,
 }
 
+/// What is said of a file of version 0.
+const BEFORE_KRAFT: &str = "is of version 0, from before KRaft";
 /// What a file of version 1 has without `directory.id`.
 const KEYS_BEFORE_DIRECTORY_IDS: &[&str] = &["version", "cluster.id", "node.id", "broker.id"];
 
@@ -108,9 +118,8 @@ impl MetaProperties {
         let get = |key: &str| pairs.iter().rev().find(|(k, _)| k == key).map(|(_, v)| v.as_str());
         match get("version") {
             Some("1") => {}
-            Some("0") | None => {
-                return Err("it is of version 0, from before KRaft; migrate it with Kafka 3.9".to_owned());
-            }
+            None => return Err("version was not found: it is blank, or something else".to_owned()),
+            Some("0") => return Err(BEFORE_KRAFT.to_owned()),
             Some(other) => return Err(format!("version {other} is not known")),
         }
         let cluster_id = get("cluster.id").ok_or("cluster.id was not found.")?;
@@ -170,7 +179,10 @@ pub fn read_meta_properties(dir: &Path) -> Result<Option<MetaProperties>, Format
         Err(source) => return Err(FormatError::Io { path, source }),
     };
     let parsed = MetaProperties::parse(&String::from_utf8_lossy(&bytes));
-    parsed.map(Some).map_err(|why| FormatError::Damaged { path, why })
+    parsed.map(Some).map_err(|why| match why {
+        why if why == BEFORE_KRAFT => FormatError::BeforeKraft { path },
+        why => FormatError::Damaged { path, why },
+    })
 }
 
 /// Locks the directories that [`format()`] would write to, where a broker may run on them; for a process that has not taken
@@ -294,7 +306,10 @@ mod tests {
     #[test]
     fn bad_files_say_why() {
         let table = [
-            ("", "version 0"),
+            ("", "version was not found"),
+            ("  \n", "version was not found"),
+            ("\u{1}\u{2}garbage", "version was not found"),
+            ("version=0\nbroker.id=1", "from before KRaft"),
             ("version=2", "version 2 is not known"),
             ("version=1\nnode.id=1", "cluster.id was not found."),
             ("version=1\ncluster.id=a", "node.id was not found."),

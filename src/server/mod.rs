@@ -69,6 +69,13 @@ pub fn serve(options: ServeOptions) -> Result<(), ServeError> {
     let ServeOptions { config, cluster_id, format_command } = options;
     let config = with_ports(config)?;
     let paths: Vec<PathBuf> = config.log_dirs.iter().map(PathBuf::from).collect();
+    let chosen = cores::choose(config.cores.as_ref()).map_err(ServeError::Config)?;
+    let shards = chosen.len();
+    tracing::info!(
+        "ottla {} starts on {shards} cores, with the log directories {}",
+        env!("CARGO_PKG_VERSION"),
+        config.log_dirs.join(", ")
+    );
     let taken = dirs::take(dirs::Asked {
         log_dirs: &paths,
         metadata_dir: Path::new(config.metadata_log_dir()),
@@ -78,8 +85,6 @@ pub fn serve(options: ServeOptions) -> Result<(), ServeError> {
     })?;
     let _ = report.send(Doing::Binding);
     boot::check_listeners(&config)?;
-    let chosen = cores::choose(config.cores.as_ref()).map_err(ServeError::Config)?;
-    let shards = chosen.len();
     let seed = u64::from_le_bytes(uuid::Uuid::new_v4().as_bytes()[..8].try_into().unwrap_or_default());
     let _ = report.send(Doing::Recovering);
     let (boot, host) = Boot::prepare(

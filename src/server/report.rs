@@ -47,7 +47,13 @@ pub fn report(counts: Counts) -> Sender<Doing> {
             match told.recv_timeout(wait) {
                 Ok(next) => doing = next,
                 Err(RecvTimeoutError::Timeout) => {
-                    let Some(text) = line(doing, &counts) else { return };
+                    let Some(text) = line(doing, &counts) else {
+                        let partitions = counts.partitions.get().1;
+                        return tracing::info!(
+                            seconds = began.elapsed().as_secs(),
+                            "serving; all {partitions} partitions are open, but for those that a line names as offline"
+                        );
+                    };
                     tracing::info!(seconds = began.elapsed().as_secs(), "{text}");
                     wait = Duration::from_millis(START_REPORT_MS);
                 }

@@ -31,6 +31,7 @@ use crate::wire::messages::create_topics_response::{CreatableTopicResult, Create
 use crate::wire::messages::delete_topics_request::DeleteTopicsRequest;
 use crate::wire::messages::delete_topics_response::{DeletableTopicResult, DeleteTopicsResponse};
 
+use super::changes::Changes;
 use super::lifecycle::not_closed;
 use super::partitions::token;
 use super::{ControlJob, Done, Mail, ReplyTo, Shard};
@@ -249,12 +250,15 @@ impl ControllerHost {
     }
 
     fn apply(&mut self, end: Offset) {
+        let mut changes = Changes::default();
         while self.uncommitted.front().is_some_and(|u| u.offset < end) {
             let Some(done) = self.uncommitted.pop_front() else { break };
+            changes.add(self.loader.image(), &done.record);
             if let Err(error) = self.loader.replay(done.offset, self.raft.epoch(), &done.record) {
                 tracing::error!(%error, "a committed metadata record does not apply: please report this");
             }
         }
+        changes.into_lines().iter().for_each(|line| tracing::info!("{line}"));
         // Control batches hold no metadata, but the image has seen them too.
         if self.loader.image().offset() < end - 1 {
             self.loader.advance(end - 1, self.raft.epoch());

@@ -3,6 +3,7 @@
 
 mod append;
 mod behind;
+mod changes;
 pub mod checkpoints;
 pub mod controller;
 pub mod effective;

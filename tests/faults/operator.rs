@@ -112,6 +112,7 @@ fn the_reader_of_the_log_may_end() {
     let log = broker.child.stderr.take().expect("a pipe");
     BufReader::new(log).read_line(&mut first).expect("a line");
     assert!(!first.is_empty());
+    broker.client();
     broker.be_complained_about();
     broker.stop();
 }
@@ -271,4 +272,177 @@ fn the_journals_of_a_broker_that_was_killed_can_be_read() {
     let of = |line: &&&str| line.contains("partition: 0") && line.contains("records: 2 ");
     assert_eq!(entries.iter().filter(of).count(), 5, "{text}");
     assert!(text.lines().any(|line| line.contains("baseOffset: 0 lastOffset: 9 entries: 5 records: 10 ")));
+}
+
+/// Messages that named another cause than the real one, or none: a blank meta.properties was "of version 0", a file in UTF-16
+/// lacked process.roles, a binary went to the terminal byte by byte, a symbolic link without an end was "a file".
+#[test]
+fn what_is_wrong_is_named() {
+    let home = TempDir::new("operator-messages");
+    let at = |name: &str| home.path().join(name);
+    let write = |name: &str, bytes: &[u8]| {
+        fs::create_dir_all(at(name).parent().expect("a directory")).unwrap();
+        fs::write(at(name), bytes).unwrap();
+    };
+    write("blank/meta.properties", b"");
+    write("garbage/meta.properties", b"\x01\x02\xff garbage \x1b[31m");
+    write("old/meta.properties", b"version=0\nbroker.id=1\ncluster.id=x\n");
+    let utf_16: Vec<u8> = "\u{feff}node.id=1\n".encode_utf16().flat_map(u16::to_le_bytes).collect();
+    write("utf16.properties", &utf_16);
+    write("binary.properties", b"\x7fELF\x02\x01\0\0\x1b[2J\0");
+    write("id.properties", b"process.roles=broker,controller\nbroker.id=-1\ncontroller.listener.names=C\n");
+    std::os::unix::fs::symlink(at("nowhere"), at("link")).unwrap();
+    fs::create_dir(at("outer")).unwrap();
+    let run = |args: &[String]| -> (Option<i32>, String) {
+        let mut command = Command::new(ottla());
+        command.arg("serve").args(["--set", "listeners=PLAINTEXT://127.0.0.1:0"]).args(args);
+        let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("start ottla");
+        let ended = poll::within(LIMIT, || child.try_wait().expect("wait"));
+        let _ = child.kill();
+        let mut text = Vec::new();
+        child.stderr.take().expect("a pipe").read_to_end(&mut text).expect("read");
+        assert!(!text.contains(&0x1b), "a terminal's command");
+        (ended.and_then(|status| status.code()), String::from_utf8_lossy(&text).into_owned())
+    };
+    let dirs = |names: &[&str]| {
+        let names: Vec<String> = names.iter().map(|name| at(name).display().to_string()).collect();
+        vec!["--set".to_owned(), format!("log.dirs={}", names.join(","))]
+    };
+    let config = |name: &str| vec!["--config".to_owned(), at(name).display().to_string()];
+    let long = "x".repeat(300);
+    let table = [
+        (dirs(&["blank"]), 3, vec!["version was not found"]),
+        (dirs(&["garbage"]), 3, vec!["meta.properties is damaged", "version was not found"]),
+        (dirs(&["old"]), 3, vec!["version 0", "Kafka 3.9"]),
+        (config("utf16.properties"), 2, vec!["UTF-16", "UTF-8"]),
+        (config("binary.properties"), 2, vec!["no text"]),
+        (config("id.properties"), 2, vec!["id.properties:2: broker.id"]),
+        (dirs(&["link"]), 1, vec!["symbolic link", "nowhere"]),
+        (dirs(&["outer", "outer/inner"]), 2, vec!["outer/inner lies in the log directory"]),
+        (dirs(&["outer/inner", "outer"]), 2, vec!["outer/inner lies in the log directory"]),
+        (dirs(&[&long]), 1, vec!["File name too long", "choose a shorter path"]),
+    ];
+    for (args, code, words) in table {
+        let (got, text) = run(&args);
+        assert_eq!(got, Some(code), "{args:?}: {text}");
+        assert!(words.iter().all(|word| text.contains(word)), "{args:?}: {words:?} in {text}");
+    }
+    assert!(!at("outer/inner").exists(), "nothing is made");
+    let (_, text) = run(&dirs(&["old"]));
+    assert!(!text.contains("write it anew"), "a cluster with ZooKeeper is not written over: {text}");
+}
+
+/// Kafka's images of others call the variables by other names: only some of them had a hint.
+#[test]
+fn variables_of_other_images_have_a_hint() {
+    let home = TempDir::new("operator-variables");
+    let log = home.path().join("log");
+    let (data, port) = (home.path().join("data"), free_port());
+    let mut command = Command::new(ottla());
+    command.args(serve(&data, port)).stdout(Stdio::null()).stderr(fs::File::create(&log).unwrap());
+    for name in
+        ["KAFKA_CFG_LISTENERS", "KAFKA_CFG_NODE_ID", "KAFKA_CFG_PROCESS_ROLES", "KAFKA_KRAFT_CLUSTER_ID"]
+    {
+        command.env(name, "1");
+    }
+    let mut broker = Running::of(command.spawn().expect("start ottla"), data, port);
+    broker.client();
+    let text = fs::read_to_string(&log).unwrap();
+    for meant in [
+        "is listeners meant?",
+        "is node.id meant?",
+        "is process.roles meant?",
+        "is the variable CLUSTER_ID meant?",
+    ] {
+        assert!(text.contains(meant), "{meant} in {text}");
+    }
+    broker.stop();
+}
+
+/// The log said nothing of topics, configuration and retention, and after a clean stop no line with a time marked a start.
+#[test]
+fn what_happens_to_topics_is_in_the_log() {
+    use crate::support::records::Batch;
+
+    let home = TempDir::new("operator-log");
+    let log = home.path().join("log");
+    let (data, port) = (home.path().join("data"), free_port());
+    let mut command = Command::new(ottla());
+    command.args(serve(&data, port)).args(["--set", "log.segment.bytes=1048576"]);
+    command.stdout(Stdio::null()).stderr(fs::File::create(&log).unwrap());
+    let mut broker = Running::of(command.spawn().expect("start ottla"), data.clone(), port);
+    let mut client = broker.client();
+    let said = |words: &[&str]| {
+        poll::until(&format!("a line with {words:?}"), LIMIT, || {
+            let text = fs::read_to_string(&log).expect("the log");
+            let found =
+                text.lines().any(|line| line.contains(" INFO ") && words.iter().all(|w| line.contains(w)));
+            found.then_some(())
+        });
+    };
+    said(&["starts on", "cores", env!("CARGO_PKG_VERSION"), &data.display().to_string()]);
+    assert_eq!(client.create_topic("t", 3).expect("create"), code::NONE);
+    said(&["topic t is created with 3 partitions"]);
+    let large = "x".repeat(900_000);
+    for _ in 0..4 {
+        let batch = Batch::plain(&[&large]).encode();
+        assert_eq!(client.produce("t", 0, -1, &batch).expect("produce").0, code::NONE);
+    }
+    let deleted = client.delete_records("t", 0, 3).expect("delete records");
+    assert_eq!(deleted, Ok(3));
+    said(&["/t-0", "segments below the log start are removed", "segments=3"]);
+    assert_eq!(client.delete_topic("t").expect("delete"), code::NONE);
+    said(&["topic t is deleted"]);
+    said(&["all ", "partitions are open"]);
+    broker.stop();
+}
+
+/// `ottla tune` said "ok io_uring allowed" where a container's profile refuses it, as it only read a sysctl. The profile is one
+/// that Python sets for itself.
+#[test]
+fn tune_finds_what_a_sandbox_forbids() {
+    const SANDBOXED: &str = "
+import ctypes, os, sys
+IO_URING_SETUP, ERRNO_EPERM, ALLOW = 425, 0x00050001, 0x7fff0000
+def step(code, jt, jf, k):
+    return code.to_bytes(2, 'little') + bytes([jt, jf]) + k.to_bytes(4, 'little')
+program = step(0x20, 0, 0, 0) + step(0x15, 0, 1, IO_URING_SETUP) + step(6, 0, 0, ERRNO_EPERM) + step(6, 0, 0, ALLOW)
+steps = ctypes.create_string_buffer(program)
+class Program(ctypes.Structure):
+    _fields_ = [('length', ctypes.c_ushort), ('steps', ctypes.c_void_p)]
+filter = Program(4, ctypes.addressof(steps))
+libc = ctypes.CDLL(None)
+NO_NEW_PRIVILEGES, SECCOMP, FILTER = 38, 22, 2
+assert libc.prctl(NO_NEW_PRIVILEGES, 1, 0, 0, 0) == 0
+assert libc.prctl(SECCOMP, FILTER, ctypes.byref(filter), 0, 0) == 0
+os.execv(sys.argv[1], sys.argv[1:])
+";
+    let plain = Command::new(ottla()).arg("tune").output().expect("run ottla tune");
+    assert!(String::from_utf8_lossy(&plain.stdout).contains("ok    io_uring"), "{plain:?}");
+    let mut command = Command::new("python3");
+    let got = command.args(["-c", SANDBOXED]).arg(ottla()).arg("tune").output().expect("run python3");
+    let text = String::from_utf8_lossy(&got.stdout);
+    assert!(text.contains("FAIL  io_uring") && text.contains("seccomp"), "{text} {got:?}");
+    assert_eq!(got.status.code(), Some(1));
+}
+
+/// An IPv6 address in the ready line, and in the command that it proposes, stood without brackets, and no client took it.
+#[test]
+fn an_ipv6_address_stands_in_brackets() {
+    if std::net::TcpListener::bind(("::1", 0)).is_err() {
+        eprintln!("skipped: this machine has no IPv6");
+        return;
+    }
+    let home = TempDir::new("operator-ipv6");
+    let (data, port) = (home.path().join("data"), free_port());
+    let mut command = Command::new(ottla());
+    command.args(serve(&data, port)).args(["--set", &format!("listeners=PLAINTEXT://[::1]:{port}")]);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("start ottla");
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().expect("a pipe")).read_line(&mut line).expect("a line");
+    let broker = Running::of(child, data, port);
+    let address = format!("[::1]:{port}");
+    assert!(line.contains(&format!("ready on {address} ")), "{line}");
+    assert!(line.contains(&format!("kcat -b {address} -L")), "{line}");
+    broker.stop();
 }

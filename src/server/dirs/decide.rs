@@ -91,6 +91,14 @@ fn named_once(found: &[Found]) -> Result<(), Refusal> {
             let text = format!("log.dirs names the same directory twice: {a} and {b}; leave one of them out");
             return Err(Refusal { text, is_config: true });
         }
+        // What a broker finds in a log directory is taken for a partition.
+        if let Some(outer) =
+            found.iter().find(|other| other.real != dir.real && dir.real.starts_with(&other.real))
+        {
+            let (outer, inner) = (outer.path.display(), dir.path.display());
+            let text = format!("log directory {inner} lies in the log directory {outer}: put it beside it");
+            return Err(Refusal { text, is_config: true });
+        }
     }
     Ok(())
 }

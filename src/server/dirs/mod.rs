@@ -55,7 +55,7 @@ pub fn take(asked: Asked<'_>) -> Result<Dirs, ServeError> {
     let all = in_order(asked.log_dirs, asked.metadata_dir);
     decide_on(&all, asked)?;
     for dir in &all {
-        fs::create_dir_all(dir).map_err(|e| ServeError::environment(&dir.display().to_string(), &e))?;
+        make(dir)?;
     }
     let locks = lock(&all)?;
     // Again, now that nobody else can change them.
@@ -101,8 +101,36 @@ fn same(a: &Path, b: &Path) -> bool {
     a == b || real(a) == real(b)
 }
 
+/// What a name stands for; of one that is not there yet, as much as there is.
 fn real(path: &Path) -> PathBuf {
-    fs::canonicalize(path).or_else(|_| std::path::absolute(path)).unwrap_or_else(|_| path.to_path_buf())
+    let path = std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf());
+    let mut there = path.ancestors().filter_map(|above| Some((fs::canonicalize(above).ok()?, above)));
+    let found = there.next();
+    let rest = found.as_ref().and_then(|(_, above)| path.strip_prefix(above).ok());
+    match (&found, rest) {
+        (Some((real, _)), Some(rest)) if !rest.as_os_str().is_empty() => real.join(rest),
+        (Some((real, _)), _) => real.clone(),
+        _ => path,
+    }
+}
+
+/// A symbolic link on the way to a directory that leads nowhere.
+fn dangling(path: &Path) -> Option<&Path> {
+    path.ancestors().find(|above| above.is_symlink() && fs::metadata(above).is_err())
+}
+
+/// Makes a directory that is not there.
+fn make(dir: &Path) -> Result<(), ServeError> {
+    if let Some(link) = dangling(dir) {
+        let to = fs::read_link(link).unwrap_or_default();
+        return Err(ServeError::Environment(format!(
+            "{}: the symbolic link {} leads to {}, which is not there: is its disk mounted?",
+            dir.display(),
+            link.display(),
+            to.display()
+        )));
+    }
+    fs::create_dir_all(dir).map_err(|e| ServeError::environment(&dir.display().to_string(), &e))
 }
 
 fn decide_on(all: &[PathBuf], asked: Asked<'_>) -> Result<(Vec<Found>, Decision), ServeError> {
