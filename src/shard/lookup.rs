@@ -228,9 +228,10 @@ impl Shard {
         let mut refused = false;
         for (key, part) in &mut parts {
             let Part::Planned(before) = *part else { continue };
-            let result = match failed {
-                true => Err(ErrorCode::KAFKA_STORAGE_ERROR),
-                false => self.delete_before(disk, *key, before, reply_to.is_none()),
+            let result = if failed {
+                Err(ErrorCode::KAFKA_STORAGE_ERROR)
+            } else {
+                self.delete_before(disk, *key, before, reply_to.is_none())
             };
             self.book.drop_plan(*key, before);
             refused |= result.is_err();
