@@ -25,7 +25,7 @@ pub fn load(args: &SettingsArgs, more: &[(&str, &str)]) -> Result<Settings, CliE
             let bytes = fs::read(path).map_err(|e| {
                 CliError::environment(format!("the configuration file {}: {e}", path.display()))
             })?;
-            Some((path.display().to_string(), text_of(path, bytes)?))
+            Some((path.display().to_string(), text_of(path, &bytes)?))
         }
     };
     let text = |s: std::ffi::OsString| s.to_string_lossy().into_owned();
@@ -34,13 +34,13 @@ pub fn load(args: &SettingsArgs, more: &[(&str, &str)]) -> Result<Settings, CliE
 }
 
 /// The text of a configuration file. What is none is refused before its bytes reach a terminal.
-fn text_of(path: &Path, bytes: Vec<u8>) -> Result<String, CliError> {
+fn text_of(path: &Path, bytes: &[u8]) -> Result<String, CliError> {
     let why = if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
         "is in UTF-16: save it as UTF-8"
     } else if bytes.contains(&0) {
         "has bytes of zero, so it is no text in UTF-8; a configuration file has lines of KEY=VALUE with Kafka's keys"
     } else {
-        return Ok(String::from_utf8_lossy(&bytes).into_owned());
+        return Ok(String::from_utf8_lossy(bytes).into_owned());
     };
     Err(CliError::usage(format!("the configuration file {} {why}", path.display())))
 }
@@ -115,7 +115,7 @@ fn meant(key: &str) -> Option<String> {
     match (key, of_an_image) {
         ("kraft.cluster.id" | "cfg.kraft.cluster.id", _) => Some("the variable CLUSTER_ID".to_owned()),
         (_, Some(key)) => Some(key.to_owned()),
-        _ => table::nearest(key).map(|near| near.to_string()),
+        _ => table::nearest(key).map(str::to_owned),
     }
 }
 

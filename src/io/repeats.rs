@@ -78,7 +78,9 @@ pub fn tell_counted(now: Ticks) {
         let ended: Vec<_> = windows.iter_mut().map(|(cause, window)| (*cause, window.end(now))).collect();
         let counts = windows.iter().any(|(_, window)| window.counted > 0);
         drop(windows);
-        ended.iter().for_each(|(cause, ended)| site.tell(cause, ended.as_ref()));
+        for (cause, ended) in &ended {
+            site.tell(cause, ended.as_ref());
+        }
         counts
     });
 }

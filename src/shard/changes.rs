@@ -94,7 +94,9 @@ mod tests {
         let image = Image::empty("c");
         let lines = |records: &[MetadataRecord]| {
             let mut changes = Changes::default();
-            records.iter().for_each(|record| changes.add(&image, record));
+            for record in records {
+                changes.add(&image, record);
+            }
             changes.into_lines().join("\n")
         };
         let made = MetadataRecord::Topic(TopicRecord { name: "t".into(), topic_id: id });

@@ -258,7 +258,9 @@ impl ControllerHost {
                 tracing::error!(%error, "a committed metadata record does not apply: please report this");
             }
         }
-        changes.into_lines().iter().for_each(|line| tracing::info!("{line}"));
+        for line in changes.into_lines() {
+            tracing::info!("{line}");
+        }
         // Control batches hold no metadata, but the image has seen them too.
         if self.loader.image().offset() < end - 1 {
             self.loader.advance(end - 1, self.raft.epoch());
@@ -381,7 +383,7 @@ impl Shard {
                     }
                 }
                 LogEffect::Warning(text) => {
-                    limited!(warn, "a warning of the metadata log", by "", of text, "{text}")
+                    limited!(warn, "a warning of the metadata log", by "", of text, "{text}");
                 }
                 LogEffect::Damage(text) => tracing::warn!("the metadata log: {text}"),
                 _ => {}
