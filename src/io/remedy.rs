@@ -29,3 +29,17 @@ pub fn remedy(error: &std::io::Error) -> &'static str {
 const EMFILE: i32 = 24;
 const EAGAIN: i32 = 11;
 const ENAMETOOLONG: i32 = 36;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// "a core's thread: Resource temporarily unavailable", and nothing else.
+    #[test]
+    fn what_a_limit_refuses_names_the_limit() {
+        let of = |code| remedy(&std::io::Error::from_raw_os_error(code));
+        for (code, words) in [(EAGAIN, "TasksMax"), (EMFILE, "LimitNOFILE"), (ENAMETOOLONG, "shorter")] {
+            assert!(of(code).contains(words), "{code}: {}", of(code));
+        }
+    }
+}

@@ -446,3 +446,56 @@ fn an_ipv6_address_stands_in_brackets() {
     assert!(line.contains(&format!("kcat -b {address} -L")), "{line}");
     broker.stop();
 }
+
+/// Eight TLS handshakes used up the lines about closed connections, so that nothing was said of an HTTP request and of garbage in
+/// the same minute; and the line about TLS proposed a listener that this version refuses.
+#[test]
+fn each_cause_of_a_closed_connection_is_named() {
+    let home = TempDir::new("operator-causes");
+    let log = home.path().join("log");
+    let err = fs::File::create(&log).unwrap();
+    let mut broker = Running::start(&home, Stdio::null(), err.into());
+    broker.client();
+    let send = |bytes: &[u8]| {
+        let mut stream = TcpStream::connect(broker.address).expect("connect");
+        stream.write_all(bytes).expect("send");
+        let _ = stream.read_to_end(&mut Vec::new());
+    };
+    for _ in 0..8 {
+        send(&[0x16, 3, 1, 2, 0, 1, 0, 1, 0xfc, 3, 3]);
+    }
+    send(b"GET / HTTP/1.0\r\n\r\n");
+    send(&[0xff; 8]);
+    send(&[0x7f; 8]);
+    broker.stop();
+    let text = fs::read_to_string(&log).unwrap();
+    for words in ["a TLS handshake", "an HTTP request", "not the Kafka protocol", "socket.request.max.bytes"]
+    {
+        assert!(
+            text.lines().any(|line| line.contains("connection closed") && line.contains(words)),
+            "{words} in {text}"
+        );
+    }
+    assert!(text.contains("PLAINTEXT only") && !text.contains("SSL listener"), "{text}");
+    let counted =
+        text.lines().find(|line| line.contains("3 more lines like this")).unwrap_or_else(|| panic!("{text}"));
+    assert!(counted.contains("a TLS handshake; the last: 127.0.0.1:"), "{counted}");
+}
+
+/// "Restore the directory from a copy, or format a new one" did not say that the latter loses every topic.
+#[test]
+fn what_a_new_directory_would_lose_is_said() {
+    let home = TempDir::new("operator-metadata");
+    let mut broker = Running::start(&home, Stdio::null(), Stdio::null());
+    assert_eq!(broker.client().create_topic("t", 1).expect("create"), code::NONE);
+    let data = broker.data.clone();
+    broker.stop();
+    let path = data.join("__cluster_metadata-0").join("00000000000000000000.log");
+    let mut bytes = fs::read(&path).unwrap();
+    bytes[200] ^= 4;
+    fs::write(&path, bytes).unwrap();
+    let got = Command::new(ottla()).args(serve(&data, free_port())).output().expect("start ottla");
+    let text = String::from_utf8_lossy(&got.stderr);
+    assert_eq!(got.status.code(), Some(3), "{text}");
+    assert!(text.contains("from a copy") && text.contains("every topic is lost"), "{text}");
+}
