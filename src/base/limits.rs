@@ -9,6 +9,10 @@ pub const FRAME_BYTES_MIN: usize = 8;
 /// Topic names: Kafka's `Topic.MAX_NAME_LENGTH`.
 pub const TOPIC_NAME_BYTES_MAX: usize = 249;
 
+/// The longest name of a file or directory: Linux's `NAME_MAX`. A directory's new name is cut to it (`LocalLog`).
+pub const FILE_NAME_BYTES_MAX: usize = 255;
+const _: () = assert!(TOPIC_NAME_BYTES_MAX < FILE_NAME_BYTES_MAX);
+
 /// Texts about errors in replies are cut to this.
 pub const ERROR_TEXT_BYTES_MAX: usize = 2048;
 

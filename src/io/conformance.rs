@@ -9,7 +9,7 @@ use bytes::Bytes;
 use super::ring::{Remote, Ring};
 use super::sim::{Sim, SimClient, SimConfig, SimWorld};
 use super::*;
-use crate::base::limits::BLOCK_BYTES;
+use crate::base::limits::{BLOCK_BYTES, FILE_NAME_BYTES_MAX};
 use crate::base::{ShardId, Ticks};
 
 /// What the script needs of a machine besides its worlds.
@@ -359,6 +359,13 @@ fn disk<T: Machine>() {
     }
     let DiskOutcome::Job(Err(e)) = run.disk(11) else { panic!("renamed nothing") };
     assert_eq!(e.kind(), std::io::ErrorKind::NotFound);
+    let named = |length: usize| dir.join("n".repeat(length));
+    assert!(run.job(FileJob::WriteAtomic(dir.join("kept"), Vec::new())).is_ok());
+    let (longest, longer) = (named(FILE_NAME_BYTES_MAX), named(FILE_NAME_BYTES_MAX + 1));
+    assert!(run.job(FileJob::Rename(dir.join("kept"), longest.clone())).is_ok());
+    let refused = run.job(FileJob::Rename(longest.clone(), longer)).err().unwrap();
+    assert_eq!(refused.raw_os_error(), Some(libc::ENAMETOOLONG));
+    assert!(run.job(FileJob::RemoveFile(longest)).is_ok());
     let panics = FileJob::Run(Box::new(|_| panic!("on purpose")));
     if T::CATCHES_PANICS {
         assert!(run.job(panics).err().unwrap().to_string().contains("on purpose"));

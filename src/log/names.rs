@@ -1,5 +1,6 @@
 //! The names of Kafka's files and directories (`LogFileUtils`, `LocalLog`).
 
+use crate::base::limits::FILE_NAME_BYTES_MAX;
 use crate::base::{Offset, TopicPartition};
 
 /// What a file of a partition's directory is, by its suffix.
@@ -109,9 +110,46 @@ pub fn parse_dir_name(name: &str) -> DirKind {
     }
 }
 
+/// The name of a partition's directory that is out of use, `<topic>-<partition>.<suffix>`; the topic's part is cut so that a
+/// file system takes it (`LocalLog.logDirNameWithSuffixCappedLength`).
+pub fn retired_dir_name(dir_name: &str, suffix: &str) -> String {
+    let topic_end = dir_name.rfind('-').unwrap_or(dir_name.len());
+    let (topic, partition) = dir_name.split_at(topic_end);
+    let room = FILE_NAME_BYTES_MAX.saturating_sub(partition.len() + 1 + suffix.len());
+    format!("{}{partition}.{suffix}", &topic[..topic.floor_char_boundary(room)])
+}
+
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
+    use crate::base::limits::TOPIC_NAME_BYTES_MAX;
+
+    /// A topic with a name of 249 characters was deleted: its directory's new name was longer than a file system takes, and
+    /// the broker never started again.
+    #[test]
+    fn every_partition_directory_has_a_name_to_retire_under() {
+        let id = "f".repeat(32);
+        for (length, partition, fill) in (1..=TOPIC_NAME_BYTES_MAX).flat_map(|length| {
+            [0, 9, 10, 99_999, i32::MAX]
+                .into_iter()
+                .flat_map(move |n| ["t", "-", ".", "ä"].map(|c| (length, n, c)))
+        }) {
+            let name = TopicPartition::new(&*fill.repeat(length), partition).to_string();
+            for (what, kind) in [("delete", DirKind::Delete), ("stray", DirKind::Stray)] {
+                let retired = retired_dir_name(&name, &format!("{id}-{what}"));
+                assert!(retired.len() <= FILE_NAME_BYTES_MAX, "{name}: {retired}");
+                assert_eq!(parse_dir_name(&retired), kind, "{name}: {retired}");
+                assert!(name.len() > 200 || retired.starts_with(&name), "cut without need: {retired}");
+            }
+        }
+        let long = "t".repeat(TOPIC_NAME_BYTES_MAX);
+        let names: BTreeSet<String> =
+            (0..1000).map(|n| retired_dir_name(&format!("{long}-{n}"), "id-delete")).collect();
+        assert_eq!(names.len(), 1000, "the partition is never cut");
+        assert!(retired_dir_name(&"x".repeat(300), "id-stray").len() <= FILE_NAME_BYTES_MAX);
+    }
 
     #[test]
     fn names_are_kafkas() {

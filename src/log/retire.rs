@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use super::checkpoint::{self, Content};
-use super::names::{self, FileKind, parse_file_name};
+use super::names::{self, FileKind, parse_file_name, retired_dir_name};
 use crate::base::TopicId;
 use crate::io::Files;
 
@@ -104,7 +104,7 @@ pub fn find(
     Ok((unnamed, other))
 }
 
-/// Renames a partition's directory to `<name>.<suffix>` if `is_meant` says so of the topic that it belongs to now; None
+/// Renames a partition's directory to `<name>.<suffix>` (`retired_dir_name`) if `is_meant` says so of the topic that it belongs to now; None
 /// if it is not there (any more) or belongs to another. Blocks.
 ///
 /// # Errors
@@ -120,12 +120,23 @@ pub fn retire(
         return Ok(None);
     }
     let name = dir.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    let retired = dir.with_file_name(format!("{name}.{suffix}"));
+    let retired = free_name(files, dir, &name, suffix)?;
     files.rename(dir, &retired)?;
     if let Some(parent) = dir.parent() {
         files.sync_dir(parent)?;
     }
     Ok(Some(retired))
+}
+
+/// A name out of use that nothing has: an earlier directory of the same topic, or of none, may be left.
+fn free_name(files: &dyn Files, dir: &Path, name: &str, suffix: &str) -> io::Result<PathBuf> {
+    let mut path = dir.with_file_name(retired_dir_name(name, suffix));
+    let mut number = 1;
+    while files.is_there(&path)? {
+        path = dir.with_file_name(retired_dir_name(name, &format!("{number}-{suffix}")));
+        number += 1;
+    }
+    Ok(path)
 }
 
 /// Renames a file within a partition's directory if that belongs to the topic; whether it did. Blocks.
@@ -153,6 +164,23 @@ mod tests {
     use super::*;
     use crate::base::Uuid;
     use crate::io::sim::{DiskFault, DiskOp, Sim, SimConfig};
+
+    /// Directories of the same name that name no topic were retired one after the other: the second failed for ever, as the
+    /// first one's new name was taken.
+    #[test]
+    fn a_name_out_of_use_that_is_taken_is_not_used() {
+        let sim: Sim<()> = Sim::new(SimConfig::new(1, 1));
+        let files = sim.disk();
+        let dir = Path::new("/data").join(format!("{}-0", "t".repeat(249)));
+        for _ in 0..3 {
+            files.create_dir_all(&dir).unwrap();
+            files.write_atomic(&dir.join("file"), b"x").unwrap();
+            let retired = retire(files, &dir, &suffix(TopicId::ZERO, "delete"), |_| true).unwrap().unwrap();
+            let name = retired.file_name().unwrap().to_str().unwrap();
+            assert_eq!(names::parse_dir_name(name), names::DirKind::Delete);
+        }
+        assert_eq!(files.list(Path::new("/data")).unwrap().len(), 3);
+    }
 
     /// A topic was deleted and made anew under the same name, on another core: the old topic's removal came late and took
     /// the new topic's directory.

@@ -118,9 +118,7 @@ impl Boot {
         };
         let of = (config.node_id, incarnation_id);
         let book = Arc::new(CheckpointBook::new(files, &paths, &checkpoints, &image, of));
-        let unfinished = found
-            .set_strays_aside(files, &image, config.node_id, &book)
-            .map_err(|e| ServeError::environment("the log directories", &e))?;
+        let unfinished = found.set_strays_aside(files, &image, config.node_id, &book);
         end_last_run(files, &paths, journals, &image, &book)
             .map_err(|e| ServeError::environment("the journals of the last run (nothing is lost: make the disk readable and writable, and start again)", &e))?;
         let host =

@@ -92,17 +92,14 @@ impl Survey {
     }
 
     /// Renames what is not in the image to `-stray` (`LogManager.isStrayReplica`), with a warning, and gives the
-    /// directories of deletions that were not finished. Blocks.
-    ///
-    /// # Errors
-    /// A directory that cannot be renamed.
+    /// directories of deletions that were not finished. What cannot be renamed stays, named: nobody uses it. Blocks.
     pub fn set_strays_aside(
         self,
         files: &dyn Files,
         image: &Image,
         node_id: BrokerId,
         book: &CheckpointBook,
-    ) -> io::Result<Vec<PathBuf>> {
+    ) -> Vec<PathBuf> {
         for (name, path) in self.strays {
             let mut id = TopicId::ZERO;
             let is_stray = |said: &Content<TopicId>| {
@@ -110,13 +107,20 @@ impl Survey {
                 !is_ours(image, node_id, &name, id)
             };
             // The topic is only known once the directory was looked into.
-            let unique = suffix(named(&topic_id_of(files, &path)?), "stray");
-            if let Some(stray) = retire(files, &path, &unique, is_stray)? {
-                book.distrust(&name);
-                tracing::warn!(partition = %name, topic_id = %id, path = %stray.display(), "no such partition is in the metadata: its directory was set aside; remove it when nothing in it is wanted");
+            let retired = topic_id_of(files, &path)
+                .and_then(|said| retire(files, &path, &suffix(named(&said), "stray"), is_stray));
+            match retired {
+                Ok(None) => continue,
+                Ok(Some(stray)) => {
+                    tracing::warn!(partition = %name, topic_id = %id, path = %stray.display(), "no such partition is in the metadata: its directory was set aside; remove it when nothing in it is wanted");
+                }
+                Err(error) => {
+                    tracing::error!(%error, partition = %name, path = %path.display(), "no such partition is in the metadata, and its directory cannot be set aside: it stays where it is and is not used; move or remove it");
+                }
             }
+            book.distrust(&name);
         }
-        Ok(self.unfinished)
+        self.unfinished
     }
 }
 
@@ -149,7 +153,7 @@ mod tests {
 
     use super::*;
     use crate::base::Uuid;
-    use crate::io::sim::{Sim, SimConfig};
+    use crate::io::sim::{DiskFault, DiskOp, Sim, SimConfig};
     use crate::log::{checkpoint, names};
     use crate::shard::checkpoints::Checkpoints;
 
@@ -170,14 +174,39 @@ mod tests {
         let image = Image::empty("cluster");
         let read = Checkpoints::read(files, &dirs).unwrap();
         let book = CheckpointBook::new(files, &dirs, &read, &image, (1, Uuid::ONE));
-        let set_aside = || survey(files, &dirs, &image, 1)?.set_strays_aside(files, &image, 1, &book);
-        let unfinished = set_aside().unwrap();
+        let set_aside = || survey(files, &dirs, &image, 1).unwrap().set_strays_aside(files, &image, 1, &book);
+        let unfinished = set_aside();
         assert_eq!(unfinished, [dirs[0].join("x-0.00000000000000000000000000000007-delete")]);
         let left: Vec<String> = files.list(&dirs[0]).unwrap().into_iter().map(|e| e.name).collect();
         let stray = "gone-0.00000000000000000000000000000007-stray".to_owned();
         assert!(left.contains(&stray) && !left.contains(&"gone-0".to_owned()), "{left:?}");
         assert!(left.contains(&"__cluster_metadata-0".to_owned()), "{left:?}");
-        assert_eq!(set_aside().unwrap(), unfinished, "nothing more to set aside");
+        assert_eq!(set_aside(), unfinished, "nothing more to set aside");
+    }
+
+    /// One directory that could not be renamed ended every start.
+    #[test]
+    fn a_stray_that_cannot_be_renamed_is_passed_over() {
+        let sim: Sim<()> = Sim::new(SimConfig::new(1, 1));
+        let files = sim.disk();
+        let dirs = [PathBuf::from("/data")];
+        for name in ["a-0", "b-0"] {
+            files.create_dir_all(&dirs[0].join(name)).unwrap();
+        }
+        files.fail(DiskFault {
+            path_contains: "a-0".into(),
+            op: DiskOp::Rename,
+            errno: libc::EACCES,
+            skip: 0,
+            times: u32::MAX,
+        });
+        let image = Image::empty("cluster");
+        let read = Checkpoints::read(files, &dirs).unwrap();
+        let book = CheckpointBook::new(files, &dirs, &read, &image, (1, Uuid::ONE));
+        let survey = survey(files, &dirs, &image, 1).unwrap();
+        assert_eq!(survey.set_strays_aside(files, &image, 1, &book), [] as [PathBuf; 0]);
+        let left: Vec<String> = files.list(&dirs[0]).unwrap().into_iter().map(|e| e.name).collect();
+        assert_eq!(left, ["a-0", "b-0.00000000000000000000000000000000-stray"]);
     }
 
     /// A log directory was left out of `log.dirs`: its partitions were made anew, empty, in the others.

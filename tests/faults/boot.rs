@@ -685,3 +685,42 @@ fn lines_that_clients_can_repeat_are_counted() {
     assert!((1..=30).contains(&lines), "{lines} lines: {text}");
     assert_eq!(lines + counted, 200, "{text}");
 }
+
+/// A topic with a name of 249 characters was made and deleted: its directory could not be given a new name, which is longer,
+/// its space was never freed, the topic could not be made again, and no start succeeded after.
+#[test]
+fn topics_with_long_names_come_and_go() {
+    let home = TempDir::new("long-names");
+    let data = home.path().join("data");
+    let mut process = serve_on(home.path(), &[&data], &[]).ready();
+    for round in 0..2 {
+        let mut client = process.client();
+        for length in [1, 213, 214, 248, 249] {
+            let name = "t".repeat(length);
+            assert_eq!(
+                client.create_topic(&name, 12).expect("create"),
+                code::NONE,
+                "{length} in round {round}"
+            );
+            assert_eq!(client.delete_topic(&name).expect("delete"), code::NONE, "{length} in round {round}");
+        }
+        poll::until("their directories are gone", LIMIT, || {
+            let mut left = fs::read_dir(&data).expect("list").flatten();
+            (!left.any(|entry| entry.file_name().to_string_lossy().starts_with('t'))).then_some(())
+        });
+        process.stop();
+        process = serve_on(home.path(), &[&data], &[]).ready();
+    }
+}
+
+/// What an older binary left: the directory of a deleted topic with a long name, which is in no metadata.
+#[test]
+fn a_stray_with_a_long_name_does_not_end_the_start() {
+    let home = TempDir::new("long-stray");
+    let data = home.path().join("data");
+    serve_on(home.path(), &[&data], &[]).ready().stop();
+    fs::create_dir(data.join(format!("{}-0", "t".repeat(249)))).expect("make");
+    serve_on(home.path(), &[&data], &[]).ready().stop();
+    let mut left = fs::read_dir(&data).expect("list").flatten();
+    assert!(left.any(|entry| entry.file_name().to_string_lossy().ends_with("-stray")), "it is kept");
+}

@@ -59,7 +59,11 @@ impl Admin {
         Admin {
             link: Link::new("admin", number),
             prng: Prng::new(seed),
-            topics: (0..4).map(|i| (format!("come-and-go-{i}"), Known::Absent)).collect(),
+            // One name is as long as a name can be.
+            topics: (0..4)
+                .map(|i| if i == 0 { "l".repeat(249) } else { format!("come-and-go-{i}") })
+                .map(|name| (name, Known::Absent))
+                .collect(),
             records: BTreeMap::new(),
             next_at: Ticks(0),
             stopping: false,

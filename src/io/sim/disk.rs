@@ -12,6 +12,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use crate::base::limits::FILE_NAME_BYTES_MAX;
 use crate::base::prng::Prng;
 use crate::io::file::{DirEntry, File, Files, OpenMode};
 
@@ -144,6 +145,12 @@ struct State {
 
 fn errno(code: i32) -> io::Error {
     io::Error::from_raw_os_error(code)
+}
+
+/// Whether a file system takes the name.
+fn takes_name(path: &Path) -> io::Result<()> {
+    let length = path.file_name().map_or(0, std::ffi::OsStr::len);
+    if length > FILE_NAME_BYTES_MAX { Err(errno(libc::ENAMETOOLONG)) } else { Ok(()) }
 }
 
 fn parent(path: &Path) -> PathBuf {
@@ -386,7 +393,10 @@ impl State {
                 return Err(errno(libc::ENOENT));
             }
             None if self.node(&parent(path)) != Some(Node::Dir) => return Err(errno(libc::ENOENT)),
-            None => (self.make_file(path), true),
+            None => {
+                takes_name(path)?;
+                (self.make_file(path), true)
+            }
         };
         Ok((File::new(SimFile { inode, life: self.life }), made))
     }
@@ -476,6 +486,7 @@ impl State {
         if self.node(from).is_none() || self.node(&parent(to)) != Some(Node::Dir) {
             return Err(errno(libc::ENOENT));
         }
+        takes_name(to)?;
         if from == to {
             return Ok(());
         }
@@ -654,7 +665,10 @@ impl Files for SimDisk {
             match state.node(dir) {
                 Some(Node::Dir) => {}
                 Some(Node::File(_)) => return Err(errno(libc::ENOTDIR)),
-                None => state.change_names(NameChange::Link(dir.to_path_buf(), Node::Dir)),
+                None => {
+                    takes_name(dir)?;
+                    state.change_names(NameChange::Link(dir.to_path_buf(), Node::Dir));
+                }
             }
         }
         Ok(())
