@@ -5,7 +5,7 @@ use crate::base::limits::{API_TIMEOUT_MS, METADATA_RECORDS_PER_REQUEST_MAX};
 use crate::base::{ShardId, TopicId};
 use crate::shard::{ControlJob, Done, Job};
 use crate::wire::api::ApiKey;
-use crate::wire::codec::{DecodeError, Message, Reader, decode_request};
+use crate::wire::codec::{Body, DecodeError, Message, Reader};
 use crate::wire::errors::ErrorCode;
 use crate::wire::messages::alter_configs_response::{self, AlterConfigsResponse};
 use crate::wire::messages::create_partitions_response::{
@@ -54,12 +54,12 @@ fn items(request: &Request<'_>) -> Result<usize, DecodeError> {
 }
 
 /// The refusal of every item.
-fn refused(key: ApiKey, body: &[u8], version: i16) -> Result<Written, DecodeError> {
+fn refused(key: ApiKey, body: &Body, version: i16) -> Result<Written, DecodeError> {
     let error_code = ErrorCode::POLICY_VIOLATION.code();
     let error_message = Some("Unable to perform excessively large batch operation.");
     Ok(match key {
         ApiKey::CreateTopics => {
-            let request: CreateTopicsRequest<'_> = decode_request(body, version)?;
+            let request: CreateTopicsRequest<'_> = body.decode(version)?;
             let topics = request.topics.iter().map(|topic| CreatableTopicResult {
                 name: topic.name,
                 error_code,
@@ -69,7 +69,7 @@ fn refused(key: ApiKey, body: &[u8], version: i16) -> Result<Written, DecodeErro
             write(&CreateTopicsResponse { topics: topics.collect(), ..Default::default() }, version)
         }
         ApiKey::DeleteTopics => {
-            let request: DeleteTopicsRequest<'_> = decode_request(body, version)?;
+            let request: DeleteTopicsRequest<'_> = body.decode(version)?;
             let names = request.topic_names.iter().map(|name| (Some(*name), TopicId::ZERO));
             let states = request.topics.iter().map(|topic| (topic.name, topic.topic_id));
             let error_message = error_message.filter(|_| version >= 5);
@@ -82,7 +82,7 @@ fn refused(key: ApiKey, body: &[u8], version: i16) -> Result<Written, DecodeErro
             write(&DeleteTopicsResponse { responses: responses.collect(), ..Default::default() }, version)
         }
         ApiKey::CreatePartitions => {
-            let request: CreatePartitionsRequest<'_> = decode_request(body, version)?;
+            let request: CreatePartitionsRequest<'_> = body.decode(version)?;
             let results = request.topics.iter().map(|topic| CreatePartitionsTopicResult {
                 name: topic.name,
                 error_code,
@@ -91,7 +91,7 @@ fn refused(key: ApiKey, body: &[u8], version: i16) -> Result<Written, DecodeErro
             write(&CreatePartitionsResponse { results: results.collect(), ..Default::default() }, version)
         }
         ApiKey::AlterConfigs => {
-            let request: AlterConfigsRequest<'_> = decode_request(body, version)?;
+            let request: AlterConfigsRequest<'_> = body.decode(version)?;
             let responses =
                 request.resources.iter().map(|r| alter_configs_response::AlterConfigsResourceResponse {
                     error_code,
@@ -102,7 +102,7 @@ fn refused(key: ApiKey, body: &[u8], version: i16) -> Result<Written, DecodeErro
             write(&AlterConfigsResponse { responses: responses.collect(), ..Default::default() }, version)
         }
         _ => {
-            let request: IncrementalAlterConfigsRequest<'_> = decode_request(body, version)?;
+            let request: IncrementalAlterConfigsRequest<'_> = body.decode(version)?;
             let responses = request.resources.iter().map(|r| {
                 incremental_alter_configs_response::AlterConfigsResourceResponse {
                     error_code,

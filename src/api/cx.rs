@@ -14,7 +14,7 @@ use crate::net::{Budget, Reply, Slot, Spare};
 use crate::shard::effective::Effective;
 use crate::shard::{Done, Job, Mail, ReplyTo};
 use crate::wire::api::ApiKey;
-use crate::wire::codec::{EncodeErrorKind, Writer};
+use crate::wire::codec::{Body, EncodeErrorKind, Writer};
 use crate::wire::record::Scratch;
 
 use super::fetch_session::FetchSessions;
@@ -35,7 +35,7 @@ pub struct Request<'a> {
     /// The client's name for itself.
     pub client_id: Option<&'a str>,
     /// The body: what follows the header.
-    pub body: Bytes,
+    pub body: Body,
     /// The client's address.
     pub peer: SocketAddr,
     /// The listener it came in by: its place in the configuration.

@@ -18,7 +18,7 @@ use crate::coord::group::{ClientInfo, GroupError, GroupReply, GroupRequest, erro
 use crate::io::repeats::limited;
 use crate::meta::image::Image;
 use crate::shard::{Done, GroupJob, Job, OFFSETS_TOPIC, PartitionKey};
-use crate::wire::codec::{DecodeError, Element, Writer, decode_request};
+use crate::wire::codec::{DecodeError, Element, Writer};
 use crate::wire::messages::delete_groups_request::DeleteGroupsRequest;
 use crate::wire::messages::describe_groups_request::DescribeGroupsRequest;
 use crate::wire::messages::heartbeat_request::HeartbeatRequest;
@@ -187,7 +187,7 @@ fn unexpected() -> Written {
 pub fn join_group(cx: &mut Cx<'_>, request: &Request<'_>) -> Result<Outcome, DecodeError> {
     let (body, version) = (request.body.clone(), request.api_version);
     let read = move || {
-        let message: JoinGroupRequest<'_> = decode_request(&body, version)?;
+        let message: JoinGroupRequest<'_> = body.decode(version)?;
         Ok(GroupRequest::Join(ask::JoinRequest::from_wire(&message, version)))
     };
     let from = Asker::of(request);
@@ -203,7 +203,7 @@ pub fn join_group(cx: &mut Cx<'_>, request: &Request<'_>) -> Result<Outcome, Dec
 pub fn sync_group(cx: &mut Cx<'_>, request: &Request<'_>) -> Result<Outcome, DecodeError> {
     let (body, version) = (request.body.clone(), request.api_version);
     let read = move || {
-        let message: SyncGroupRequest<'_> = decode_request(&body, version)?;
+        let message: SyncGroupRequest<'_> = body.decode(version)?;
         let lacks = lacks_protocol(&message, version);
         Ok((!lacks).then(|| GroupRequest::Sync(ask::SyncRequest::from_wire(&message))))
     };
@@ -228,7 +228,7 @@ fn lacks_protocol(message: &SyncGroupRequest<'_>, version: i16) -> bool {
 /// Serves a Heartbeat request, versions 0 to 4.
 pub fn heartbeat(cx: &mut Cx<'_>, request: &Request<'_>) -> Result<Outcome, DecodeError> {
     let version = request.api_version;
-    let message: HeartbeatRequest<'_> = decode_request(&request.body, version)?;
+    let message: HeartbeatRequest<'_> = request.body.decode(version)?;
     let wanted = GroupRequest::Heartbeat(ask::HeartbeatRequest::from_wire(&message));
     Ok(coordinate(cx, Asker::of(request), vec![wanted], move |replies| match &*replies {
         [GroupReply::Heartbeat(error)] => {
@@ -243,7 +243,7 @@ pub fn heartbeat(cx: &mut Cx<'_>, request: &Request<'_>) -> Result<Outcome, Deco
 pub fn leave_group(cx: &mut Cx<'_>, request: &Request<'_>) -> Result<Outcome, DecodeError> {
     let (body, version) = (request.body.clone(), request.api_version);
     let read = move || {
-        let message: LeaveGroupRequest<'_> = decode_request(&body, version)?;
+        let message: LeaveGroupRequest<'_> = body.decode(version)?;
         Ok(GroupRequest::Leave(ask::LeaveRequest::from_wire(&message, version)))
     };
     let from = Asker::of(request);
@@ -286,7 +286,7 @@ impl Names {
 pub fn describe_groups(cx: &mut Cx<'_>, request: &Request<'_>) -> Result<Outcome, DecodeError> {
     let (body, version) = (request.body.clone(), request.api_version);
     let read = move || {
-        let message: DescribeGroupsRequest<'_> = decode_request(&body, version)?;
+        let message: DescribeGroupsRequest<'_> = body.decode(version)?;
         let names = Names::new(&body, message.groups.iter().copied());
         Ok((names, message.include_authorized_operations))
     };
@@ -320,7 +320,7 @@ pub fn describe_groups(cx: &mut Cx<'_>, request: &Request<'_>) -> Result<Outcome
 pub fn delete_groups(cx: &mut Cx<'_>, request: &Request<'_>) -> Result<Outcome, DecodeError> {
     let (body, version) = (request.body.clone(), request.api_version);
     let read = move || {
-        let message: DeleteGroupsRequest<'_> = decode_request(&body, version)?;
+        let message: DeleteGroupsRequest<'_> = body.decode(version)?;
         let mut seen = HashSet::new();
         Ok(Names::new(&body, message.groups_names.iter().copied().filter(|id| seen.insert(*id))))
     };
@@ -352,7 +352,7 @@ fn tags_from<const FROM: i16>(w: &mut Writer, version: i16) {
 pub fn list_groups(cx: &mut Cx<'_>, request: &Request<'_>) -> Result<Outcome, DecodeError> {
     let (body, version) = (request.body.clone(), request.api_version);
     let read = move || {
-        let message: ListGroupsRequest<'_> = decode_request(&body, version)?;
+        let message: ListGroupsRequest<'_> = body.decode(version)?;
         Ok(ask::ListRequest::from_wire(&message))
     };
     let from = Asker::of(request);

@@ -19,6 +19,7 @@ use crate::meta::image::Topic;
 use crate::shard::{AppendDone, AppendPart, Done, Job, PartitionKey};
 use crate::wire::codec::{DecodeError, Element, Writer};
 use crate::wire::errors::ErrorCode;
+use crate::wire::messages::ProduceRequest;
 use crate::wire::messages::produce_request::PartitionProduceData;
 use crate::wire::messages::produce_response::{
     BatchIndexAndErrorMessage, LeaderIdAndEpoch, NodeEndpoint, PartitionProduceResponse,
@@ -110,7 +111,11 @@ struct Checks {
 
 /// Serves a Produce request.
 pub fn handle(cx: &mut Cx<'_>, request: &Request<'_>) -> Result<Outcome, DecodeError> {
-    let mut walk = ProduceWalk::new(&request.body, request.api_version)?;
+    request.body.walk::<ProduceRequest<'_>, _>(request.api_version, |body| serve(cx, request, body))
+}
+
+fn serve(cx: &mut Cx<'_>, request: &Request<'_>, body: &Bytes) -> Result<Outcome, DecodeError> {
+    let mut walk = ProduceWalk::new(body, request.api_version)?;
     walk.limit(named_max(cx.image));
     let mut produce = cx.pools.produces.take();
     produce.version = request.api_version;

@@ -17,6 +17,7 @@ use crate::shard::{Done, Job, PartitionKey, ReadDone, ReadJob, ReadPart};
 use crate::wire::codec::{DecodeError, Writer};
 use crate::wire::errors::ErrorCode;
 use crate::wire::fetch::FetchWalk;
+use crate::wire::messages::FetchRequest;
 
 use super::cx::{Cx, Outcome, Parked, ReplyWriter, Request, Step, Waiting};
 use super::fetch_session::{FetchKey, FetchWant, SessionUse, Told, TopicRef};
@@ -79,8 +80,12 @@ struct Owner {
 
 /// Serves a Fetch request.
 pub fn handle(cx: &mut Cx<'_>, request: &Request<'_>) -> Result<Outcome, DecodeError> {
+    request.body.walk::<FetchRequest<'_>, _>(request.api_version, |body| serve(cx, request, body))
+}
+
+fn serve(cx: &mut Cx<'_>, request: &Request<'_>, body: &[u8]) -> Result<Outcome, DecodeError> {
     let version = request.api_version;
-    let mut walk = FetchWalk::new(&request.body, version)?;
+    let mut walk = FetchWalk::new(body, version)?;
     walk.limit(named_max(cx.image));
     let mut fetch = cx.pools.fetches.take();
     fetch.version = version;

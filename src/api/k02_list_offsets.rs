@@ -8,7 +8,7 @@ use crate::base::limits::REQUEST_TIMEOUT_MS;
 use crate::log::OffsetAndTimestamp;
 use crate::meta::image::Image;
 use crate::shard::{Done, Job, OffsetsPart};
-use crate::wire::codec::{DecodeError, decode_request};
+use crate::wire::codec::{Body, DecodeError};
 use crate::wire::errors::ErrorCode;
 use crate::wire::messages::list_offsets_request::ListOffsetsRequest;
 use crate::wire::messages::list_offsets_response::{
@@ -34,8 +34,8 @@ pub fn handle(cx: &mut Cx<'_>, request: &Request<'_>) -> Result<Outcome, DecodeE
     scatter(cx, request, move || read(&body, version, &image))
 }
 
-fn read(body: &[u8], version: i16, image: &Image) -> Result<Asked<ListOffsets>, DecodeError> {
-    let message: ListOffsetsRequest<'_> = decode_request(body, version)?;
+fn read(body: &Body, version: i16, image: &Image) -> Result<Asked<ListOffsets>, DecodeError> {
+    let message: ListOffsetsRequest<'_> = body.decode(version)?;
     let mut gathered = ListOffsets { version, timeout_ms: message.timeout_ms, topics: Vec::new() };
     let mut items = Vec::new();
     for topic in &message.topics {

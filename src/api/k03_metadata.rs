@@ -11,7 +11,7 @@ use crate::base::{ShardId, TopicId};
 use crate::meta::image::{Image, Partition, Topic};
 use crate::shard::{ControlJob, Done, Job};
 use crate::wire::api::ApiKey;
-use crate::wire::codec::{DecodeError, Element, decode, decode_request, encode};
+use crate::wire::codec::{Body, DecodeError, Element, decode, encode};
 use crate::wire::errors::ErrorCode;
 use crate::wire::messages::create_topics_request::CreateTopicsRequest;
 use crate::wire::messages::create_topics_response::CreateTopicsResponse;
@@ -78,8 +78,8 @@ pub fn handle(cx: &mut Cx<'_>, request: &Request<'_>) -> Result<Outcome, DecodeE
 }
 
 /// What is asked, or the answer to a request that asks in a way its version does not have.
-fn read(body: &[u8], version: i16, listener: u32) -> Result<Result<Metadata, Written>, DecodeError> {
-    let message: MetadataRequest<'_> = decode_request(body, version)?;
+fn read(body: &Body, version: i16, listener: u32) -> Result<Result<Metadata, Written>, DecodeError> {
+    let message: MetadataRequest<'_> = body.decode(version)?;
     let wanted: Option<Vec<Wanted>> = match &message.topics {
         // Version 0 has no null: there, none means all.
         Some(topics) if version == 0 && topics.is_empty() => None,

@@ -5,7 +5,7 @@ use crate::base::ShardId;
 use crate::base::limits::{COORDINATORS_SMALL_MAX, REQUEST_TIMEOUT_MS};
 use crate::shard::{ControlJob, Done, Job, OFFSETS_TOPIC, PartitionKey};
 use crate::wire::api::ApiKey;
-use crate::wire::codec::{DecodeError, decode_request};
+use crate::wire::codec::{Body, DecodeError};
 use crate::wire::errors::ErrorCode;
 use crate::wire::messages::find_coordinator_request::FindCoordinatorRequest;
 use crate::wire::messages::find_coordinator_response::{Coordinator, FindCoordinatorResponse};
@@ -33,8 +33,8 @@ pub fn handle(cx: &mut Cx<'_>, request: &Request<'_>) -> Result<Outcome, DecodeE
 }
 
 impl Find {
-    fn read(body: &[u8], version: i16, listener: u32) -> Result<Find, DecodeError> {
-        let message: FindCoordinatorRequest<'_> = decode_request(body, version)?;
+    fn read(body: &Body, version: i16, listener: u32) -> Result<Find, DecodeError> {
+        let message: FindCoordinatorRequest<'_> = body.decode(version)?;
         let keys = if version >= KEYS_FROM { message.coordinator_keys } else { vec![message.key] };
         let keys = keys.into_iter().map(str::to_owned).collect();
         Ok(Find { version, listener, key_type: message.key_type, keys })

@@ -2,7 +2,7 @@
 //! know gets the answer of version 0 with an error, and asks again.
 
 use crate::wire::api::ApiKey;
-use crate::wire::codec::{DecodeError, decode_request, encode};
+use crate::wire::codec::{DecodeError, encode};
 use crate::wire::errors::ErrorCode;
 use crate::wire::messages::api_versions_request::ApiVersionsRequest;
 use crate::wire::messages::api_versions_response::{
@@ -15,7 +15,7 @@ use super::{ROUTES, find, is_offered, reply};
 /// Serves an ApiVersions request.
 pub fn handle(cx: &mut Cx<'_>, request: &Request<'_>) -> Result<Outcome, DecodeError> {
     let version = request.api_version;
-    let message: ApiVersionsRequest<'_> = decode_request(&request.body, version)?;
+    let message: ApiVersionsRequest<'_> = request.body.decode(version)?;
     let named =
         version < 3 || (is_name(message.client_software_name) && is_name(message.client_software_version));
     if !named {

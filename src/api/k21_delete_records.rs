@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::base::{Offset, Ticks};
 use crate::meta::image::Image;
 use crate::shard::{Done, Job, PartitionKey};
-use crate::wire::codec::{DecodeError, decode_request};
+use crate::wire::codec::{Body, DecodeError};
 use crate::wire::errors::ErrorCode;
 use crate::wire::messages::delete_records_request::DeleteRecordsRequest;
 use crate::wire::messages::delete_records_response::{
@@ -27,8 +27,8 @@ pub fn handle(cx: &mut Cx<'_>, request: &Request<'_>) -> Result<Outcome, DecodeE
     scatter(cx, request, move || read(&body, version, &image))
 }
 
-fn read(body: &[u8], version: i16, image: &Image) -> Result<Asked<DeleteRecords>, DecodeError> {
-    let message: DeleteRecordsRequest<'_> = decode_request(body, version)?;
+fn read(body: &Body, version: i16, image: &Image) -> Result<Asked<DeleteRecords>, DecodeError> {
+    let message: DeleteRecordsRequest<'_> = body.decode(version)?;
     let mut gathered = DeleteRecords { version, topics: Vec::new() };
     let mut items = Vec::new();
     // Of a partition that is named twice the last offset holds, and it is answered once, as in Kafka.

@@ -5,7 +5,7 @@ use crate::base::ShardId;
 use crate::base::limits::REQUEST_TIMEOUT_MS;
 use crate::shard::{ControlJob, Done, Job};
 use crate::wire::api::ApiKey;
-use crate::wire::codec::{DecodeError, decode, decode_request, encode};
+use crate::wire::codec::{DecodeError, decode, encode};
 use crate::wire::errors::ErrorCode;
 use crate::wire::messages::allocate_producer_ids_request::AllocateProducerIdsRequest;
 use crate::wire::messages::allocate_producer_ids_response::AllocateProducerIdsResponse;
@@ -23,7 +23,7 @@ struct InitProducerId {
 /// Serves an InitProducerId request.
 pub fn handle(cx: &mut Cx<'_>, request: &Request<'_>) -> Result<Outcome, DecodeError> {
     let version = request.api_version;
-    let message: InitProducerIdRequest<'_> = decode_request(&request.body, version)?;
+    let message: InitProducerIdRequest<'_> = request.body.decode(version)?;
     let init = InitProducerId { version };
     if message.transactional_id == Some("") {
         return Ok(init.refused(ErrorCode::INVALID_REQUEST));

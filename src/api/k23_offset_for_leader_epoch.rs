@@ -3,7 +3,7 @@
 use crate::base::Offset;
 use crate::meta::image::Image;
 use crate::shard::{Done, EpochPart, Job};
-use crate::wire::codec::{DecodeError, decode_request};
+use crate::wire::codec::{Body, DecodeError};
 use crate::wire::errors::ErrorCode;
 use crate::wire::messages::offset_for_leader_epoch_request::OffsetForLeaderEpochRequest;
 use crate::wire::messages::offset_for_leader_epoch_response::{
@@ -25,8 +25,8 @@ pub fn handle(cx: &mut Cx<'_>, request: &Request<'_>) -> Result<Outcome, DecodeE
     scatter(cx, request, move || read(&body, version, &image))
 }
 
-fn read(body: &[u8], version: i16, image: &Image) -> Result<Asked<Epochs>, DecodeError> {
-    let message: OffsetForLeaderEpochRequest<'_> = decode_request(body, version)?;
+fn read(body: &Body, version: i16, image: &Image) -> Result<Asked<Epochs>, DecodeError> {
+    let message: OffsetForLeaderEpochRequest<'_> = body.decode(version)?;
     let mut gathered = Epochs { version, topics: Vec::new() };
     let mut items = Vec::new();
     for topic in &message.topics {

@@ -6,7 +6,7 @@ use crate::base::limits::{CONFIGS_REPLY_BYTES_MAX, CONFIGS_REQUEST_SMALL_BYTES_M
 use crate::config::{self, Entry, ResourceKind, topic_name_fault};
 use crate::meta::image::ResourceType;
 use crate::shard::effective::overrides;
-use crate::wire::codec::{DecodeError, Element, decode_request};
+use crate::wire::codec::{Body, DecodeError, Element};
 use crate::wire::errors::ErrorCode;
 use crate::wire::messages::describe_configs_request::{DescribeConfigsRequest, DescribeConfigsResource};
 use crate::wire::messages::describe_configs_response::{
@@ -31,8 +31,8 @@ pub fn handle(cx: &mut Cx<'_>, request: &Request<'_>) -> Result<Outcome, DecodeE
 }
 
 /// Writes one resource after the other: no more than one of them exists beside the reply.
-fn answer(view: &View, body: &[u8], version: i16) -> Result<Written, DecodeError> {
-    let message: DescribeConfigsRequest<'_> = decode_request(body, version)?;
+fn answer(view: &View, body: &Body, version: i16) -> Result<Written, DecodeError> {
+    let message: DescribeConfigsRequest<'_> = body.decode(version)?;
     // Clients keep the answers by resource: one that is named twice is described once.
     let mut seen = HashSet::new();
     let mut resources: Vec<&DescribeConfigsResource<'_>> = message.resources.iter().collect();

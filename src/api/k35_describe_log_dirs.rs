@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::base::limits::{PARTITIONS_LISTED_SMALL_MAX, REQUEST_TIMEOUT_MS};
 use crate::meta::image::Image;
 use crate::shard::{Done, Job, PartitionKey, PartitionSize};
-use crate::wire::codec::{DecodeError, decode_request};
+use crate::wire::codec::{Body, DecodeError};
 use crate::wire::errors::ErrorCode;
 use crate::wire::messages::describe_log_dirs_request::DescribeLogDirsRequest;
 use crate::wire::messages::describe_log_dirs_response::{
@@ -36,8 +36,8 @@ pub fn handle(cx: &mut Cx<'_>, request: &Request<'_>) -> Result<Outcome, DecodeE
 }
 
 /// The partitions that are asked about, each once; None for all.
-fn read(body: &[u8], version: i16, image: &Image) -> Result<Option<Vec<PartitionKey>>, DecodeError> {
-    let message: DescribeLogDirsRequest<'_> = decode_request(body, version)?;
+fn read(body: &Body, version: i16, image: &Image) -> Result<Option<Vec<PartitionKey>>, DecodeError> {
+    let message: DescribeLogDirsRequest<'_> = body.decode(version)?;
     Ok(message.topics.as_ref().map(|asked| {
         let all = asked.iter().flat_map(|t| t.partitions.iter().map(|p| (t.topic, *p)));
         let mut found: Vec<PartitionKey> =

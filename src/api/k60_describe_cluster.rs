@@ -1,6 +1,6 @@
 //! DescribeCluster (key 60), versions 0 to 2: KIP-700, KIP-919 (endpoint type), KIP-1073 (fenced brokers).
 
-use crate::wire::codec::{DecodeError, decode_request};
+use crate::wire::codec::DecodeError;
 use crate::wire::errors::ErrorCode;
 use crate::wire::messages::describe_cluster_request::DescribeClusterRequest;
 use crate::wire::messages::describe_cluster_response::{DescribeClusterBroker, DescribeClusterResponse};
@@ -15,7 +15,7 @@ const CONTROLLERS: i8 = 2;
 /// Serves a DescribeCluster request.
 pub fn handle(cx: &mut Cx<'_>, request: &Request<'_>) -> Result<Outcome, DecodeError> {
     let version = request.api_version;
-    let message: DescribeClusterRequest = decode_request(&request.body, version)?;
+    let message: DescribeClusterRequest = request.body.decode(version)?;
     let listener = cx.listener_name(request.listener);
     let controller = cx.controller_listener(request.listener);
     if let (CONTROLLERS, Some(index)) = (message.endpoint_type, controller) {

@@ -3,7 +3,7 @@
 use crate::log::ProducerDescription;
 use crate::meta::image::Image;
 use crate::shard::{Done, Job, PartitionKey};
-use crate::wire::codec::{DecodeError, decode_request};
+use crate::wire::codec::{Body, DecodeError};
 use crate::wire::errors::ErrorCode;
 use crate::wire::messages::describe_producers_request::DescribeProducersRequest;
 use crate::wire::messages::describe_producers_response::{
@@ -31,8 +31,8 @@ pub fn handle(cx: &mut Cx<'_>, request: &Request<'_>) -> Result<Outcome, DecodeE
     scatter(cx, request, move || read(&body, version, &image))
 }
 
-fn read(body: &[u8], version: i16, image: &Image) -> Result<Asked<Producers>, DecodeError> {
-    let message: DescribeProducersRequest<'_> = decode_request(body, version)?;
+fn read(body: &Body, version: i16, image: &Image) -> Result<Asked<Producers>, DecodeError> {
+    let message: DescribeProducersRequest<'_> = body.decode(version)?;
     let mut gathered = Producers { topics: Vec::new() };
     let mut items = Vec::new();
     for topic in &message.topics {

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::meta::image::ResourceType;
-use crate::wire::codec::{DecodeError, decode_request};
+use crate::wire::codec::DecodeError;
 use crate::wire::errors::ErrorCode;
 use crate::wire::messages::list_config_resources_request::ListConfigResourcesRequest;
 use crate::wire::messages::list_config_resources_response::{ConfigResource, ListConfigResourcesResponse};
@@ -14,7 +14,7 @@ use super::reply;
 /// Serves a ListConfigResources request.
 pub fn handle(cx: &mut Cx<'_>, request: &Request<'_>) -> Result<Outcome, DecodeError> {
     let version = request.api_version;
-    let message: ListConfigResourcesRequest = decode_request(&request.body, version)?;
+    let message: ListConfigResourcesRequest = request.body.decode(version)?;
     let kinds = match (version, message.resource_types.is_empty()) {
         (0, _) => Some(BTreeSet::from([ResourceType::ClientMetrics])),
         (_, true) => Some(BTreeSet::from(ResourceType::ALL)),

@@ -4,7 +4,7 @@ use std::ops::Bound::{Excluded, Unbounded};
 
 use crate::base::limits::METADATA_PARTITIONS_SMALL_MAX;
 use crate::meta::image::{Image, Partition};
-use crate::wire::codec::{DecodeError, decode_request};
+use crate::wire::codec::{Body, DecodeError};
 use crate::wire::errors::ErrorCode;
 use crate::wire::messages::describe_topic_partitions_request::DescribeTopicPartitionsRequest;
 use crate::wire::messages::describe_topic_partitions_response::{
@@ -25,8 +25,8 @@ pub fn handle(cx: &mut Cx<'_>, request: &Request<'_>) -> Result<Outcome, DecodeE
     apart(cx, heavy, move || answer(&view, &body, version), |_, written| written.into())
 }
 
-fn answer(view: &View, body: &[u8], version: i16) -> Result<Written, DecodeError> {
-    let message: DescribeTopicPartitionsRequest<'_> = decode_request(body, version)?;
+fn answer(view: &View, body: &Body, version: i16) -> Result<Written, DecodeError> {
+    let message: DescribeTopicPartitionsRequest<'_> = body.decode(version)?;
     let limit = view.broker.network.max_request_partition_size_limit;
     let mut left = message.response_partition_limit.min(limit).max(1) as usize;
     let (from_topic, from_partition) = match &message.cursor {

@@ -356,6 +356,11 @@ pub const MESSAGE_BYTES_MAX: usize = 256 << 20;
 const _: () =
     assert!(MESSAGE_BYTES_MAX + FETCH_RESPONSE_BYTES_MAX < i32::MAX as usize, "both fit into a frame");
 
+/// Strings of a request that are not UTF-8 and are read with replacement characters; a request with more is malformed.
+pub const STRINGS_REPLACED_MAX: usize = 64 << 10;
+/// By so much a request may grow by that.
+pub const STRINGS_REPLACED_GROWTH_BYTES_MAX: usize = 1 << 20;
+
 /// Memory that the arrays of one decoded message may take: a few million elements.
 pub const DECODED_ARRAYS_BYTES_MAX: usize = 256 << 20;
 

@@ -1,18 +1,22 @@
 //! DescribeQuorum (API 55), as Kafka's `KafkaRaftClient.handleDescribeQuorumRequest`.
 
 use super::{CLUSTER_METADATA_TOPIC, Raft, Voter};
-use crate::base::WallMs;
+use crate::base::{DirectoryId, WallMs};
 use crate::wire::ErrorCode;
 use crate::wire::messages::describe_quorum_request::DescribeQuorumRequest;
 use crate::wire::messages::describe_quorum_response::{
     DescribeQuorumResponse, Listener, Node, PartitionData, ReplicaState, TopicData,
 };
 
+/// The first version with directory ids and nodes (KIP-853).
+const NODES_FROM: i16 = 2;
+
 impl Raft {
-    /// The response to DescribeQuorum. Fields that a version lacks are left out when it is written.
+    /// The response to DescribeQuorum in a version.
     pub fn describe<'a>(
         &'a self,
         request: &DescribeQuorumRequest<'a>,
+        version: i16,
         now_ms: WallMs,
     ) -> DescribeQuorumResponse<'a> {
         let asked_right = matches!(request.topics.as_slice(), [topic]
@@ -30,7 +34,7 @@ impl Raft {
         // The leader is the only voter: it has everything, and it has it now.
         let state = |voter: &Voter| ReplicaState {
             replica_id: voter.id,
-            replica_directory_id: voter.directory_id,
+            replica_directory_id: if version >= NODES_FROM { voter.directory_id } else { DirectoryId::ZERO },
             log_end_offset: leader.log_end(),
             last_fetch_timestamp: now_ms,
             last_caught_up_timestamp: now_ms,
@@ -38,7 +42,7 @@ impl Raft {
         let partition = PartitionData {
             partition_index: 0,
             error_code: 0,
-            error_message: None,
+            error_message: Some(""),
             leader_id: self.identity().node_id,
             leader_epoch: leader.epoch(),
             high_watermark: leader.high_watermark().unwrap_or(-1),
@@ -47,9 +51,9 @@ impl Raft {
         };
         DescribeQuorumResponse {
             error_code: 0,
-            error_message: None,
+            error_message: Some(""),
             topics: vec![TopicData { topic_name: CLUSTER_METADATA_TOPIC, partitions: vec![partition] }],
-            nodes: voters.iter().map(node).collect(),
+            nodes: if version >= NODES_FROM { voters.iter().map(node).collect() } else { Vec::new() },
         }
     }
 }
@@ -63,8 +67,7 @@ fn failed<'a>(request: &DescribeQuorumRequest<'a>, error: ErrorCode) -> Describe
     let partition = |index: i32| PartitionData {
         partition_index: index,
         error_code: error.code(),
-        leader_id: -1,
-        leader_epoch: -1,
+        error_message: Some(error.message()),
         ..PartitionData::default()
     };
     let topics = request.topics.iter().map(|t| TopicData {

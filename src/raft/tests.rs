@@ -298,8 +298,10 @@ fn snapshots_are_due_by_bytes_or_time() {
     assert!(!never.is_due(i64::MAX));
 }
 
+/// Versions 0 and 1 of the answer were written with fields of version 2: the connection was closed.
 #[test]
 fn describe_quorum_knows_one_partition() {
+    use crate::wire::codec::Message;
     use crate::wire::messages::describe_quorum_request::{DescribeQuorumRequest, PartitionData, TopicData};
     let mut raft = Raft::standalone(identity());
     let request = |topic_name, partition_index| DescribeQuorumRequest {
@@ -307,8 +309,11 @@ fn describe_quorum_knows_one_partition() {
     };
     let code = |raft: &Raft, topic, partition| {
         let request = request(topic, partition);
-        let response = raft.describe(&request, 9);
-        assert!(crate::wire::codec::encode(&response, 2).is_ok());
+        for version in DescribeQuorumRequest::VERSIONS {
+            let response = raft.describe(&request, version, 9);
+            assert_eq!(crate::wire::codec::encode(&response, version).err(), None);
+        }
+        let response = raft.describe(&request, 2, 9);
         response.topics[0].partitions[0].error_code
     };
     assert_eq!(code(&raft, CLUSTER_METADATA_TOPIC, 0), 6);
@@ -317,7 +322,7 @@ fn describe_quorum_knows_one_partition() {
     assert_eq!(code(&raft, CLUSTER_METADATA_TOPIC, 1), 3);
     assert_eq!(code(&raft, "other", 0), 3);
     let request = request(CLUSTER_METADATA_TOPIC, 0);
-    let response = raft.describe(&request, 9);
+    let response = raft.describe(&request, 2, 9);
     let partition = &response.topics[0].partitions[0];
     assert_eq!((partition.leader_id, partition.leader_epoch, partition.high_watermark), (1, 1, 3));
     assert_eq!(partition.current_voters[0].log_end_offset, 3);

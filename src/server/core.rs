@@ -351,7 +351,7 @@ impl Core {
             api_version: header.api_version,
             correlation_id: header.correlation_id,
             client_id: header.client_id.as_deref(),
-            body: frame.slice(body_at..),
+            body: frame.slice(body_at..).into(),
             peer,
             listener,
         };

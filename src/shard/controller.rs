@@ -22,7 +22,7 @@ use crate::meta::image::Loader;
 use crate::meta::record::MetadataRecord;
 use crate::raft::{Effect, Input, Raft, SnapshotPolicy};
 use crate::wire::api::ApiKey;
-use crate::wire::codec::{Message, decode_request, encode};
+use crate::wire::codec::{Message, encode};
 use crate::wire::errors::ErrorCode;
 use crate::wire::messages::allocate_producer_ids_request::AllocateProducerIdsRequest;
 use crate::wire::messages::allocate_producer_ids_response::AllocateProducerIdsResponse;
@@ -205,7 +205,8 @@ impl ControllerHost {
     /// Decides here and now.
     fn decide(&self, facts: Facts, job: &ControlJob, now_ms: WallMs) -> Decided {
         if job.api_key == ApiKey::DescribeQuorum {
-            return body(&self.raft.describe(&read(job)?, now_ms), job.api_version).map(Decision::reply);
+            let version = job.api_version;
+            return body(&self.raft.describe(&read(job)?, version, now_ms), version).map(Decision::reply);
         }
         decide(&self.controller, facts, job, self.log.put_off_by().is_none())
     }
@@ -593,7 +594,7 @@ fn producer_ids_refused(error_code: i16, version: i16) -> Result<Vec<u8>, ErrorC
 }
 
 fn read<'a, M: Message<'a>>(job: &'a ControlJob) -> Result<M, ErrorCode> {
-    decode_request(&job.body, job.api_version).map_err(|error| {
+    job.body.decode(job.api_version).map_err(|error| {
         limited!(warn, "a request for the controller could not be read", %error, api = ?job.api_key, "a request for the controller could not be read");
         ErrorCode::INVALID_REQUEST
     })

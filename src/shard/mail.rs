@@ -16,6 +16,7 @@ use crate::io::Socket;
 use crate::log::{OffsetAndTimestamp, ProducerDescription};
 use crate::meta::image::{Delta, Image};
 use crate::wire::api::ApiKey;
+use crate::wire::codec::Body;
 use crate::wire::errors::ErrorCode;
 use crate::wire::record::TimestampType;
 
@@ -279,7 +280,7 @@ pub struct ControlJob {
     /// Its version.
     pub api_version: i16,
     /// The request's body.
-    pub body: Bytes,
+    pub body: Body,
 }
 
 /// The size of a partition on disk.

@@ -11,4 +11,5 @@ mod journal;
 mod memory;
 mod operator;
 mod space;
+mod versions;
 mod work;

@@ -16,7 +16,7 @@ use crate::coord::group::reply::{
 use crate::coord::group::request::{CommitRequest, DeleteOffsetsRequest, FetchRequest, FetchTopic};
 use crate::coord::group::{GroupError, GroupReply, GroupRequest};
 use crate::meta::image::Image;
-use crate::wire::codec::{DecodeError, DecodeErrorKind, Element, Message, Reader, Writer, decode_request};
+use crate::wire::codec::{Body, DecodeError, DecodeErrorKind, Element, Message, Reader, Writer};
 use crate::wire::messages::offset_commit_request::OffsetCommitRequest;
 use crate::wire::messages::offset_delete_request::OffsetDeleteRequest;
 use crate::wire::messages::offset_fetch_request::{OffsetFetchRequest, OffsetFetchRequestGroup};
@@ -58,11 +58,11 @@ pub fn offset_commit(cx: &mut Cx<'_>, request: &Request<'_>) -> Result<Outcome, 
 
 /// What is to be committed, and what does not exist.
 fn read_commit(
-    body: &[u8],
+    body: &Body,
     version: i16,
     image: &Image,
 ) -> Result<(CommitRequest, Vec<CommittedTopic>), DecodeError> {
-    let message: OffsetCommitRequest<'_> = decode_request(body, version)?;
+    let message: OffsetCommitRequest<'_> = body.decode(version)?;
     let by_id = version >= TOPIC_IDS_FROM;
     let mut commit = CommitRequest::from_wire(&message);
     let mut refused: Vec<CommittedTopic> = Vec::new();
@@ -124,7 +124,7 @@ pub fn offset_fetch(cx: &mut Cx<'_>, request: &Request<'_>) -> Result<Outcome, D
     }
     let (body, version) = (request.body.clone(), request.api_version);
     let read = move || {
-        let message: OffsetFetchRequest<'_> = decode_request(&body, version)?;
+        let message: OffsetFetchRequest<'_> = body.decode(version)?;
         Ok(FetchRequest::from_wire(&message, version).into_iter().next().unwrap_or_default())
     };
     let from = Asker::of(request);
@@ -160,7 +160,10 @@ fn offset_fetch_groups(cx: &mut Cx<'_>, request: &Request<'_>) -> Result<Outcome
         return offset_fetch_group(cx, request);
     }
     let from = Asker::of(request);
-    let read = move || Groups::read(&body, version).map(|groups| (body, groups));
+    let read = move || {
+        let groups = body.walk::<OffsetFetchRequest<'_>, _>(version, |body| Groups::read(body, version))?;
+        Ok((Bytes::clone(&body), groups))
+    };
     apart(cx, request.is_large(), read, move |cx, (body, groups)| {
         let count = groups.spans.len();
         let head = move |w: &mut Writer| {
@@ -206,7 +209,7 @@ fn offset_fetch_group(cx: &mut Cx<'_>, request: &Request<'_>) -> Result<Outcome,
     let (body, version, image) = (request.body.clone(), request.api_version, cx.image.clone());
     let by_id = version >= TOPIC_IDS_FROM;
     let read = move || {
-        let message: OffsetFetchRequest<'_> = decode_request(&body, version)?;
+        let message: OffsetFetchRequest<'_> = body.decode(version)?;
         let wanted = FetchRequest::from_wire(&message, version).into_iter().next();
         let mut wanted = wanted.unwrap_or_default();
         let missing = resolve(&image, by_id, &mut wanted);
@@ -319,11 +322,11 @@ pub fn offset_delete(cx: &mut Cx<'_>, request: &Request<'_>) -> Result<Outcome, 
 
 /// What is to be deleted, and what does not exist.
 fn read_delete(
-    body: &[u8],
+    body: &Body,
     version: i16,
     image: &Image,
 ) -> Result<(DeleteOffsetsRequest, Vec<DeletedTopic>), DecodeError> {
-    let message: OffsetDeleteRequest<'_> = decode_request(body, version)?;
+    let message: OffsetDeleteRequest<'_> = body.decode(version)?;
     let mut delete = DeleteOffsetsRequest::from_wire(&message);
     let mut refused: Vec<DeletedTopic> = Vec::new();
     let mut places: BTreeMap<String, usize> = BTreeMap::new();

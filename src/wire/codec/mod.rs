@@ -5,12 +5,15 @@
 //! ([`ALLOC_PER_BYTE`]). A [`Writer`] keeps its first error, so that writing a field is one plain call; the error
 //! comes out of [`Writer::finish`] and [`Message::write`].
 
+mod body;
 mod error;
 mod reader;
+pub mod utf8;
 mod writer;
 
 use std::ops::RangeInclusive;
 
+pub use body::Body;
 pub use error::{DecodeError, DecodeErrorKind, EncodeError, EncodeErrorKind};
 pub use reader::{ALLOC_BASE, ALLOC_PER_BYTE, Reader};
 pub use writer::{TagsAt, Writer};

@@ -2,7 +2,8 @@
 
 use std::borrow::Cow;
 
-use super::{DecodeError, DecodeErrorKind, Element};
+use super::body::{Malformed, may_note};
+use super::{DecodeError, DecodeErrorKind, Element, utf8};
 use crate::base::Uuid;
 use crate::base::limits::DECODED_ARRAYS_BYTES_MAX;
 
@@ -15,7 +16,7 @@ pub const ALLOC_BASE: usize = 4096;
 /// An array's first allocation is at most this, however many elements it claims.
 const ARRAY_FIRST_BYTES: usize = 16 << 10;
 
-const STRING_BYTES_MAX: usize = i16::MAX as usize;
+pub(super) const STRING_BYTES_MAX: usize = i16::MAX as usize;
 
 type Result<T> = std::result::Result<T, DecodeError>;
 
@@ -25,6 +26,8 @@ pub struct Reader<'a> {
     bytes: &'a [u8],
     at: usize,
     budget: usize,
+    /// Strings that are not UTF-8, if they are no error but to be noted; they are read as empty.
+    malformed: Option<Vec<Malformed>>,
 }
 
 macro_rules! numbers {
@@ -41,7 +44,17 @@ impl<'a> Reader<'a> {
     /// A reader at the start of `bytes`.
     pub fn new(bytes: &'a [u8]) -> Reader<'a> {
         let budget = bytes.len().saturating_mul(ALLOC_PER_BYTE).saturating_add(ALLOC_BASE);
-        Reader { bytes, at: 0, budget: budget.min(DECODED_ARRAYS_BYTES_MAX) }
+        Reader { bytes, at: 0, budget: budget.min(DECODED_ARRAYS_BYTES_MAX), malformed: None }
+    }
+
+    /// A reader that notes which strings are not UTF-8.
+    pub(super) fn noting_malformed(bytes: &'a [u8]) -> Reader<'a> {
+        Reader { malformed: Some(Vec::new()), ..Reader::new(bytes) }
+    }
+
+    /// The strings that were noted, in their order.
+    pub(super) fn take_malformed(&mut self) -> Vec<Malformed> {
+        self.malformed.take().unwrap_or_default()
     }
 
     /// Bytes from the start of the input to the cursor.
@@ -182,8 +195,8 @@ impl<'a> Reader<'a> {
         Err(self.error(DecodeErrorKind::Null(what)))
     }
 
-    /// A string, in a flexible version (`flex`) a compact one. It must be UTF-8, where Kafka's own reader puts
-    /// replacement characters for what is not.
+    /// A string, in a flexible version (`flex`) a compact one. It must be UTF-8; a request's body where it is not is written
+    /// anew ([`super::Body`]).
     #[inline]
     pub fn string(&mut self, flex: bool) -> Result<&'a str> {
         match self.nullable_string(flex)? {
@@ -194,17 +207,29 @@ impl<'a> Reader<'a> {
 
     /// A string or null.
     pub fn nullable_string(&mut self, flex: bool) -> Result<Option<&'a str>> {
+        let at = self.at;
         let Some(bytes) = self.string_bytes(flex)? else { return Ok(None) };
-        std::str::from_utf8(bytes).map(Some).map_err(|_| self.error(DecodeErrorKind::Utf8))
+        match std::str::from_utf8(bytes) {
+            Ok(text) => Ok(Some(text)),
+            Err(_) => self.malformed_string(at, bytes.len(), flex),
+        }
+    }
+
+    #[cold]
+    fn malformed_string(&mut self, at: usize, length: usize, flex: bool) -> Result<Option<&'a str>> {
+        let end = self.at;
+        match &mut self.malformed {
+            Some(noted) if may_note(noted) => {
+                noted.push(Malformed { at, text_at: end - length, end, flex });
+                Ok(Some(""))
+            }
+            _ => Err(self.error(DecodeErrorKind::Utf8)),
+        }
     }
 
     /// A string that is not compact, or null, with replacement characters for what is not UTF-8.
     pub fn lossy_string(&mut self) -> Result<Option<Cow<'a, str>>> {
-        let text = |bytes| match std::str::from_utf8(bytes) {
-            Ok(text) => Cow::Borrowed(text),
-            Err(_) => String::from_utf8_lossy(bytes),
-        };
-        Ok(self.string_bytes(false)?.map(text))
+        Ok(self.string_bytes(false)?.map(utf8::text))
     }
 
     fn string_bytes(&mut self, flex: bool) -> Result<Option<&'a [u8]>> {
@@ -358,7 +383,10 @@ impl<'a> Reader<'a> {
                 )?;
             let whole = self.bytes;
             self.bytes = whole.get(..end).unwrap_or_default();
+            // The size of a tagged field would change with its strings: these have to be UTF-8.
+            let noted = self.malformed.take();
             let known = get(self, tag);
+            self.malformed = noted;
             let read = self.at;
             self.bytes = whole;
             if known? && read != end {
