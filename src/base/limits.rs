@@ -367,6 +367,11 @@ pub const DECODED_ARRAYS_BYTES_MAX: usize = 256 << 20;
 /// Bytes of records in one Fetch response, whatever the client asks for.
 pub const FETCH_RESPONSE_BYTES_MAX: usize = 256 << 20;
 
+/// Places in partitions' lists of watchers that a core ends in one turn; one watch always ends, with all of its places.
+pub const WATCHES_ENDED_IN_TURN: usize = 4096;
+/// Watches of so many partitions end before those of more.
+pub const WATCHED_SMALL_MAX: usize = 64;
+
 /// A Fetch that waits at least this long may wait a little longer: until the next multiple of the step. So many idle
 /// consumers are answered with one wake-up.
 pub const FETCH_WAIT_COARSE_MS: i32 = 100;

@@ -195,7 +195,11 @@ impl Core {
             .min(self.shard.deadline())
             .min(self.drain_deadline)
             .min(self.tidy.at);
-        let until = if self.net.has_ready() || !self.heavy.rests() || self.shard.looks_up() {
+        let until = if self.net.has_ready()
+            || !self.heavy.rests()
+            || self.shard.looks_up()
+            || self.shard.ends_watches()
+        {
             world.now()
         } else {
             until
@@ -205,6 +209,7 @@ impl Core {
         self.scratch.forget_made();
         let decompressed = decompressed_here();
         self.tidy.turn(world, !events.is_empty());
+        self.shard.begin_turn();
         for event in events.drain(..) {
             self.on_event(world, event);
         }

@@ -19,6 +19,7 @@ pub mod shortages;
 pub mod strays;
 mod trim;
 mod upkeep;
+mod watches;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -89,11 +90,9 @@ pub struct Shard {
     released: Vec<partitions::Waiter>,
     read_jobs: IdMap<u64, read::ReadState>,
     lookups: lookup_turns::Lookups,
-    watches: IdMap<ReplyTo, read::Watch>,
-    /// Whose watches have just seen enough.
-    woken: Vec<ReplyTo>,
-    /// For the watches to come.
-    spare_slots: Vec<Vec<u32>>,
+    watches: watches::Watches,
+    /// Used again: the partitions of a watch that begins.
+    watched: Vec<u32>,
     /// Disk reads and lookups in flight: of which partition's place, for which job's which part.
     tickets: BTreeMap<u64, (u32, u64, usize)>,
     deletions: lookup::Deletions,
@@ -163,9 +162,8 @@ impl Shard {
             released: Vec::new(),
             read_jobs: IdMap::default(),
             lookups: lookup_turns::Lookups::default(),
-            watches: IdMap::default(),
-            woken: Vec::new(),
-            spare_slots: Vec::new(),
+            watches: watches::Watches::default(),
+            watched: Vec::new(),
             tickets: BTreeMap::new(),
             deletions: lookup::Deletions::default(),
             last_number: 0,
@@ -313,7 +311,8 @@ impl Shard {
     /// A home has lost interest in a read: in its watch, or in all of it if it has not begun.
     pub fn forget(&mut self, reply_to: ReplyTo) {
         self.deferred.retain(|(of, _, _)| *of != reply_to);
-        self.drop_watch(reply_to);
+        self.watches.forget(reply_to);
+        self.end_watches();
         self.forget_lookups(reply_to);
     }
 

@@ -18,7 +18,8 @@ use crate::log::{
 use crate::wire::record::Scratch;
 
 use super::checkpoints::CheckpointBook;
-use super::mail::{PartitionKey, ReplyTo};
+use super::mail::PartitionKey;
+use super::watches::Watcher;
 
 /// Tokens with this tag belong to the shard, not to a partition: a job that opens partitions has ended.
 pub const OPENED_TAG: u32 = u32::MAX;
@@ -61,8 +62,8 @@ pub struct Hosted {
     pub leadership: Leadership,
     /// What consumers may see up to.
     pub high_watermark: Offset,
-    /// Watches to count appended bytes for.
-    pub watches: Vec<ReplyTo>,
+    /// Whom to count appended bytes for.
+    pub watchers: Vec<Watcher>,
     /// Whether the topic was deleted while the log was still opening.
     pub doomed: bool,
     pending: VecDeque<Pending>,
@@ -161,7 +162,7 @@ impl Partitions {
             state: State::Opening,
             leadership: Leadership::default(),
             high_watermark: 0,
-            watches: Vec::new(),
+            watchers: Vec::new(),
             doomed: false,
             pending: VecDeque::new(),
         };

@@ -1,7 +1,7 @@
 //! Reads for Fetch, and the watches that end a long poll.
 
 use crate::base::Offset;
-use crate::base::limits::{FETCH_DISK_BYTES_MAX, POOL_KEPT, POOL_KEPT_ITEMS};
+use crate::base::limits::{FETCH_DISK_BYTES_MAX, POOL_KEPT_ITEMS};
 use crate::io::Disk;
 use crate::log::{LogError, ReadData, ReadRequest};
 use crate::wire::errors::ErrorCode;
@@ -24,12 +24,6 @@ struct Limits {
     bytes: usize,
     min_one_message: bool,
     committed: bool,
-}
-
-/// A long poll's interest in some partitions.
-pub(super) struct Watch {
-    bytes_left: i64,
-    slots: Vec<u32>,
 }
 
 impl Shard {
@@ -190,62 +184,46 @@ impl Shard {
     }
 
     fn watch(&mut self, reply_to: ReplyTo, parts: &[ReadPart], need: usize) {
-        self.drop_watch(reply_to);
-        let mut slots = self.spare_slots.pop().unwrap_or_default();
-        for part in parts {
-            if let Some((slot, hosted)) = self.partitions.find(part.key) {
-                hosted.watches.push(reply_to);
-                slots.push(slot);
-            }
-        }
-        self.watches.insert(reply_to, Watch { bytes_left: need as i64, slots });
-    }
-
-    pub(super) fn drop_watch(&mut self, reply_to: ReplyTo) {
-        let Some(Watch { mut slots, .. }) = self.watches.remove(&reply_to) else { return };
-        for slot in slots.drain(..) {
-            if let Some(hosted) = self.partitions.get(slot)
-                && let Some(at) = hosted.watches.iter().position(|w| *w == reply_to)
-            {
-                hosted.watches.swap_remove(at);
-            }
-        }
-        if slots.capacity() <= POOL_KEPT_ITEMS && self.spare_slots.len() < POOL_KEPT {
-            self.spare_slots.push(slots);
-        }
+        // Places are never used twice, so they can be looked up before.
+        let mut slots = std::mem::take(&mut self.watched);
+        slots.extend(parts.iter().filter_map(|part| self.partitions.slot(part.key)));
+        self.watches.add(&mut self.partitions, reply_to, slots.drain(..), need);
+        slots.shrink_to(POOL_KEPT_ITEMS);
+        self.watched = slots;
     }
 
     /// So many bytes became visible in a partition: wakes whoever has waited for them.
     pub(super) fn count_for_watches(&mut self, slot: u32, bytes: usize) {
-        let Some(hosted) = self.partitions.get(slot) else { return };
-        if hosted.watches.is_empty() || bytes == 0 {
-            return;
+        if bytes > 0 {
+            self.watches.count(&mut self.partitions, slot, bytes as i64);
+            self.end_watches();
         }
-        let mut woken = std::mem::take(&mut self.woken);
-        for reply_to in &hosted.watches {
-            let Some(watch) = self.watches.get_mut(reply_to) else { continue };
-            watch.bytes_left -= bytes as i64;
-            if watch.bytes_left <= 0 {
-                woken.push(*reply_to);
-            }
-        }
-        for reply_to in woken.drain(..) {
-            self.wake(reply_to);
-        }
-        self.woken = woken;
     }
 
     /// Wakes everyone who watches a partition: it has changed in a way that they must see.
     pub(super) fn wake_all(&mut self, slot: u32) {
-        let all = self.partitions.get(slot).map(|h| h.watches.clone()).unwrap_or_default();
-        for reply_to in all {
-            self.wake(reply_to);
+        self.watches.end_all(&mut self.partitions, slot);
+        self.end_watches();
+    }
+
+    /// Watches end: those that have seen enough with a wake-up. What is too much for this turn is left to the next.
+    pub(super) fn end_watches(&mut self) {
+        while let Some(ended) = self.watches.end_next(&mut self.partitions) {
+            if let Some(reply_to) = ended {
+                self.answer(reply_to, Done::Wake);
+            }
         }
     }
 
-    fn wake(&mut self, reply_to: ReplyTo) {
-        self.drop_watch(reply_to);
-        self.answer(reply_to, Done::Wake);
+    /// A turn of the core begins: what the last one left.
+    pub fn begin_turn(&mut self) {
+        self.watches.begin_turn();
+        self.end_watches();
+    }
+
+    /// Whether watches end in the next turn.
+    pub fn ends_watches(&self) -> bool {
+        self.watches.wants_turn()
     }
 
     /// The offset up to which a reader may see.
