@@ -143,6 +143,12 @@ fn buffered_again(fd: RawFd) -> io::Result<fs::File> {
     fs::OpenOptions::new().read(true).write(true).open(format!("/proc/self/fd/{fd}"))
 }
 
+/// Has the kernel forget the pages of a file that are flushed. Advice: an error changes nothing.
+fn drop_pages(fd: RawFd) {
+    // SAFETY: a plain call on a descriptor that the caller keeps open.
+    unsafe { libc::posix_fadvise(fd, 0, 0, libc::POSIX_FADV_DONTNEED) };
+}
+
 fn aligned(offset: u64, address: usize, len: usize) -> bool {
     let block = BLOCK_BYTES as u64;
     offset.is_multiple_of(block) && address.is_multiple_of(BLOCK_BYTES) && len.is_multiple_of(BLOCK_BYTES)
@@ -275,7 +281,9 @@ impl Files for OsFiles {
         let buffered = buffered_again(os.raw())?;
         buffered.write_all_at(bytes, offset)?;
         // Out of the page cache at once, so that direct readers and writers meet no stale pages.
-        buffered.sync_data()
+        buffered.sync_data()?;
+        drop_pages(os.raw());
+        Ok(())
     }
 
     fn set_len(&self, file: &File, len: u64) -> io::Result<()> {

@@ -104,7 +104,7 @@ impl Loader<'_> {
         let path = self.path(base, FileKind::Log);
         self.report.lost_offsets.push((from, last));
         self.warn(&format!(
-            "{} ends at offset {from}, and everything below {point} was flushed: offsets {from} to {last} are lost, the log goes on at {point}",
+            "{} ends at offset {from}, and everything below {point} was flushed or acknowledged: offsets {from} to {last} are lost, the log goes on at {point}",
             path.display()
         ));
         self.sync_active(&loaded.active)?;

@@ -205,12 +205,16 @@ impl Partition {
             if lacks && matches!(self.state, State::Open) {
                 return self.put_off(env, Step::Write, error, effects);
             }
-            self.writer.written();
+            // What the journal has is read from memory until the next start writes it.
+            if !self.is_in_journal_only() {
+                self.writer.written();
+            }
             return self.fence(error, effects);
         }
         self.taken(Step::Write, effects);
         let Some(unit) = self.writer.written() else { return };
-        if !matches!(self.state, State::Open) {
+        let is_open = matches!(self.state, State::Open);
+        if !is_open && !matches!(self.state, State::Fenced(_)) {
             return;
         }
         if let Some(sink) = self.sinks.iter_mut().find(|sink| sink.base == unit.segment) {
@@ -219,9 +223,11 @@ impl Partition {
         self.written_end = unit.next;
         self.unflushed_since_ms.get_or_insert(env.disk.wall_ms());
         self.keep_in_cache(env, unit);
-        self.write_next(env);
-        self.advance(env, effects);
-        self.seal_written(env);
+        if is_open {
+            self.write_next(env);
+            self.advance(env, effects);
+            self.seal_written(env);
+        }
     }
 
     /// Keeps what was written for readers. A run in the same block that this unit rewrote goes into the new one.
@@ -314,10 +320,15 @@ impl Partition {
         }
     }
 
+    /// Whether the journal has, or is being given, what no segment has.
+    fn is_in_journal_only(&self) -> bool {
+        self.durable_end.max(self.journaled.next) > self.written_end
+    }
+
     /// No more appends: what was not acknowledged never will be.
     pub(super) fn fence(&mut self, error: LogError, effects: &mut Vec<LogEffect>) {
-        // What the journal has was acknowledged, and stays readable; the next start writes it.
-        if self.durable_end <= self.written_end {
+        // What the journal has was acknowledged, or will be, and stays readable; the next start writes it.
+        if !self.is_in_journal_only() {
             self.writer.drop_pending();
         }
         if matches!(self.state, State::Open | State::Truncating) {

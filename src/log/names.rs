@@ -67,6 +67,8 @@ pub const LOG_START_CHECKPOINT: &str = "log-start-offset-checkpoint";
 pub const REPLICATION_CHECKPOINT: &str = "replication-offset-checkpoint";
 /// In a log directory; Ottla's own.
 pub const OTTLA_CHECKPOINT: &str = "ottla-checkpoint";
+/// Ottla's own: how far the metadata log was committed.
+pub const OTTLA_METADATA_END: &str = "ottla-metadata-end";
 /// Ottla's own: which partitions stay offline, a second time.
 pub const OTTLA_OFFLINE: &str = "ottla-offline";
 /// In a log directory, after a clean stop.

@@ -222,7 +222,7 @@ impl Loader<'_> {
         if start_checkpoint > loaded.carried.next && self.options.log_start_is_certain {
             loaded = self.begin_at(start_checkpoint, &mut logs, loaded.carried)?;
         }
-        if let Some(point) = self.options.recovery_point.filter(|point| *point > loaded.carried.next) {
+        if let Some(point) = self.promised().filter(|point| *point > loaded.carried.next) {
             self.go_on_at(point, &mut logs, &mut loaded)?;
         }
         let carried = &mut loaded.carried;
@@ -557,6 +557,11 @@ impl Loader<'_> {
         })
     }
 
+    /// Everything below was flushed or acknowledged: what of it is not there was there once.
+    fn promised(&self) -> Option<Offset> {
+        self.options.recovery_point.max(Some(self.options.acknowledged).filter(|upto| *upto > 0))
+    }
+
     /// Scans a segment and does what was decided, until it is whole.
     fn recover(
         &mut self,
@@ -575,7 +580,7 @@ impl Loader<'_> {
             recovery_point: if self.options.clean_shutdown {
                 Offset::MAX
             } else {
-                self.options.recovery_point.unwrap_or(0)
+                self.promised().unwrap_or(0)
             },
             created_ms: self.options.now_ms,
         };
@@ -596,7 +601,7 @@ impl Loader<'_> {
             }
             self.name_gaps(&path, &scanned.gaps);
             self.repair(&file, &path, &scanned)?;
-            self.finish(&file, &path, &mut scanned, is_last)?;
+            self.finish(&file, &path, &mut scanned, (is_last, carried.next))?;
             return Ok(scanned);
         }
     }
@@ -606,22 +611,24 @@ impl Loader<'_> {
         file: &File,
         path: &Path,
         scanned: &mut Scanned,
-        is_last: bool,
+        (is_last, next): (bool, Offset),
     ) -> Result<(), LogError> {
         let size = scanned.segment.size;
         if scanned.cut_bytes > 0 {
             self.files.set_len(file, size).map_err(storage("truncating", path))?;
         }
+        // Cutting within a block leaves a page to be written back, and writes past the page cache follow here.
+        let leaves_page = scanned.cut_bytes > 0 && !size.is_multiple_of(BLOCK_BYTES as u64);
         if scanned.end == Decision::CutDamaged {
             self.report.truncated_bytes += scanned.cut_bytes;
-            let (cut, defect) = (scanned.cut_bytes, scanned.defect);
+            let (cut, what) = (scanned.cut_bytes, scanned.defect.describe());
             self.warn(&format!(
-                "segment {} is cut by {cut} bytes at {size}: {defect:?}",
-                scanned.segment.base
+                "{} is cut by {cut} bytes at byte {size}, offsets from {next} on: {what}",
+                path.display()
             ));
         }
         // What was cut off must not come back after a power failure, in the place of what is written then.
-        if !is_last || scanned.end == Decision::CutDamaged || !scanned.repairs.is_empty() {
+        if !is_last || leaves_page || scanned.end == Decision::CutDamaged || !scanned.repairs.is_empty() {
             self.files.sync(file).map_err(storage("flushing", path))?;
         }
         if is_last {

@@ -447,12 +447,24 @@ impl Partition {
             }
             (Waiter::Search(id, _), Some(offset)) => Waiter::Search(id, offset),
             (Waiter::Caller(ticket, request), None) => {
-                let result = Ok(ReadData { slices: Vec::new(), bytes: 0, next_offset: request.offset });
+                let result = self.read_now(env, &request).unwrap_or_else(|| Err(self.ends_early(base)));
                 return effects.push(LogEffect::ReadDone { ticket, result });
             }
             (Waiter::Search(id, _), None) => return self.exhaust_search(env, id, effects),
         };
         self.resume(env, waiter, None, effects);
+    }
+
+    /// Why what was acknowledged is neither in memory nor in the last segment.
+    fn ends_early(&self, base: Offset) -> LogError {
+        if let State::Fenced(error) = &self.state {
+            return error.clone();
+        }
+        LogError::Corrupt {
+            path: self.path(base, FileKind::Log).display().to_string(),
+            position: self.size_on_disk(base),
+            what: "the last segment ends before the log does".into(),
+        }
     }
 
     /// Answers a waiter from the cache, or reads on for it.

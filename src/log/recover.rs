@@ -65,7 +65,7 @@ pub(super) struct ScanContext<'a> {
     pub(super) segment_end: Option<Offset>,
     /// Where the log ends, if that is known.
     pub(super) log_end: Option<Offset>,
-    /// Everything below was flushed.
+    /// Everything below was flushed or acknowledged.
     pub(super) recovery_point: Offset,
     /// Whether no segment comes before.
     pub(super) is_first: bool,

@@ -51,8 +51,8 @@ pub struct Damage {
     pub is_blank: bool,
     /// It is in the last segment.
     pub in_last_segment: bool,
-    /// Whole batches follow in the same file, and it does not look like sectors that one write left out.
-    pub amidst: bool,
+    /// It looks like sectors that one write left out, or the file is too short.
+    pub looks_torn: bool,
     /// What is wrong.
     pub cause: &'static str,
 }
@@ -131,7 +131,7 @@ fn gap(path: &Path, from: Offset, base: Offset) -> Damage {
         last: Some(base - 1),
         is_blank: false,
         in_last_segment: false,
-        amidst: true,
+        looks_torn: false,
         cause: "the segment before it ends too early or is missing",
     }
 }
@@ -193,6 +193,9 @@ impl SegmentWalk {
         let found = if defect == Defect::Zeros { None } else { scanner.resync(position, &self.follows)? };
         let until = found.map_or(scanner.len, |(at, _)| at);
         let next = found.map(|(_, header)| header.base_offset).or(self.follows.segment_end);
+        // What was reserved behind the last batch says nothing about it.
+        let own = scanner.header(position)?.map(|header| position + header.total_bytes() as u64);
+        let written = until.min(own.unwrap_or(until));
         walked.damage.push(Damage {
             path: self.path.clone(),
             position,
@@ -201,7 +204,8 @@ impl SegmentWalk {
             last: next.map(|next| next - 1),
             is_blank: defect == Defect::Zeros,
             in_last_segment: self.is_last,
-            amidst: found.is_some() && !scanner.looks_torn(position, until)?,
+            looks_torn: (found.is_none() && defect == Defect::CutShort)
+                || scanner.looks_torn(position, written)?,
             cause: defect.describe(),
         });
         if let Some((_, header)) = found {
@@ -219,7 +223,7 @@ impl SegmentWalk {
             last: Some(header.last_offset()),
             is_blank: false,
             in_last_segment: self.is_last,
-            amidst: true,
+            looks_torn: false,
             cause: "its base offset or leader epoch does not follow from the batches around it",
         }
     }

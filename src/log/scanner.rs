@@ -136,6 +136,11 @@ impl<'a> Scanner<'a> {
         Ok(if fits { Ok(repaired) } else { Err(Defect::StaleOffset) })
     }
 
+    /// What stands where a header would.
+    pub(super) fn header(&mut self, position: u64) -> io::Result<Option<BatchHeader>> {
+        Ok(BatchHeader::parse(self.bytes(position, HEADER_BYTES)?).ok())
+    }
+
     /// The header of a batch with a right checksum, whatever its offsets.
     pub(super) fn valid_header(&mut self, position: u64) -> io::Result<Option<BatchHeader>> {
         let Ok(header) = BatchHeader::parse(self.bytes(position, HEADER_BYTES)?) else { return Ok(None) };

@@ -46,6 +46,7 @@ impl Partition {
             slot: self.slot,
             clean_shutdown: false,
             recovery_point: Some(self.flushed_end.min(offset)),
+            acknowledged: 0,
             log_start_offset: Some(self.log_start),
             log_start_is_certain: true,
             now_ms: env.disk.wall_ms(),

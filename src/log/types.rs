@@ -46,6 +46,8 @@ pub struct OpenOptions {
     pub clean_shutdown: bool,
     /// Everything below is flushed, as a checkpoint of this topic says; None if nothing is known, so that all is read.
     pub recovery_point: Option<Offset>,
+    /// Everything below was acknowledged, as the journal says, and its end was no power cut that could have taken it.
+    pub acknowledged: Offset,
     /// Where the log starts; None if nothing is known.
     pub log_start_offset: Option<Offset>,
     /// The log start was written down for this topic, and not only for its name: the log begins there even if it ends

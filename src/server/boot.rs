@@ -30,6 +30,7 @@ use crate::shard::strays;
 use crate::shard::{LogDirs, Mail, PartitionKey, Shard, ShardParts};
 
 use super::core::{Core, CoreParts, limit_connections};
+use super::metadata::Known;
 use super::report::Counts;
 use super::{ServeError, metadata};
 
@@ -119,7 +120,7 @@ impl Boot {
         let of = (config.node_id, incarnation_id);
         let book = Arc::new(CheckpointBook::new(files, &paths, &checkpoints, &image, of));
         let unfinished = found.set_strays_aside(files, &image, config.node_id, &book);
-        end_last_run(files, &paths, journals, &image, &book)
+        end_last_run(files, &paths, journals, (&image, &loaded.known), &book)
             .map_err(|e| ServeError::environment("the journals of the last run (nothing is lost: make the disk readable and writable, and start again)", &e))?;
         let host =
             ControllerHost::new(loaded.controller, loaded.raft, policy, registration, loaded.log, seed);
@@ -334,10 +335,10 @@ fn end_last_run(
     files: &dyn Files,
     paths: &[PathBuf],
     journals: Journals,
-    image: &Image,
+    (image, known): (&Image, &Known),
     book: &CheckpointBook,
 ) -> std::io::Result<()> {
-    let redone = redo_journals(files, paths, journals, image, book)?;
+    let redone = redo_journals(files, paths, journals, (image, known), book)?;
     // What keeps partitions offline, before the journals that prove it have other names.
     if let Err(error) = book.write(files, paths) {
         if !redone.done.refused.is_empty() {
@@ -357,13 +358,13 @@ fn redo_journals(
     files: &dyn Files,
     paths: &[PathBuf],
     journals: Journals,
-    image: &Image,
+    (image, known): (&Image, &Known),
     book: &CheckpointBook,
 ) -> std::io::Result<Redone> {
     let since = Since { registered: book.previous_id(), clean: book.clean_shutdown() };
     let redone = journals.redo(files, paths, since, |topic_id, partition| {
         let key = PartitionKey { topic_id, partition };
-        find_partition(files, paths, image, book, key)
+        find_partition(files, paths, (image, known), book, key)
     })?;
     let done = &redone.done;
     if done.entries > 0 {
@@ -386,10 +387,16 @@ fn redo_journals(
     for (topic_id, partition) in &done.changed {
         book.note_changed(PartitionKey { topic_id: *topic_id, partition: *partition });
     }
+    for ((topic_id, partition), upto) in &done.acknowledged {
+        book.note_acknowledged(PartitionKey { topic_id: *topic_id, partition: *partition }, *upto);
+    }
     for refused in &done.refused {
         let key = PartitionKey { topic_id: refused.topic_id, partition: refused.partition };
         let journal = &refused.journal;
         tracing::error!(topic_id = %key.topic_id, partition = key.partition, journal = %journal.display(), "{}", refused.why);
+        if image.topics().get_by_id(key.topic_id).is_none() {
+            continue; // there is nothing to keep offline
+        }
         let dir = paths.iter().position(|path| journal.starts_with(path)).unwrap_or(0);
         let name = journal.file_name().map(|name| name.to_string_lossy().into_owned());
         book.keep_offline(key, dir, name.unwrap_or_default());
@@ -408,12 +415,18 @@ fn some_of(names: &BTreeSet<TopicPartition>) -> Option<String> {
 fn find_partition(
     files: &dyn Files,
     paths: &[PathBuf],
-    image: &Image,
+    (image, known): (&Image, &Known),
     book: &CheckpointBook,
     key: PartitionKey,
 ) -> std::io::Result<Found> {
     let topic = image.topics().get_by_id(key.topic_id).filter(|t| t.partitions.contains_key(&key.partition));
-    let Some(topic) = topic else { return Ok(Found::Gone) };
+    let Some(topic) = topic else {
+        if known.was_deleted(key.topic_id) {
+            return Ok(Found::Gone);
+        }
+        let why = "the metadata do not know the partition, and do not say that it was deleted";
+        return Ok(Found::Missing(why.to_owned()));
+    };
     let name = TopicPartition::new(&*topic.name, key.partition).to_string();
     let noted = book.initial(key);
     Ok(match retire::find(files, paths, &name, (key.topic_id, noted.certain))? {

@@ -1,10 +1,11 @@
 //! Reading the metadata at start: the newest snapshot that is whole, and the log behind it.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use thiserror::Error;
 
-use crate::base::{Uuid, WallMs};
+use crate::base::{TopicId, Uuid, WallMs};
 use crate::io::Files;
 use crate::log::names::{DirKind, parse_dir_name};
 use crate::log::{self, CreateOptions, Damage, LogConfig, LogError, OpenOptions, Partition, Walk, Walked};
@@ -14,6 +15,7 @@ use crate::meta::image::Image;
 use crate::meta::record::MetadataRecord;
 use crate::raft::{Entries, EntryKind, Identity, QuorumState, Raft, RaftError, Snapshot, SnapshotId};
 use crate::shard::controller::{QUORUM_STATE_FILE, SLOT};
+use crate::shard::metadata_end::{self, Noted};
 use crate::wire::record::BatchView;
 
 /// What was read.
@@ -26,6 +28,24 @@ pub struct Loaded {
     pub log: Box<Partition>,
     /// Bytes of records in it that no snapshot holds.
     pub replayed_bytes: usize,
+    /// Of topics that are not in it.
+    pub known: Known,
+}
+
+/// What the metadata say of a topic that they do not have.
+#[derive(Debug, Default)]
+pub struct Known {
+    /// Topics whose deletion was read.
+    deleted: BTreeSet<TopicId>,
+    /// Nothing can be missing at the log's end.
+    is_complete: bool,
+}
+
+impl Known {
+    /// Whether a topic that is not there was certainly deleted.
+    pub fn was_deleted(&self, topic_id: TopicId) -> bool {
+        self.is_complete || self.deleted.contains(&topic_id)
+    }
 }
 
 /// Why the metadata cannot be used.
@@ -67,7 +87,15 @@ pub fn load(
 ) -> Result<Loaded, MetadataError> {
     let config = LogConfig { cleanup_delete: false, retention_ms: -1, ..LogConfig::default() };
     let there = files.is_there(dir);
+    let home = dir.parent().unwrap_or(Path::new("."));
+    let noted = metadata_end::read(files, home, cluster_id).map_err(|error| MetadataError::File {
+        path: metadata_end::path(home).display().to_string(),
+        error,
+    })?;
     if !there.map_err(|error| MetadataError::File { path: dir.display().to_string(), error })? {
+        if noted.offset > 0 {
+            return Err(lost_end(dir, "nothing is there", noted));
+        }
         refuse_partitions_without_metadata(files, dir)?;
         let options = CreateOptions { slot: SLOT, topic_id: Uuid::ONE, start_offset: 0, now_ms, seed: 0 };
         let log = Partition::create(files, dir, config, &options)?;
@@ -77,9 +105,10 @@ pub fn load(
             raft: Raft::standalone(identity),
             log: Box::new(log),
             replayed_bytes: 0,
+            known: Known::default(),
         });
     }
-    let read = read(files, dir, cluster_id, identity, clean_shutdown)?;
+    let read = read(files, dir, cluster_id, identity, (clean_shutdown, noted))?;
     for id in &read.damaged {
         set_aside(files, dir, *id)?;
     }
@@ -87,6 +116,7 @@ pub fn load(
         slot: SLOT,
         clean_shutdown,
         recovery_point: if clean_shutdown { Some(read.end) } else { read.flushed },
+        acknowledged: 0,
         log_start_offset: None,
         log_start_is_certain: false,
         now_ms,
@@ -101,9 +131,23 @@ pub fn load(
         let (found, end) = (read.end, log.log_end_offset());
         return Err(content(dir, format!("the log was read up to offset {found} and opened up to {end}")));
     }
-    let Read { controller, mut raft, epoch, replayed_bytes, .. } = read;
+    let Read { controller, mut raft, epoch, replayed_bytes, known, .. } = read;
     raft.log_read(log.log_end_offset(), epoch);
-    Ok(Loaded { controller, raft, log: Box::new(log), replayed_bytes })
+    Ok(Loaded { controller, raft, log: Box::new(log), replayed_bytes, known })
+}
+
+/// What was committed is not there: topics whose records stand in segments and journals would be taken for deleted.
+fn lost_end(dir: &Path, what: &str, noted: Noted) -> MetadataError {
+    let path = metadata_end::path(dir.parent().unwrap_or(Path::new(".")));
+    let (path, offset) = (path.display(), noted.offset);
+    content(
+        dir,
+        format!(
+            "{what}, and {path} says that everything below offset {offset} was committed: what is missing may have made topics. \
+             If it cannot be had back, remove {path}: topics that are not known any more are then set aside as -stray, and the \
+             journals with their records are kept"
+        ),
+    )
 }
 
 fn content(dir: &Path, why: String) -> MetadataError {
@@ -137,11 +181,12 @@ struct Read {
     end: i64,
     /// Of the last batch.
     epoch: i32,
-    /// What is in a snapshot was committed, so it was flushed.
+    /// What is in a snapshot, or noted as committed, was flushed.
     flushed: Option<i64>,
     replayed_bytes: usize,
     /// Snapshots that are damaged, all of which the log and an older one hold.
     damaged: Vec<SnapshotId>,
+    known: Known,
 }
 
 fn read(
@@ -149,14 +194,18 @@ fn read(
     dir: &Path,
     cluster_id: &str,
     identity: Identity,
-    clean_shutdown: bool,
+    (clean_shutdown, noted): (bool, Noted),
 ) -> Result<Read, MetadataError> {
-    let flushed = snapshots(files, dir)?.last().map(|id| id.offset);
+    let snapshot = snapshots(files, dir)?.last().map(|id| id.offset);
+    let flushed = snapshot.max(Some(noted.offset).filter(|offset| *offset > 0));
     let state = quorum_state(files, dir)?;
     let all = Walk { from: 0, end: i64::MAX, exact: true };
     let walked = log::walk_log(files, dir, all, &mut |_| ())?;
     let facts = Facts { clean_shutdown, flushed: flushed.unwrap_or(0) };
     let end = judge_all(&walked, facts).map_err(|damage| content(dir, damage.to_string()))?;
+    if end < noted.offset {
+        return Err(lost_end(dir, &format!("the log ends at offset {end}"), noted));
+    }
     let begun = end > 0 || flushed.is_some();
     if !begun {
         let epoch = state.as_ref().map_or(0, |state| state.leader_epoch);
@@ -187,8 +236,9 @@ fn read(
         ));
     }
     let walk = Walk { from, end, exact: true };
-    let (replayed_bytes, epoch) =
-        replay(files, dir, walk, &mut controller, &mut raft).map_err(|why| content(dir, why))?;
+    let mut known = Known { is_complete: noted.exact || clean_shutdown, ..Known::default() };
+    let (replayed_bytes, epoch) = replay(files, dir, walk, (&mut controller, &mut raft, &mut known.deleted))
+        .map_err(|why| content(dir, why))?;
     // An epoch is written there before its first batch is appended.
     if let Some(state) = state.filter(|state| state.leader_epoch < epoch) {
         let seen = state.leader_epoch;
@@ -198,7 +248,7 @@ fn read(
         ));
     }
     raft.check_voter().map_err(|e| content(dir, format!("{e}; both ids are those of meta.properties")))?;
-    Ok(Read { controller, raft, end, epoch, flushed, replayed_bytes, damaged })
+    Ok(Read { controller, raft, end, epoch, flushed, replayed_bytes, damaged, known })
 }
 
 /// Renames a damaged snapshot, so that the log is never cut for it, and says so.
@@ -250,7 +300,7 @@ fn judge_all(walked: &Walked, facts: Facts) -> Result<i64, &Damage> {
 /// leaves behind is taken for that.
 fn judge(damage: &Damage, facts: Facts) -> Verdict {
     let behind_a_roll = damage.is_blank && damage.last.is_some_and(|last| last < damage.first);
-    let at_the_end = damage.in_last_segment && !damage.amidst && damage.first >= facts.flushed;
+    let at_the_end = damage.in_last_segment && damage.looks_torn && damage.first >= facts.flushed;
     match (facts.clean_shutdown, damage.is_blank) {
         (false, true) if damage.in_last_segment || behind_a_roll => Verdict::Unwritten,
         (false, false) if at_the_end => Verdict::Torn,
@@ -327,8 +377,7 @@ fn replay(
     files: &dyn Files,
     dir: &Path,
     walk: Walk,
-    controller: &mut Controller,
-    raft: &mut Raft,
+    (controller, raft, deleted): (&mut Controller, &mut Raft, &mut BTreeSet<TopicId>),
 ) -> Result<(usize, i32), String> {
     let mut failed: Option<String> = None;
     let mut replayed_bytes = 0;
@@ -339,7 +388,7 @@ fn replay(
         }
         epoch = batch.header().partition_leader_epoch;
         replayed_bytes += batch.bytes().len();
-        failed = replay_batch(batch, walk.from, controller, raft).err().map(|stop| stop.0);
+        failed = replay_batch(batch, walk.from, (controller, raft, deleted)).err().map(|stop| stop.0);
     })
     .map_err(|e| e.to_string())?;
     failed.map_or(Ok((replayed_bytes, epoch)), Err)
@@ -348,8 +397,7 @@ fn replay(
 fn replay_batch(
     batch: &BatchView<'_>,
     from: i64,
-    controller: &mut Controller,
-    raft: &mut Raft,
+    (controller, raft, deleted): (&mut Controller, &mut Raft, &mut BTreeSet<TopicId>),
 ) -> Result<(), Stop> {
     Entries::new(batch.bytes()).for_each(|entry| -> Result<(), Stop> {
         if entry.offset < from {
@@ -363,6 +411,9 @@ fn replay_batch(
             }
             EntryKind::Data(value) => {
                 let record = MetadataRecord::decode(value).map_err(Stop::from)?;
+                if let MetadataRecord::RemoveTopic(removed) = &record {
+                    deleted.insert(removed.topic_id);
+                }
                 controller.replay(entry.offset, entry.epoch, &record).map_err(Stop::from)
             }
         }

@@ -180,6 +180,8 @@ pub struct CheckpointBook {
     previous_id: Uuid,
     /// Partitions with records that the last stop knew nothing of, so that they are to be recovered.
     changed: Mutex<BTreeSet<PartitionKey>>,
+    /// Below what offset all was acknowledged, as the journals of the last run said.
+    acknowledged: Mutex<BTreeMap<PartitionKey, Offset>>,
     lines: Mutex<Lines>,
     /// Held while files are written. By directory: what the second file says of partitions that stay offline.
     writing: Mutex<Vec<Option<Offline>>>,
@@ -225,6 +227,7 @@ impl CheckpointBook {
             incarnation_id,
             previous_id,
             changed: Mutex::default(),
+            acknowledged: Mutex::default(),
             // A partition that cannot be opened now keeps what is known of it.
             lines: Mutex::new(lines),
             writing: Mutex::new(read.offline.clone()),
@@ -242,6 +245,17 @@ impl CheckpointBook {
     /// What the files said of a partition.
     pub fn initial(&self, key: PartitionKey) -> Noted {
         self.initial.get(&key).copied().unwrap_or_default()
+    }
+
+    /// Everything below an offset was acknowledged before the last stop.
+    pub fn note_acknowledged(&self, key: PartitionKey, upto: Offset) {
+        self.acknowledged.lock().unwrap_or_else(PoisonError::into_inner).insert(key, upto);
+    }
+
+    /// What was noted, or 0.
+    pub fn acknowledged(&self, key: PartitionKey) -> Offset {
+        let acknowledged = self.acknowledged.lock().unwrap_or_else(PoisonError::into_inner);
+        acknowledged.get(&key).copied().unwrap_or(0)
     }
 
     /// Whether every directory was closed cleanly.

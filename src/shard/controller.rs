@@ -33,6 +33,7 @@ use crate::wire::messages::delete_topics_response::{DeletableTopicResult, Delete
 
 use super::changes::Changes;
 use super::lifecycle::not_closed;
+use super::metadata_end::MetadataEnd;
 use super::partitions::token;
 use super::{ControlJob, Done, Mail, ReplyTo, Shard};
 
@@ -95,6 +96,8 @@ pub struct ControllerHost {
     queue: Queue,
     random: Prng,
     pub(super) snapshot_in_flight: bool,
+    /// Says outside of the log how far it is committed.
+    end: Option<MetadataEnd>,
     failed: Option<String>,
     /// Why it has taken none for a while, and is tried again.
     lacking: Option<String>,
@@ -123,6 +126,7 @@ impl ControllerHost {
             queue: Queue::default(),
             random: Prng::new(seed),
             snapshot_in_flight: false,
+            end: None,
             failed: None,
             lacking: None,
         }
@@ -236,7 +240,7 @@ impl ControllerHost {
     }
 
     /// Everything below `durable` is on the device: what is committed by that is applied.
-    fn commit(&mut self, disk: &dyn Disk, durable: Offset) {
+    fn commit(&mut self, disk: &mut dyn Disk, durable: Offset) {
         let mut effects = Vec::new();
         let durable = Input::Durable(durable);
         if let Err(error) = self.raft.step(disk.now(), disk.wall_ms(), durable, &mut effects) {
@@ -245,6 +249,9 @@ impl ControllerHost {
         }
         for effect in effects {
             if let Effect::Committed { high_watermark } = effect {
+                if let Some(end) = &self.end {
+                    end.note(disk, high_watermark);
+                }
                 self.apply(high_watermark);
             }
         }
@@ -464,6 +471,8 @@ impl Shard {
         files: &dyn Files,
         host: &mut ControllerHost,
     ) -> Result<(), String> {
+        let home = host.dir.parent().unwrap_or(Path::new("."));
+        host.end = Some(MetadataEnd::open(files, home, host.loader.image().cluster_id()));
         let mut effects = Vec::new();
         let (now, now_ms) = (disk.now(), disk.wall_ms());
         host.raft.step(now, now_ms, Input::Start, &mut effects).map_err(|e| e.to_string())?;

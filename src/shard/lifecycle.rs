@@ -91,6 +91,7 @@ impl Shard {
             config,
             clean_shutdown: self.book.is_clean(key),
             recovery_point: checkpoint.recovery_point,
+            acknowledged: self.book.acknowledged(key),
             log_start_offset: checkpoint.log_start_offset,
             log_start_is_certain: checkpoint.certain,
             now_ms,

@@ -12,6 +12,7 @@ mod lifecycle;
 mod lookup;
 mod lookup_turns;
 pub mod mail;
+pub mod metadata_end;
 mod opening;
 pub mod partitions;
 mod read;
@@ -151,9 +152,9 @@ impl Shard {
             groups: Groups::new(&parts.config, Prng::new(parts.seed)),
             effective: Effective::new(parts.config, &parts.image),
             image: parts.image,
-            dirs: parts.dirs,
             partitions: Partitions::default(),
-            opening: Opening::new(parts.progress),
+            opening: Opening::new(parts.progress, parts.dirs.metadata.clone()),
+            dirs: parts.dirs,
             cache: Cache::new(parts.cache_bytes),
             journal: parts.journal,
             journal_outcomes: Vec::new(),

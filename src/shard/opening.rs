@@ -5,7 +5,7 @@ use std::any::Any;
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::base::Ticks;
@@ -17,10 +17,10 @@ use crate::base::progress::Progress;
 use crate::io::{Disk, DiskOutcome, FileJob, FileJobOutcome, Files};
 use crate::log::LogError;
 
-use super::Shard;
 use super::checkpoints::CheckpointBook;
 use super::partitions::{OPENED_SOON_TAG, OPENED_TAG, OpenSpec, Opened, State, open_all, token};
 use super::shortages::Subject;
+use super::{Shard, metadata_end};
 
 /// What came of opening the partitions of a job, by place.
 type Results = Vec<(u32, Result<Opened, LogError>)>;
@@ -56,12 +56,14 @@ pub(super) struct Opening {
     pub(super) progress: Arc<Progress>,
     /// The broker is stopping: what nobody waits for stays as it is.
     halted: bool,
+    /// The directory of the metadata log's.
+    metadata_home: Arc<PathBuf>,
 }
 
 impl Opening {
     /// Nothing to open yet; `progress` counts the partitions of all cores.
-    pub(super) fn new(progress: Arc<Progress>) -> Opening {
-        Opening { progress, ..Opening::default() }
+    pub(super) fn new(progress: Arc<Progress>, metadata_home: Arc<PathBuf>) -> Opening {
+        Opening { progress, metadata_home, ..Opening::default() }
     }
 
     /// Puts a partition that is there into the queue.
@@ -129,9 +131,10 @@ impl Opening {
     ) {
         self.last_job += 1;
         self.jobs.insert(self.last_job, specs.iter().map(|spec| (spec.slot, spec.is_new)).collect());
-        let book = book.clone();
+        let (book, home) = (book.clone(), self.metadata_home.clone());
         let job = move |files: &dyn Files| -> io::Result<Box<dyn Any + Send>> {
             if let Some(first) = specs.first().filter(|first| first.is_new) {
+                metadata_end::flush(files, &home)?;
                 book.free_names(files, &first.dirs, specs.iter().map(|spec| (spec.key, &spec.name)))?;
             }
             let results: Results = open_all(files, specs);

@@ -273,6 +273,8 @@ pub struct OpenSpec {
     pub clean_shutdown: bool,
     /// From the checkpoint.
     pub recovery_point: Option<Offset>,
+    /// Everything below was acknowledged, as the journals of the last run said.
+    pub acknowledged: Offset,
     /// From the checkpoint.
     pub log_start_offset: Option<Offset>,
     /// The log start is this topic's.
@@ -341,6 +343,7 @@ fn open_unflushed(files: &dyn Files, mut spec: OpenSpec) -> Result<Opened, LogEr
             slot: spec.slot,
             clean_shutdown: spec.clean_shutdown,
             recovery_point: spec.recovery_point,
+            acknowledged: spec.acknowledged,
             log_start_offset: spec.log_start_offset,
             log_start_is_certain: spec.log_start_is_certain,
             now_ms: spec.now_ms,

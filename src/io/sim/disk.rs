@@ -96,6 +96,7 @@ pub struct SimDisk {
 struct SimFile {
     inode: u64,
     life: u64,
+    buffered: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -124,6 +125,8 @@ struct Inode {
     pages: BTreeMap<u64, Box<[u8; PAGE_BYTES]>>,
     sectors: BTreeMap<u64, Unflushed<Sector>>,
     lens: Unflushed<u64>,
+    /// Pages of it wait to be written back: a write past the page cache may collide with them.
+    dirty_pages: bool,
 }
 
 struct State {
@@ -264,6 +267,7 @@ impl Inode {
     fn set_len(&mut self, len: u64, change: u64) {
         if len < self.len {
             self.zero_from(len, change);
+            self.dirty_pages |= !len.is_multiple_of(PAGE_BYTES as u64);
         }
         self.reserved = self.reserved.min(len);
         self.change_len(len, change);
@@ -287,6 +291,7 @@ impl Inode {
 
     /// Makes every change up to `change` durable.
     fn flush(&mut self, change: u64) {
+        self.dirty_pages = false;
         for versions in self.sectors.values_mut() {
             versions.retain(|(at, _)| *at > change);
         }
@@ -398,7 +403,7 @@ impl State {
                 (self.make_file(path), true)
             }
         };
-        Ok((File::new(SimFile { inode, life: self.life }), made))
+        Ok((File::new(SimFile { inode, life: self.life, buffered: mode == OpenMode::Buffered }), made))
     }
 
     fn make_file(&mut self, path: &Path) -> u64 {
@@ -534,6 +539,8 @@ impl State {
             _ => None,
         }));
         self.inodes.retain(|inode, _| kept.contains(inode));
+        // The kernel writes back what a process has left before anybody writes past it.
+        self.inodes.values_mut().for_each(|inode| inode.dirty_pages = false);
     }
 
     fn power_cut(&mut self) {
@@ -721,6 +728,12 @@ impl Files for SimDisk {
     fn write_at(&self, file: &File, offset: u64, bytes: &[u8]) -> io::Result<()> {
         let mut state = self.lock();
         let inode = state.inode(file)?;
+        if file.handle::<SimFile>().is_some_and(|file| file.buffered) {
+            state.inode_mut(inode)?.dirty_pages = true;
+        } else if (offset | bytes.len() as u64).is_multiple_of(PAGE_BYTES as u64) && !bytes.is_empty() {
+            let node = state.inode_mut(inode)?;
+            assert!(!node.dirty_pages, "{} is written past dirty pages", node.path.display());
+        }
         state.write(inode, offset, bytes)
     }
 

@@ -7,7 +7,8 @@ use std::path::PathBuf;
 use super::frame::Entry;
 use super::window::Window;
 use crate::base::Offset;
-use crate::io::{Files, OpenMode};
+use crate::base::limits::BLOCK_BYTES;
+use crate::io::{File, Files, OpenMode};
 use crate::log::names::{FileKind, file_name, parse_file_name};
 use crate::wire::record::{BatchHeader, BatchView, Batches, HEADER_BYTES};
 
@@ -235,7 +236,7 @@ impl Known {
             Place::Free => {}
         }
         let window = self.window(files, entry.segment)?;
-        files.write_at(window.file(), entry.position, &bytes)?;
+        write_blocks(files, window.file(), entry.position, &bytes)?;
         window.forget();
         let end = entry.position + bytes.len() as u64;
         let next = now.last().map_or(entry.next, |redo| redo.entry.next);
@@ -343,7 +344,7 @@ impl Known {
     /// The file of a segment, which is made if it is missing.
     fn window(&mut self, files: &dyn Files, segment: Offset) -> io::Result<&mut Window> {
         if self.open.as_ref().is_none_or(|(base, _)| *base != segment) {
-            let file = files.open(&self.path(segment), OpenMode::Buffered)?;
+            let file = files.open(&self.path(segment), OpenMode::DirectCreate)?;
             self.bases(files)?.insert(segment);
             self.open = Some((segment, Window::new(file)));
         }
@@ -406,4 +407,23 @@ impl Known {
         let valid = BatchView::parse(bytes).is_ok_and(|view| view.check_crc().is_ok());
         Ok(valid.then_some(header))
     }
+}
+
+/// Writes bytes as whole blocks, with what is there around them: never through the page cache, as the partition is written
+/// past it from its opening on, and the kernel does not promise what becomes of pages that are still there then.
+fn write_blocks(files: &dyn Files, file: &File, position: u64, bytes: &[u8]) -> io::Result<()> {
+    let from = position - position % BLOCK_BYTES as u64;
+    let end = position + bytes.len() as u64;
+    let len = (end - from).next_multiple_of(BLOCK_BYTES as u64) as usize;
+    let skip = (position - from) as usize;
+    let mut blocks = vec![0; len];
+    let mut keep = |at: usize, to: usize| -> io::Result<()> {
+        let there = if at < to { files.read_at(file, from + at as u64, to - at)? } else { Vec::new() };
+        blocks[at..at + there.len()].copy_from_slice(&there);
+        Ok(())
+    };
+    keep(0, skip)?;
+    keep(skip + bytes.len(), len)?;
+    blocks[skip..skip + bytes.len()].copy_from_slice(bytes);
+    files.write_at(file, from, &blocks)
 }

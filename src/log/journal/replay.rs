@@ -76,6 +76,8 @@ pub struct Replayed {
     pub gone: u64,
     /// Partitions to which something was written.
     pub changed: BTreeSet<(TopicId, i32)>,
+    /// Below what offset all of a partition was acknowledged.
+    pub acknowledged: BTreeMap<(TopicId, i32), Offset>,
     /// Partitions that must not be opened.
     pub refused: Vec<Refused>,
     /// What the operator should know, and is no loss of what was promised.
@@ -467,6 +469,9 @@ impl<T: Fn(TopicId, i32) -> io::Result<Found> + Sync> Replay<'_, T> {
             let mut redo = Redo { entry, batches: batches.to_vec(), trust };
             let id = (entry.topic_id, entry.partition);
             self.void(id, &mut redo);
+            if matches!(part, Part::Run(_)) && !trust.foreign && !trust.cut {
+                self.acknowledged(id, &redo.entry);
+            }
             if redo.batches.is_empty() || (!matches!(part, Part::Run(_)) && !self.salvages(source, &redo)?) {
                 return Ok(());
             }
@@ -481,6 +486,17 @@ impl<T: Fn(TopicId, i32) -> io::Result<Found> + Sync> Replay<'_, T> {
         read.map_err(|_| io::Error::other("a journal changed while it was read"))?;
         self.group(source, group)?;
         Ok(keep)
+    }
+
+    /// Learns what was acknowledged: what is in the journal with nothing unsafe before it, and what it says was safe.
+    fn acknowledged(&self, id: Id, entry: &Entry) {
+        let upto = if entry.behind_gap { entry.safe } else { entry.safe.max(entry.next) };
+        let cuts = self.facts.get(&id).map_or(&[][..], |facts| &facts.cuts);
+        let upto =
+            cuts.iter().filter(|(to, _)| *to > entry.generation).fold(upto, |upto, (_, cut)| upto.min(*cut));
+        let known = &mut self.lock().total.acknowledged;
+        let known = known.entry(id).or_default();
+        *known = upto.max(*known);
     }
 
     /// Leaves out what was truncated after the entry was written.

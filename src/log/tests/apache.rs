@@ -124,6 +124,7 @@ fn real_files_are_written_and_opened_again() {
         let options = OpenOptions {
             slot: 0,
             clean_shutdown,
+            acknowledged: 0,
             recovery_point: Some(0),
             log_start_offset: None,
             log_start_is_certain: false,

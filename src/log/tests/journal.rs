@@ -103,6 +103,7 @@ impl Machine {
         let redone = redone.unwrap();
         redone.set_aside(&disk).unwrap();
         replay::remove(&disk, &dirs).unwrap();
+        self.acknowledged = redone.done.acknowledged.get(&(TOPIC, 0)).copied().unwrap_or(0);
         redone.done
     }
 }

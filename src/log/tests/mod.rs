@@ -7,6 +7,7 @@ mod apache;
 mod basics;
 mod breadth;
 mod by_hand;
+mod fenced;
 mod journal;
 mod lookups;
 mod model;
@@ -43,6 +44,8 @@ pub(super) struct Machine {
     pub(super) next_ticket: u64,
     /// None where every append goes straight to its segment.
     pub(super) journal: Option<Journal>,
+    /// What the journal said ([`Machine::replay`]) for [`Machine::reopen`].
+    pub(super) acknowledged: Offset,
     /// Whether [`Machine::reopen`] gives the log start as this topic's own.
     pub(super) log_start_is_certain: bool,
 }
@@ -126,6 +129,7 @@ impl Machine {
             config,
             next_ticket: 0,
             journal: None,
+            acknowledged: 0,
             log_start_is_certain: true,
         }
     }
@@ -297,6 +301,7 @@ impl Machine {
             slot: SLOT,
             clean_shutdown,
             recovery_point,
+            acknowledged: self.acknowledged,
             log_start_offset,
             log_start_is_certain: self.log_start_is_certain,
             now_ms: 5000,
