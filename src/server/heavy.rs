@@ -9,10 +9,8 @@ use crate::api::cx::Computing;
 use crate::io::repeats::limited;
 use crate::io::{ConnId, Disk, DiskOutcome, FileJob, FileJobOutcome, Token};
 use crate::shard::Done;
+use crate::shard::tokens::{Place, token};
 use crate::wire::errors::ErrorCode;
-
-/// Tokens with these upper bits are of helper threads' work, not of a partition.
-const COMPUTE_SLOT: u64 = u32::MAX as u64;
 
 /// The heavy requests of a core.
 #[derive(Default)]
@@ -71,7 +69,7 @@ impl Heavy {
         for Computing { request, work, long } in self.wanted.drain(..) {
             self.last_token = self.last_token.wrapping_add(1);
             self.computing.insert(self.last_token, request);
-            let token = Token(COMPUTE_SLOT << 32 | u64::from(self.last_token));
+            let token = token(Place::Heavy as u32, self.last_token);
             let job = FileJob::Run(Box::new(move |_| Ok(work())));
             if long { disk.compute_long(job, token) } else { disk.compute(job, token) }
         }
@@ -80,7 +78,7 @@ impl Heavy {
     /// Whether a disk event is one of these.
     #[inline]
     pub(super) fn owns(token: Token) -> bool {
-        token.0 >> 32 == COMPUTE_SLOT
+        token.0 >> 32 == Place::Heavy as u64
     }
 
     /// Work has ended: whose it is, and what came of it.

@@ -34,15 +34,11 @@ use crate::wire::messages::delete_topics_response::{DeletableTopicResult, Delete
 use super::changes::Changes;
 use super::lifecycle::not_closed;
 use super::metadata_end::MetadataEnd;
-use super::partitions::token;
+use super::tokens::{CoreTag, Place, of_core};
 use super::{ControlJob, Done, Mail, ReplyTo, Shard};
 
-/// The place of the metadata log among core 0's tokens: no partition of a topic has it.
-pub const SLOT: u32 = 0;
-/// The metadata snapshot is written.
-pub(super) const SNAPSHOT_TAG: u32 = u32::MAX;
-/// A helper thread has decided on a request.
-const DECIDED_TAG: u32 = u32::MAX - 2;
+/// The place of the metadata log among core 0's tokens.
+pub const SLOT: u32 = Place::Core as u32;
 /// Kafka's name for the file with this node's vote.
 pub const QUORUM_STATE_FILE: &str = "quorum-state";
 
@@ -311,7 +307,7 @@ impl Shard {
                 let decided = decide(&controller, facts, &job, room);
                 Ok(Box::new((job, decided)))
             };
-            disk.compute(FileJob::Run(Box::new(work)), token(SLOT, DECIDED_TAG));
+            disk.compute(FileJob::Run(Box::new(work)), of_core(CoreTag::Decided));
         }
     }
 
@@ -348,10 +344,10 @@ impl Shard {
     }
 
     pub(super) fn controller_on_disk(&mut self, disk: &mut dyn Disk, tag: u32, outcome: DiskOutcome) {
-        if tag == SNAPSHOT_TAG {
+        if tag == CoreTag::Snapshot as u32 {
             return self.snapshot_written(disk, outcome);
         }
-        if tag == DECIDED_TAG {
+        if tag == CoreTag::Decided as u32 {
             return self.decided_apart(disk, outcome);
         }
         let Some(host) = self.controller.as_mut() else { return };

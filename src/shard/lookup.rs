@@ -6,12 +6,13 @@ use std::io;
 
 use crate::base::Offset;
 use crate::io::repeats::limited;
-use crate::io::{Disk, DiskOutcome, FileJob, Files, Lack, Token};
+use crate::io::{Disk, DiskOutcome, FileJob, Files, Lack};
 use crate::log::{LogError, Lookup, OffsetAndTimestamp};
 use crate::wire::errors::ErrorCode;
 
 use super::append::log_error_code;
 use super::lookup_turns::Found;
+use super::tokens::{CoreTag, of_core};
 use super::{Done, EpochPart, OffsetsPart, PartitionKey, PartitionSize, ReplyTo, Shard};
 
 /// ListOffsets' timestamps that are not times.
@@ -29,9 +30,6 @@ pub mod sentinel {
     /// The first offset that waits for its upload (KIP-1023).
     pub const EARLIEST_PENDING_UPLOAD: i64 = -6;
 }
-
-/// The shard's own token: a checkpoint was written. Its slot is the controller's, which has no such tag.
-pub(super) const CHECKPOINT_TOKEN: Token = Token(u32::MAX as u64 - 1);
 
 /// A deletion that waits for the checkpoint: per partition the log start to be.
 struct Deletion {
@@ -180,7 +178,7 @@ impl Shard {
             book.write_plans(files, &dirs)?;
             Ok(Box::new(()))
         };
-        disk.background(FileJob::Run(Box::new(write)), CHECKPOINT_TOKEN);
+        disk.background(FileJob::Run(Box::new(write)), of_core(CoreTag::Checkpoint));
     }
 
     /// Plans the deletion of what is before an offset (-1 for the high watermark): the log start to be.

@@ -10,17 +10,15 @@ use crate::base::IdMap;
 use crate::base::limits::{
     INFLATED_QUICKLY_BYTES_MAX, LOOKUP_STEPS_IN_TURN, LOOKUPS_AT_ONCE, LOOKUPS_OF_REQUEST,
 };
-use crate::io::{Disk, DiskOutcome, FileJob, FileJobOutcome, Files, Token};
+use crate::io::{Disk, DiskOutcome, FileJob, FileJobOutcome, Files};
 use crate::log::{BatchScan, LogError, OffsetAndTimestamp, Paused, TakesLong};
 use crate::wire::errors::ErrorCode;
 
 use super::append::log_error_code;
+use super::tokens::{CoreTag, of_core};
 use super::{Done, OffsetsPart, ReplyTo, Shard};
 
 pub(super) type Found = Result<Option<OffsetAndTimestamp>, ErrorCode>;
-
-/// The shard's own token: a helper has looked through a batch. Its slot is the controller's, which has no such tag.
-pub(super) const SCAN_TOKEN: Token = Token(u32::MAX as u64 - 2);
 
 /// A request's lookups.
 pub(super) struct LookupState {
@@ -189,9 +187,9 @@ impl Shard {
         };
         let job = FileJob::Run(Box::new(work));
         if long {
-            disk.compute_long(job, SCAN_TOKEN);
+            disk.compute_long(job, of_core(CoreTag::Scanned));
         } else {
-            disk.compute(job, SCAN_TOKEN);
+            disk.compute(job, of_core(CoreTag::Scanned));
         }
         self.lookups.scanning = Some(Scanning { ticket, paused, wanted: Some(wanted) });
     }

@@ -18,6 +18,7 @@ pub mod partitions;
 mod read;
 pub mod shortages;
 pub mod strays;
+pub mod tokens;
 mod trim;
 mod upkeep;
 mod watches;
@@ -34,7 +35,7 @@ use crate::base::{IdMap, Offset, ShardId, Ticks};
 use crate::config::BrokerConfig;
 use crate::io::repeats::limited;
 use crate::io::{Disk, DiskOutcome, Token};
-use crate::log::journal::{self, Journal, Outcome};
+use crate::log::journal::{Journal, Outcome};
 use crate::log::{Cache, Env, LogEffect, LogError, Partition};
 use crate::meta::image::{Delta, Image};
 use crate::wire::errors::ErrorCode;
@@ -49,8 +50,9 @@ pub use mail::{
     PartitionSize, ReadDone, ReadJob, ReadPart, ReplyTo,
 };
 use opening::Opening;
-use partitions::{EPOCHS_TAG, Hosted, Leadership, OPENED_SOON_TAG, OPENED_TAG, Partitions, State, split};
+use partitions::{Hosted, Leadership, Partitions, State};
 use shortages::Shortages;
+use tokens::Of;
 use upkeep::Upkeep;
 
 /// A log directory of the broker.
@@ -275,24 +277,20 @@ impl Shard {
 
     /// A disk operation ended.
     pub fn on_disk(&mut self, disk: &mut dyn Disk, token: Token, outcome: DiskOutcome) {
-        let (slot, tag) = split(token);
-        if token == lookup::CHECKPOINT_TOKEN {
-            self.checkpoint_written(disk, outcome);
-        } else if token == lookup_turns::SCAN_TOKEN {
-            self.scanned(disk, outcome);
-        } else if slot == journal::SLOT {
-            self.journal_on_disk(disk, tag, outcome);
-        } else if slot == controller::SLOT {
-            self.controller_on_disk(disk, tag, outcome);
-        } else if tag == EPOCHS_TAG {
-            self.epochs_saved(disk, slot, outcome);
-        } else if tag == OPENED_TAG || tag == OPENED_SOON_TAG {
-            self.opened(disk, slot, tag == OPENED_SOON_TAG, outcome);
-        } else {
-            let was_backlogged = self.is_backlogged(slot);
-            self.with_log(disk, slot, |log, env, effects| log.on_disk(env, tag, outcome, effects));
-            // What is written may have been durable long before, so that nothing else tells.
-            self.retry_deferred |= was_backlogged && !self.is_backlogged(slot);
+        match Of::token(token) {
+            Of::Checkpoint => self.checkpoint_written(disk, outcome),
+            Of::Scan => self.scanned(disk, outcome),
+            Of::Journal(tag) => self.journal_on_disk(disk, tag, outcome),
+            Of::Controller(tag) => self.controller_on_disk(disk, tag, outcome),
+            Of::Epochs(job) => self.epochs_saved(disk, job, outcome),
+            Of::Opened(job, soon) => self.opened(disk, job, soon, outcome),
+            Of::Nobody => {}
+            Of::Log(slot, tag) => {
+                let was_backlogged = self.is_backlogged(slot);
+                self.with_log(disk, slot, |log, env, effects| log.on_disk(env, tag, outcome, effects));
+                // What is written may have been durable long before, so that nothing else tells.
+                self.retry_deferred |= was_backlogged && !self.is_backlogged(slot);
+            }
         }
         self.settle(disk);
     }

@@ -18,8 +18,9 @@ use crate::io::{Disk, DiskOutcome, FileJob, FileJobOutcome, Files};
 use crate::log::LogError;
 
 use super::checkpoints::CheckpointBook;
-use super::partitions::{OPENED_SOON_TAG, OPENED_TAG, OpenSpec, Opened, State, open_all, token};
+use super::partitions::{OpenSpec, Opened, State, open_all};
 use super::shortages::Subject;
+use super::tokens::{JobTag, token};
 use super::{Shard, metadata_end};
 
 /// What came of opening the partitions of a job, by place.
@@ -142,9 +143,9 @@ impl Opening {
         };
         let job = FileJob::Run(Box::new(job));
         if urgent {
-            disk.background(job, token(self.last_job, OPENED_SOON_TAG));
+            disk.background(job, token(self.last_job, JobTag::OpenedSoon as u32));
         } else {
-            disk.background_slow(job, token(self.last_job, OPENED_TAG));
+            disk.background_slow(job, token(self.last_job, JobTag::Opened as u32));
         }
     }
 }

@@ -9,7 +9,7 @@ use crate::base::{IdMap, LeaderEpoch, Offset, TopicId, TopicPartition, WallMs};
 use crate::coord::AppendId;
 use crate::coord::group::GroupCoordinator;
 use crate::io::repeats::limited;
-use crate::io::{Disk, FileJob, Files, Token};
+use crate::io::{Disk, FileJob, Files};
 use crate::log::checkpoint::Content;
 use crate::log::retire::Whose;
 use crate::log::{
@@ -19,16 +19,8 @@ use crate::wire::record::Scratch;
 
 use super::checkpoints::CheckpointBook;
 use super::mail::PartitionKey;
+use super::tokens::of_nobody;
 use super::watches::Watcher;
-
-/// Tokens with this tag belong to the shard, not to a partition: a job that opens partitions has ended.
-pub const OPENED_TAG: u32 = u32::MAX;
-/// The same for a job that somebody waited for.
-pub const OPENED_SOON_TAG: u32 = u32::MAX - 1;
-/// A job that writes leader epochs down has ended.
-pub const EPOCHS_TAG: u32 = u32::MAX - 2;
-/// A place that no partition has.
-const NOBODY: u32 = u32::MAX;
 
 /// Who waits for an append to be durable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -449,7 +441,7 @@ pub fn remove_later(disk: &mut dyn Disk, dir: PathBuf) {
         remove_dir(files, &dir);
         Ok(Box::new(()))
     };
-    disk.background_slow(FileJob::Run(Box::new(job)), token(NOBODY, 0));
+    disk.background_slow(FileJob::Run(Box::new(job)), of_nobody());
 }
 
 /// A partition's directory is renamed: another may take the name once the slow jobs that were submitted before have ended, as
@@ -468,7 +460,7 @@ pub fn leave_later(
         }
         Ok(Box::new(()))
     };
-    disk.background_slow(FileJob::Run(Box::new(job)), token(NOBODY, 0));
+    disk.background_slow(FileJob::Run(Box::new(job)), of_nobody());
 }
 
 fn remove_dir(files: &dyn Files, dir: &Path) {
@@ -487,15 +479,5 @@ pub fn remove_files_later(disk: &mut dyn Disk, paths: Vec<PathBuf>) {
         }
         Ok(Box::new(()))
     };
-    disk.background_slow(FileJob::Run(Box::new(job)), token(NOBODY, 0));
-}
-
-/// The token of a partition's operation.
-pub fn token(slot: u32, tag: u32) -> Token {
-    Token(u64::from(slot) << 32 | u64::from(tag))
-}
-
-/// The place and tag in a token.
-pub fn split(token: Token) -> (u32, u32) {
-    ((token.0 >> 32) as u32, token.0 as u32)
+    disk.background_slow(FileJob::Run(Box::new(job)), of_nobody());
 }

@@ -13,9 +13,9 @@ use crate::raft::{KeptSnapshot, SnapshotId, VoterSet, superfluous_snapshots, wri
 use crate::wire::record::{BatchHeader, HEADER_BYTES};
 
 use super::Shard;
-use super::controller::{SLOT, SNAPSHOT_TAG};
-use super::partitions::{remove_files_later, token};
+use super::partitions::remove_files_later;
 use super::shortages::Subject;
+use super::tokens::{CoreTag, of_core};
 
 impl Shard {
     /// Writes a snapshot if the settings want one now.
@@ -53,7 +53,7 @@ impl Shard {
             }
             Ok(Box::new(kept(files, &dir)?))
         };
-        disk.background_slow(FileJob::Run(Box::new(job)), token(SLOT, SNAPSHOT_TAG));
+        disk.background_slow(FileJob::Run(Box::new(job)), of_core(CoreTag::Snapshot));
     }
 
     /// It is written again later.

@@ -15,8 +15,8 @@ use crate::io::{Disk, DiskOutcome, FileJob, Files, OpenMode};
 use crate::log::retire::replace;
 
 use super::Shard;
-use super::partitions::{EPOCHS_TAG, token};
 use super::shortages::{Retries, Subject};
+use super::tokens::{JobTag, token};
 
 /// What is due when.
 pub(super) struct Upkeep {
@@ -125,7 +125,10 @@ impl Shard {
             };
             self.upkeep.last_job += 1;
             self.upkeep.saving.insert(self.upkeep.last_job, of);
-            disk.background_slow(FileJob::Run(Box::new(job)), token(self.upkeep.last_job, EPOCHS_TAG));
+            disk.background_slow(
+                FileJob::Run(Box::new(job)),
+                token(self.upkeep.last_job, JobTag::Epochs as u32),
+            );
         }
     }
 
