@@ -208,10 +208,8 @@ impl Shard {
 
     /// Watches end: those that have seen enough with a wake-up. What is too much for this turn is left to the next.
     pub(super) fn end_watches(&mut self) {
-        while let Some(ended) = self.watches.end_next(&mut self.partitions) {
-            if let Some(reply_to) = ended {
-                self.answer(reply_to, Done::Wake);
-            }
+        while let Some(reply_to) = self.watches.end_next(&mut self.partitions) {
+            self.answer(reply_to, Done::Wake);
         }
     }
 

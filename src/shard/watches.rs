@@ -44,7 +44,7 @@ struct Watch {
 /// The watches of a core.
 #[derive(Default)]
 pub(super) struct Watches {
-    watches: Slab<Watch>,
+    all: Slab<Watch>,
     by_reply: IdMap<ReplyTo, u32>,
     /// Those that end, by the number of their places: many of few places do not wait for one of many.
     small: VecDeque<u32>,
@@ -58,7 +58,7 @@ pub(super) struct Watches {
 impl Watches {
     /// How many there are.
     pub fn len(&self) -> usize {
-        self.watches.len()
+        self.all.len()
     }
 
     /// Watches partitions until so many bytes were appended to them.
@@ -71,7 +71,7 @@ impl Watches {
     ) {
         self.forget(reply_to);
         let mut places = self.spare.pop().unwrap_or_default();
-        let watch = self.watches.vacant_key() as u32;
+        let watch = self.all.vacant_key() as u32;
         for slot in slots {
             if let Some(hosted) = partitions.get(slot) {
                 let at = hosted.watchers.len() as u32;
@@ -79,7 +79,7 @@ impl Watches {
                 places.push(Place { slot, at });
             }
         }
-        self.watches.insert(Watch { reply_to, bytes_left: bytes as i64, state: State::Waits, places });
+        self.all.insert(Watch { reply_to, bytes_left: bytes as i64, state: State::Waits, places });
         self.by_reply.insert(reply_to, watch);
     }
 
@@ -94,7 +94,7 @@ impl Watches {
     pub fn count(&mut self, partitions: &mut Partitions, slot: u32, bytes: i64) {
         let Some(hosted) = partitions.get(slot) else { return };
         for watcher in &hosted.watchers {
-            let Some(watch) = self.watches.get_mut(watcher.watch as usize) else { continue };
+            let Some(watch) = self.all.get_mut(watcher.watch as usize) else { continue };
             watch.bytes_left = watch.bytes_left.saturating_sub(bytes);
             if watch.bytes_left <= 0 && watch.state == State::Waits {
                 self.end_later(watcher.watch, State::Due);
@@ -108,7 +108,7 @@ impl Watches {
     }
 
     fn end_later(&mut self, watch: u32, state: State) {
-        let Some(found) = self.watches.get_mut(watch as usize) else { return };
+        let Some(found) = self.all.get_mut(watch as usize) else { return };
         let waited = std::mem::replace(&mut found.state, state) == State::Waits;
         if waited {
             let small = found.places.len() <= WATCHED_SMALL_MAX;
@@ -126,27 +126,26 @@ impl Watches {
         !self.small.is_empty() || !self.large.is_empty()
     }
 
-    /// Ends the next watch whose turn it is: whom to wake, if anybody. None when there is none, or not in this turn.
-    pub fn end_next(&mut self, partitions: &mut Partitions) -> Option<Option<ReplyTo>> {
-        if self.room == 0 {
-            return None;
+    /// Ends watches whose turn it is, up to one that is to be woken: whom. None when there is none, or not in this turn.
+    pub fn end_next(&mut self, partitions: &mut Partitions) -> Option<ReplyTo> {
+        while self.room > 0 {
+            let number = self.small.pop_front().or_else(|| self.large.pop_front())?;
+            let Some(mut watch) = self.all.try_remove(number as usize) else { continue };
+            self.room = self.room.saturating_sub(watch.places.len() + 1);
+            for nth in 0..watch.places.len() {
+                self.leave(partitions, number, &mut watch.places, nth);
+            }
+            let Watch { reply_to, state, mut places, .. } = watch;
+            if places.capacity() <= POOL_KEPT_ITEMS && self.spare.len() < POOL_KEPT {
+                places.clear();
+                self.spare.push(places);
+            }
+            if state == State::Due {
+                self.by_reply.remove(&reply_to);
+                return Some(reply_to);
+            }
         }
-        let number = self.small.pop_front().or_else(|| self.large.pop_front())?;
-        let mut watch = self.watches.try_remove(number as usize)?;
-        self.room = self.room.saturating_sub(watch.places.len() + 1);
-        for nth in 0..watch.places.len() {
-            self.leave(partitions, number, &mut watch.places, nth);
-        }
-        let Watch { reply_to, state, mut places, .. } = watch;
-        if places.capacity() <= POOL_KEPT_ITEMS && self.spare.len() < POOL_KEPT {
-            places.clear();
-            self.spare.push(places);
-        }
-        if state != State::Due {
-            return Some(None);
-        }
-        self.by_reply.remove(&reply_to);
-        Some(Some(reply_to))
+        None
     }
 
     /// Takes a place out of its partition's list; the last one there moves into it, and is told.
@@ -159,7 +158,7 @@ impl Watches {
         let theirs = if moved.watch == of {
             places.get_mut(moved.nth as usize)
         } else {
-            self.watches.get_mut(moved.watch as usize).and_then(|w| w.places.get_mut(moved.nth as usize))
+            self.all.get_mut(moved.watch as usize).and_then(|w| w.places.get_mut(moved.nth as usize))
         };
         if let Some(place) = theirs {
             place.at = at;
@@ -193,7 +192,7 @@ mod tests {
         while watches.wants_turn() {
             watches.begin_turn();
             while let Some(ended) = watches.end_next(partitions) {
-                woken.extend(ended.map(|to| to.request));
+                woken.push(ended.request);
             }
         }
         woken.sort_unstable();
@@ -271,7 +270,7 @@ mod tests {
         while watches.wants_turn() {
             watches.begin_turn();
             while let Some(ended) = watches.end_next(&mut partitions) {
-                order.extend(ended.map(|to| to.request));
+                order.push(ended.request);
             }
             let now = listed(&mut partitions);
             assert!(left - now <= WATCHES_ENDED_IN_TURN + 1000, "{} places in one turn", left - now);

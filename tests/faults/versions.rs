@@ -136,7 +136,7 @@ fn request(key: ApiKey, v: i16, names: &Names<'_>) -> (Vec<u8>, ReadAnswer) {
             include_authorized_operations: has(3),
         };
         ListGroups ListGroupsResponse ListGroupsRequest::default();
-        ApiVersions ApiVersionsResponse ApiVersionsRequest { client_software_name: "s", client_software_version: "1", ..Default::default() };
+        ApiVersions ApiVersionsResponse ApiVersionsRequest { client_software_name: "s", client_software_version: "1" };
         CreateTopics CreateTopicsResponse {
             let topic = |name| create_topics_request::CreatableTopic { name, num_partitions: 1, replication_factor: 1, ..Default::default() };
             CreateTopicsRequest { topics: vec![topic(names.topic), topic(&made)], timeout_ms: 9000, validate_only: false }

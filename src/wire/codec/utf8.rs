@@ -33,7 +33,6 @@ fn malformed(bytes: &[u8]) -> usize {
     match bytes {
         // Surrogates have the form of characters: all three bytes, or what there is of them at the end.
         [0xed, 0xa0..=0xbf, ..] if follows(2) => 3,
-        [0xed, 0xa0..=0xbf, ..] => 2,
         [0xe0, 0xa0..=0xbf, ..] | [0xe1..=0xef, 0x80..=0xbf, ..] => 2,
         [0xf0, 0x90..=0xbf, ..] | [0xf1..=0xf3, 0x80..=0xbf, ..] | [0xf4, 0x80..=0x8f, ..] => {
             2 + usize::from(follows(2))
