@@ -23,20 +23,33 @@ use super::apart::apart;
 use super::cx::{Cx, Outcome, Parked, Request, Step, Waiting, Written};
 use super::{deadline, write};
 
-struct Forwarded;
+/// A request that the controller was sent, for its refusal.
+struct Forwarded {
+    api_key: ApiKey,
+    api_version: i16,
+    body: Body,
+}
+
+/// What a change beyond [`METADATA_RECORDS_PER_REQUEST_MAX`] is told.
+const TOO_LARGE: (ErrorCode, &str) =
+    (ErrorCode::POLICY_VIOLATION, "Unable to perform excessively large batch operation.");
+/// What a change is told that the controller could not write.
+const NOT_WRITTEN: &str = "The controller could not write the change; see the broker's log.";
 
 /// Sends a request to the controller. One that is about more than the controller changes at once is refused as Apache Kafka
 /// refuses it, at every item, without the controller.
 pub fn forward(cx: &mut Cx<'_>, request: &Request<'_>) -> Result<Outcome, DecodeError> {
     if request.is_large() && items(request)? > METADATA_RECORDS_PER_REQUEST_MAX {
         let (key, body, version) = (request.api_key, request.body.clone(), request.api_version);
-        return apart(cx, true, move || refused(key, &body, version), |_, written| written.into());
+        return apart(cx, true, move || refused(key, &body, version, TOO_LARGE), |_, written| written.into());
     }
     let id = cx.open();
+    let (api_key, api_version, body) = (request.api_key, request.api_version, request.body.clone());
+    let waiting = Forwarded { api_key, api_version, body };
     let job =
         ControlJob { api_key: request.api_key, api_version: request.api_version, body: request.body.clone() };
     cx.send(ShardId(0), id, 0, Job::Control(job));
-    Ok(Outcome::Parked(Parked { id, deadline: deadline(cx, API_TIMEOUT_MS), waiting: Box::new(Forwarded) }))
+    Ok(Outcome::Parked(Parked { id, deadline: deadline(cx, API_TIMEOUT_MS), waiting: Box::new(waiting) }))
 }
 
 /// How many topics or resources a request names. The list of them stands first in all of these.
@@ -54,9 +67,13 @@ fn items(request: &Request<'_>) -> Result<usize, DecodeError> {
 }
 
 /// The refusal of every item.
-fn refused(key: ApiKey, body: &Body, version: i16) -> Result<Written, DecodeError> {
-    let error_code = ErrorCode::POLICY_VIOLATION.code();
-    let error_message = Some("Unable to perform excessively large batch operation.");
+fn refused(
+    key: ApiKey,
+    body: &Body,
+    version: i16,
+    (code, message): (ErrorCode, &'static str),
+) -> Result<Written, DecodeError> {
+    let (error_code, error_message) = (code.code(), Some(message));
     Ok(match key {
         ApiKey::CreateTopics => {
             let request: CreateTopicsRequest<'_> = body.decode(version)?;
@@ -123,6 +140,11 @@ impl Waiting for Forwarded {
     fn done(&mut self, _cx: &mut Cx<'_>, _id: u64, _part: u32, done: Done) -> Step {
         Step::Finish(match done {
             Done::Body(Ok(body)) => Outcome::body(body),
+            // A closed connection would say nothing, and the client would try again for ever.
+            Done::Body(Err(code)) if self.api_key != ApiKey::DescribeQuorum => {
+                refused(self.api_key, &self.body, self.api_version, (code, NOT_WRITTEN))
+                    .map_or(Outcome::Close("the request could not be read"), Into::into)
+            }
             _ => Outcome::Close("the controller could not answer"),
         })
     }

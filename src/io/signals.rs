@@ -2,13 +2,34 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI32, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicI64, Ordering};
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::low_level;
 
 use super::ring::Remote;
 use crate::base::limits::FORCED_STOP_AFTER_MS;
+
+/// No cores are there yet that could be asked to stop.
+static STARTING: AtomicBool = AtomicBool::new(true);
+
+/// From now on, until [`stop_on_signals`], SIGTERM, SIGINT and SIGHUP end the process with a word and status 128 + their number.
+///
+/// # Errors
+/// If handlers cannot be set.
+pub fn end_on_signals() -> io::Result<()> {
+    for signal in [SIGTERM, SIGINT, SIGHUP].into_iter().filter(|signal| !is_ignored(*signal)) {
+        let act = move || {
+            if STARTING.load(Ordering::SeqCst) {
+                say(NOT_YET);
+                low_level::exit(128 + signal);
+            }
+        };
+        // SAFETY: the action uses an atomic, write(2) and _exit(2) only, all allowed in a signal handler.
+        unsafe { low_level::register(signal, act) }?;
+    }
+    Ok(())
+}
 
 /// From now on the first SIGTERM, SIGINT or SIGHUP asks core 0 to stop. Another one is only answered, as many send two at
 /// once (a terminal and a script, or `timeout`), unless the stop has taken long: then it ends the process with status
@@ -28,6 +49,7 @@ pub fn stop_on_signals<M: Send + 'static>(remote: &Remote<M>) -> io::Result<()> 
         // SAFETY: the action uses atomics, clock_gettime(2), write(2) and _exit(2) only, all allowed in a signal handler.
         unsafe { low_level::register(signal, act) }?;
     }
+    STARTING.store(false, Ordering::SeqCst);
     Ok(())
 }
 
@@ -76,6 +98,8 @@ pub fn flag_on_signals() -> io::Result<Arc<AtomicI32>> {
 
 const STOPPING: &str =
     "ottla: stopping already; a signal 10 seconds after the first one ends the process at once\n";
+const NOT_YET: &str =
+    "ottla: ended by a signal before it served; the next start goes on where this one was\n";
 const FORCED: &str = "ottla: ended at once by another signal; nothing acknowledged is lost, and the next start checks the partitions\n";
 
 /// Writes to the standard error without a lock or memory of its own.

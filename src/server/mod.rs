@@ -64,6 +64,7 @@ pub fn serve(options: ServeOptions) -> Result<(), ServeError> {
     let files = OsFiles;
     raise_limits();
     crate::io::signals::ignore_file_size();
+    crate::io::signals::end_on_signals().map_err(|e| ServeError::environment("signal handlers", &e))?;
     let counts = Counts::default();
     let report = report::report(counts.clone());
     let ServeOptions { config, cluster_id, format_command } = options;
