@@ -539,7 +539,6 @@ impl State {
             _ => None,
         }));
         self.inodes.retain(|inode, _| kept.contains(inode));
-        // The kernel writes back what a process has left before anybody writes past it.
         self.inodes.values_mut().for_each(|inode| inode.dirty_pages = false);
     }
 
@@ -728,12 +727,8 @@ impl Files for SimDisk {
     fn write_at(&self, file: &File, offset: u64, bytes: &[u8]) -> io::Result<()> {
         let mut state = self.lock();
         let inode = state.inode(file)?;
-        if file.handle::<SimFile>().is_some_and(|file| file.buffered) {
-            state.inode_mut(inode)?.dirty_pages = true;
-        } else if (offset | bytes.len() as u64).is_multiple_of(PAGE_BYTES as u64) && !bytes.is_empty() {
-            let node = state.inode_mut(inode)?;
-            assert!(!node.dirty_pages, "{} is written past dirty pages", node.path.display());
-        }
+        let buffered = file.handle::<SimFile>().is_some_and(|file| file.buffered);
+        state.inode_mut(inode)?.write_pages(buffered, offset, bytes.len());
         state.write(inode, offset, bytes)
     }
 

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::Path;
 
-use super::{DiskConfig, DiskFault, Node, SimDisk, errno};
+use super::{DiskConfig, DiskFault, Inode, Node, PAGE_BYTES, SimDisk, errno};
 
 impl SimDisk {
     /// Asks for a fault.
@@ -51,5 +51,16 @@ impl SimDisk {
     /// Files that were made so far.
     pub fn files_made(&self) -> u64 {
         self.lock().next_inode
+    }
+}
+
+impl Inode {
+    /// Notes a write through the page cache; one past it must find no pages that wait to be written back.
+    /// What a process has left, the kernel writes back before that (so a kill leaves none).
+    pub(super) fn write_pages(&mut self, buffered: bool, offset: u64, len: usize) {
+        self.dirty_pages |= buffered;
+        let whole_pages = len > 0 && (offset | len as u64).is_multiple_of(PAGE_BYTES as u64);
+        let collides = self.dirty_pages && whole_pages && !buffered;
+        assert!(!collides, "{} is written past dirty pages", self.path.display());
     }
 }
