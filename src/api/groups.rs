@@ -10,7 +10,7 @@ use std::collections::HashSet;
 
 use bytes::Bytes;
 
-use crate::base::limits::GROUP_REQUEST_SMALL_BYTES_MAX;
+use crate::base::limits::{GROUP_REPLY_SMALL_BYTES, GROUP_REQUEST_SMALL_BYTES_MAX};
 use crate::base::{ShardId, Ticks};
 use crate::coord::group::reply::{ListReply, SyncReply};
 use crate::coord::group::request as ask;
@@ -64,6 +64,8 @@ struct Gather {
     /// Until a reply has come, the refusal that stands in for it.
     replies: Vec<GroupReply>,
     outstanding: usize,
+    /// Who was asked last.
+    owner: ShardId,
     /// The response is long, so that a helper thread writes it.
     long: bool,
     respond: Option<Respond>,
@@ -77,7 +79,15 @@ impl Gather {
         respond: impl FnOnce(Vec<GroupReply>) -> Written + Send + 'static,
     ) -> Gather {
         let respond: Option<Respond> = Some(Box::new(respond));
-        Gather { from, wanted: wanted.into_iter(), replies: Vec::new(), outstanding: 0, long, respond }
+        Gather {
+            from,
+            wanted: wanted.into_iter(),
+            replies: Vec::new(),
+            outstanding: 0,
+            owner: ShardId(0),
+            long,
+            respond,
+        }
     }
 
     /// Asks the coordinator of the next group; one that has none here is refused.
@@ -102,6 +112,7 @@ impl Gather {
         let part = self.replies.len() as u32;
         self.refuse(&job.request, GroupError::CoordinatorNotAvailable);
         self.outstanding += 1;
+        self.owner = owner;
         cx.send(owner, id, part, Job::Group(Box::new(job)));
     }
 
@@ -118,6 +129,10 @@ impl Gather {
         }
         let replies = std::mem::take(&mut self.replies);
         let Some(respond) = self.respond.take() else { return unexpected().into() };
+        let bytes = replies.iter().map(GroupReply::members_bytes).sum();
+        if bytes > GROUP_REPLY_SMALL_BYTES {
+            return LongReply { reply: Some((respond, replies)), bytes, reserved: false }.begin(cx);
+        }
         let written =
             apart(cx, self.long, move || Ok(respond(replies)), |_, written: Written| written.into());
         written.unwrap_or(Outcome::Close("a response could not be written"))
@@ -152,10 +167,70 @@ impl Waiting for Gather {
         Step::Finish(self.finish(cx))
     }
 
+    /// The coordinator may let the request wait.
+    fn abandoned(&mut self, cx: &mut Cx<'_>, id: u64) {
+        if self.outstanding == 1 {
+            cx.forget(self.owner, id, self.replies.len() as u32 - 1);
+        }
+    }
+
     /// Joining and syncing wait for other members; the rest is done at once or when it is durable.
     fn hurry(&mut self, cx: &mut Cx<'_>, id: u64) -> Step {
         let waits = |reply: &GroupReply| matches!(reply, GroupReply::Join(_) | GroupReply::Sync(_));
         if self.replies.iter().any(waits) { self.expired(cx, id) } else { Step::Wait }
+    }
+}
+
+/// A reply with much in it, which is written by a helper thread once there is memory for it.
+struct LongReply {
+    reply: Option<(Respond, Vec<GroupReply>)>,
+    bytes: usize,
+    reserved: bool,
+}
+
+impl LongReply {
+    fn begin(mut self, cx: &mut Cx<'_>) -> Outcome {
+        let id = cx.open();
+        self.write(cx, id);
+        Outcome::Parked(Parked { id, deadline: Ticks::NEVER, waiting: Box::new(self) })
+    }
+
+    /// Has it written, or waits for memory.
+    fn write(&mut self, cx: &mut Cx<'_>, id: u64) {
+        self.reserved = cx.budget.reserve(self.bytes);
+        match self.reply.take_if(|_| self.reserved) {
+            Some((respond, replies)) => cx.compute(id, Box::new(move || Box::new(respond(replies)))),
+            None => cx.budget.wait(id, self.bytes),
+        }
+    }
+
+    fn release(&mut self, cx: &mut Cx<'_>) {
+        cx.budget.release(if std::mem::take(&mut self.reserved) { self.bytes } else { 0 });
+    }
+}
+
+impl Waiting for LongReply {
+    fn done(&mut self, cx: &mut Cx<'_>, _id: u64, _part: u32, done: Done) -> Step {
+        self.release(cx);
+        let written = match done {
+            Done::Computed(written) => written.downcast::<Written>().ok(),
+            _ => None,
+        };
+        Step::Finish(written.map_or(Outcome::Close("a response could not be written"), |w| (*w).into()))
+    }
+
+    fn granted(&mut self, cx: &mut Cx<'_>, id: u64) -> Step {
+        self.write(cx, id);
+        Step::Wait
+    }
+
+    fn abandoned(&mut self, cx: &mut Cx<'_>, id: u64) {
+        self.release(cx);
+        cx.budget.forget(id);
+    }
+
+    fn is_heavy(&self) -> bool {
+        true
     }
 }
 

@@ -8,8 +8,8 @@ use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use crate::base::limits::{
-    FETCH_RESPONSE_BYTES_MAX, FETCH_WAIT_COARSE_MS, FETCH_WAIT_STEP_MS, PARTITIONS_NAMED_FREE,
-    POOL_KEPT_ITEMS,
+    FETCH_RESPONSE_BYTES_MAX, FETCH_WAIT_COARSE_MS, FETCH_WAIT_STEP_MS, NET_GRANT_BYTES_MIN,
+    PARTITIONS_NAMED_FREE, POOL_KEPT_ITEMS,
 };
 use crate::base::{ShardId, Ticks, TopicId};
 use crate::meta::image::Image;
@@ -240,7 +240,7 @@ impl Fetch {
         }
         let Some(granted) = self.granted else {
             if !std::mem::replace(&mut self.held_up, true) {
-                cx.budget.wait(id);
+                cx.budget.wait(id, NET_GRANT_BYTES_MIN);
             }
             return;
         };
@@ -372,6 +372,7 @@ impl Waiting for Fetch {
     fn abandoned(&mut self, cx: &mut Cx<'_>, id: u64) {
         self.forget_watches(cx, id);
         self.release(cx);
+        cx.budget.forget(id);
     }
 
     fn recycle(mut self: Box<Self>, pools: &mut Pools) {

@@ -134,6 +134,29 @@ pub const GROUP_MEMBER_ID_PREFIX_BYTES_MAX: usize = 1024;
 pub const GROUP_REJOIN_WAIT_MS_MIN: i32 = 100;
 /// Appends of one group coordinator that are on their way to the log; requests beyond are refused.
 pub const GROUP_APPENDS_IN_FLIGHT_MAX: usize = 65_536;
+/// Bytes of records of groups on their way to the log, of all coordinators of a core: more wait. ...
+pub const GROUP_APPENDS_BYTES_MAX: usize = 64 << 20;
+/// ... of which those of requests that add more than [`GROUP_APPEND_SMALL_BYTES`] may be so many, or one of them.
+pub const GROUP_APPENDS_LARGE_BYTES_MAX: usize = 16 << 20;
+/// See [`GROUP_APPENDS_LARGE_BYTES_MAX`].
+pub const GROUP_APPEND_SMALL_BYTES: usize = 64 << 10;
+const _: () = assert!(GROUP_APPEND_SMALL_BYTES < GROUP_APPENDS_LARGE_BYTES_MAX);
+const _: () =
+    assert!(GROUP_APPENDS_LARGE_BYTES_MAX < GROUP_APPENDS_BYTES_MAX, "small ones do not wait for large ones");
+/// Deadlines of groups that a core meets in one turn: members that expire, phases that end.
+pub const GROUP_EXPIRIES_IN_TURN: usize = 256;
+/// The same of one coordinator with each of its requests, so that what is due at once is done at once.
+pub const GROUP_EXPIRIES_WITH_REQUEST: usize = 4;
+/// Groups that are looked through in one turn for offsets to delete, ...
+pub const GROUPS_SWEPT_IN_TURN: usize = 256;
+/// ... as long as no more appends than this are on their way; after so many milliseconds otherwise.
+pub const GROUP_SWEEP_APPENDS_MAX: usize = 1000;
+/// See [`GROUP_SWEEP_APPENDS_MAX`].
+pub const GROUP_SWEEP_WAIT_MS: i64 = 10;
+/// Protocols of all members of a group that are counted anew when a static member comes back with other ones; with more, the
+/// group is rebalanced.
+pub const GROUP_VOTE_PROTOCOLS_MAX: usize = 10_000;
+const _: () = assert!(GROUP_EXPIRIES_WITH_REQUEST < GROUP_EXPIRIES_IN_TURN);
 /// Deletions of expired offsets are appended in batches of about this many records.
 pub const GROUP_APPEND_RECORDS_GOAL: usize = 1_000;
 
@@ -310,6 +333,9 @@ pub const NET_STANDING_MS: i64 = 1000;
 
 /// Bytes of small requests that a connection has served before it is another's turn.
 pub const NET_TURN_BYTES: usize = 4 << 10;
+/// Requests whose reply may be large, and is counted only when it is there, wait while their connection has more than this under
+/// way or not taken.
+pub const NET_BEHIND_BYTES_MAX: usize = 64 << 10;
 
 /// One part in so many of a core's budget is left to small requests.
 pub const NET_RESERVE_SHARE: usize = 8;
@@ -413,6 +439,8 @@ pub const METADATA_PARTITIONS_SMALL_MAX: usize = 1000;
 pub const COORDINATORS_SMALL_MAX: usize = 64;
 /// A request about one group of which no more is read on its core than this.
 pub const GROUP_REQUEST_SMALL_BYTES_MAX: usize = 64 << 10;
+/// A reply about one group with less in it is written at once, on its core, whatever others hold.
+pub const GROUP_REPLY_SMALL_BYTES: usize = 64 << 10;
 /// What a protocol of a member counts for beside its name and metadata.
 pub const GROUP_PROTOCOL_BYTES: usize = 64;
 /// About so many groups a request asks for in its first turn, ...
@@ -426,6 +454,8 @@ pub const PARTITIONS_ASKED_AT_ONCE: usize = 1024;
 /// Topics and partitions of one group that an OffsetFetch asks its coordinator for at once. What a client asks for in earnest
 /// is not more, so that its answer is of one moment.
 pub const OFFSETS_FETCHED_AT_ONCE: usize = 8192;
+/// Producers that one job describes.
+pub const PRODUCERS_DESCRIBED_AT_ONCE: usize = 4096;
 /// What the answers about partitions may take, beside one of fixed size each; partitions beyond are answered with an error.
 pub const PARTITIONS_REPLY_BYTES_MAX: usize = 32 << 20;
 /// Partitions that a reply lists to be written on its core.
@@ -444,6 +474,8 @@ pub const METADATA_PARTITION_BYTES: usize = 64;
 pub const REPLY_BYTES_GUESS: usize = 64 << 10;
 /// See [`METADATA_TOPIC_BYTES`].
 pub const REPLY_BYTES_PER_REQUEST_BYTE: usize = 8;
+/// FindCoordinator's replies have a host for each key.
+pub const COORDINATOR_BYTES_PER_REQUEST_BYTE: usize = 32;
 /// A reply that is expected to be no larger is small: it is given whatever others hold.
 pub const REPLY_SMALL_BYTES: usize = 8 << 10;
 

@@ -1,6 +1,6 @@
 //! The memory of one core for requests and replies.
 
-use std::collections::VecDeque;
+use std::collections::BTreeMap;
 
 use crate::base::limits::{NET_GRANT_BYTES_MIN, NET_GRANT_SHARE, NET_RESERVE_SHARE};
 
@@ -15,8 +15,8 @@ pub struct Budget {
     pub(super) held: usize,
     /// By requests under way, for their replies.
     reserved: usize,
-    /// Parked requests that wait for room, the oldest first.
-    waiting: VecDeque<u64>,
+    /// Parked requests that wait for room, the oldest first, and for how much.
+    waiting: BTreeMap<u64, usize>,
 }
 
 impl Budget {
@@ -58,14 +58,33 @@ impl Budget {
         fits.then_some(granted)
     }
 
+    /// Whether there is room for so many bytes. One request at a time goes on beyond that, as long as what is in use does not
+    /// pass the bound, or it is a small part.
+    fn fits(&self, bytes: usize) -> bool {
+        let alone = self.reserved == 0 && (bytes <= NET_GRANT_BYTES_MIN || !self.is_short());
+        bytes <= self.room() || alone
+    }
+
+    /// Reserves memory for a reply whose size is known: all of it, or nothing. To be given back by [`Budget::release`].
+    pub fn reserve(&mut self, bytes: usize) -> bool {
+        let fits = self.fits(bytes);
+        self.reserved += if fits { bytes } else { 0 };
+        fits
+    }
+
     /// Ends a reservation: its request was answered, has nothing to answer with yet, or is gone.
     pub fn release(&mut self, granted: usize) {
         self.reserved -= granted;
     }
 
-    /// A parked request wants to be told when there is room.
-    pub fn wait(&mut self, id: u64) {
-        self.waiting.push_back(id);
+    /// A parked request wants to be told when there is room for so many bytes.
+    pub fn wait(&mut self, id: u64, bytes: usize) {
+        self.waiting.insert(id, bytes);
+    }
+
+    /// A parked request waits no more, if it did: it is gone.
+    pub fn forget(&mut self, id: u64) {
+        self.waiting.remove(&id);
     }
 
     /// Whether one waits.
@@ -75,12 +94,12 @@ impl Budget {
 
     /// Whether one waits that is to try again.
     pub(super) fn has_next(&self) -> bool {
-        !self.waiting.is_empty() && (self.room() >= NET_GRANT_BYTES_MIN || self.reserved == 0)
+        self.waiting.first_key_value().is_some_and(|(_, bytes)| self.fits(*bytes))
     }
 
     /// The next that is to try again.
     pub fn next_waiting(&mut self) -> Option<u64> {
-        if self.has_next() { self.waiting.pop_front() } else { None }
+        if self.has_next() { self.waiting.pop_first().map(|(id, _)| id) } else { None }
     }
 }
 
@@ -89,6 +108,8 @@ impl Budget {
 pub struct Weight {
     /// One such request of a connection is under way at a time: its reply may be large.
     pub alone: bool,
+    /// It waits until the replies before it have left, if they are large: its own is counted only when it is there.
+    pub behind_replies: bool,
     /// An estimate of its reply; zero for what is small, or reserves what it needs itself.
     pub bytes: usize,
 }
@@ -108,7 +129,7 @@ mod tests {
         assert!(granted.is_sorted_by(|a, b| a >= b) && granted.len() > 16, "{granted:?}");
         assert!(budget.used() <= (64 << 20) - (64 << 20) / NET_RESERVE_SHARE);
         budget.held = 200 << 20;
-        budget.wait(7);
+        budget.wait(7, NET_GRANT_BYTES_MIN);
         assert_eq!(budget.next_waiting(), None);
         for bytes in granted {
             budget.release(bytes);
@@ -117,6 +138,49 @@ mod tests {
         assert_eq!(budget.next_waiting(), Some(7));
         assert_eq!(budget.grant(1 << 30), Some(NET_GRANT_BYTES_MIN));
         assert_eq!(budget.grant(1), None, "one at a time");
+    }
+
+    /// A request that was gone stayed among those that wait, and while memory was short connections were closed for it.
+    #[test]
+    fn nobody_waits_who_is_gone() {
+        let mut budget = Budget::new(1 << 20);
+        budget.held = 2 << 20;
+        budget.wait(7, 1 << 20);
+        budget.wait(8, 1 << 20);
+        assert!(budget.has_waiting());
+        budget.forget(7);
+        budget.forget(8);
+        budget.forget(9);
+        assert!(!budget.has_waiting() && !budget.has_next());
+    }
+
+    /// Replies whose size is known are bounded however many wait, and whoever is told that there is room has it.
+    #[test]
+    fn known_replies_wait_for_room_and_one_goes_beyond_it() {
+        let mut random = Prng::new(5);
+        let (mut budget, mut reserved) = (Budget::new(32 << 20), BTreeMap::new());
+        for id in 0..10_000 {
+            let bytes = 1 + random.below(12 << 20) as usize;
+            if budget.reserve(bytes) {
+                reserved.insert(id, bytes);
+            } else {
+                budget.wait(id, bytes);
+            }
+            assert!(budget.used() < (32 << 20) + (12 << 20), "the bound, and one more");
+            if random.below(3) == 0 {
+                for (_, bytes) in reserved.extract_if(.., |id, _| id % 3 == 0) {
+                    budget.release(bytes);
+                }
+            }
+            while let Some(id) = budget.next_waiting() {
+                let bytes = 1 + random.below(NET_GRANT_BYTES_MIN as u64) as usize;
+                assert!(budget.reserve(bytes));
+                reserved.insert(id, bytes);
+            }
+        }
+        reserved.into_values().for_each(|bytes| budget.release(bytes));
+        budget.held = 40 << 20;
+        assert!(!budget.reserve(1 << 20), "what has not left is not passed by large ones");
     }
 
     #[test]

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::budget::{Budget, Weight};
 use super::connections::{Conn, Net};
 use super::{Arrived, NetConfig, Slot};
-use crate::base::limits::{NET_STANDING_MS, NET_TURN_BYTES};
+use crate::base::limits::{NET_BEHIND_BYTES_MAX, NET_STANDING_MS, NET_TURN_BYTES};
 use crate::base::{IdMap, Ticks};
 use crate::io::{ConnId, Sockets};
 
@@ -158,7 +158,8 @@ impl Ready {
     fn permit(&self, conn: &Conn, weight: Weight, config: &NetConfig, budget: &Budget) -> Permit {
         let busy = conn.busy();
         let alone = conn.queue.held
-            || weight.alone && (conn.replies.has_alone() || (busy > 0 && budget.is_half_used()));
+            || weight.alone && (conn.replies.has_alone() || (busy > 0 && budget.is_half_used()))
+            || weight.behind_replies && busy > NET_BEHIND_BYTES_MAX;
         let full = busy >= config.connection_bytes_max && busy > 0;
         if alone || full || conn.replies.open_count() >= config.requests_in_flight_max {
             return Permit::Later;

@@ -4,7 +4,9 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use crate::base::limits::RECORDS_UNCOMPRESSED_BYTES_MAX;
+use crate::base::limits::{
+    GROUP_EXPIRIES_IN_TURN, GROUP_EXPIRIES_WITH_REQUEST, RECORDS_UNCOMPRESSED_BYTES_MAX,
+};
 use crate::base::prng::Prng;
 use crate::base::{Deadlines, Ticks, TopicId};
 use crate::config::BrokerConfig;
@@ -19,6 +21,7 @@ use crate::wire::errors::ErrorCode;
 use crate::wire::record::{BatchBuilder, BatchView, Record, Scratch};
 
 use super::append::append_error_code;
+use super::group_queue::GroupQueue;
 use super::partitions::Waiter;
 use super::{Done, GroupJob, ReplyTo, Shard};
 
@@ -36,6 +39,7 @@ pub(super) struct Groups {
     tickets: HashMap<Ticket, Waiting>,
     last_ticket: u64,
     lists: HashMap<u64, List>,
+    queue: GroupQueue,
 }
 
 /// Who waits for a coordinator's reply.
@@ -91,6 +95,7 @@ impl Groups {
             tickets: HashMap::new(),
             last_ticket: 0,
             lists: HashMap::new(),
+            queue: GroupQueue::default(),
         }
     }
 
@@ -110,6 +115,7 @@ impl Groups {
     /// Forgets the coordinator of a partition that is gone; gives what its open requests are to be told.
     fn remove(&mut self, slot: u32) -> Option<Effects> {
         let mut coordinator = self.coordinators.remove(&slot)?;
+        self.queue.settled(coordinator.bytes_in_flight());
         self.deadlines.remove(slot);
         self.by_partition.retain(|_, s| *s != slot);
         let mut effects = Effects::default();
@@ -131,7 +137,12 @@ impl Groups {
 
     /// Requests that wait for a coordinator.
     pub(super) fn waiting(&self) -> usize {
-        self.tickets.len() + self.lists.len()
+        self.tickets.len() + self.lists.len() + self.queue.len()
+    }
+
+    /// Nobody waits for a request any more.
+    pub(super) fn forget(&mut self, reply_to: ReplyTo) {
+        self.queue.forget(reply_to);
     }
 
     fn ticket(&mut self, waiting: Waiting) -> Ticket {
@@ -147,9 +158,16 @@ impl Shard {
     pub(super) fn group(&mut self, disk: &mut dyn Disk, reply_to: ReplyTo, job: GroupJob) {
         let Some(partition) = job.partition else { return self.list_groups(disk, reply_to, job) };
         let Some(slot) = self.groups.by_partition.get(&partition).copied() else {
-            let refusal = GroupReply::refused(&job.request, job.api_version, GroupError::NotCoordinator);
-            return self.answer(reply_to, Done::Group(Box::new(refusal)));
+            return self.no_coordinator(reply_to, &job);
         };
+        let bytes = self.groups.coordinators.get(&slot).map_or(0, |c| c.append_bytes(&job.request));
+        if self.groups.queue.must_wait(bytes) {
+            return self.groups.queue.push(bytes, reply_to, job);
+        }
+        self.ask_coordinator(disk, slot, reply_to, job);
+    }
+
+    fn ask_coordinator(&mut self, disk: &mut dyn Disk, slot: u32, reply_to: ReplyTo, job: GroupJob) {
         let ticket = self.groups.ticket(Waiting::One(reply_to));
         self.with_coordinator(disk, slot, |coordinator, now, effects| {
             coordinator.handle(now, ticket, &job.client, job.api_version, job.request, effects);
@@ -186,11 +204,13 @@ impl Shard {
         let now = Now { ticks: disk.now(), wall_ms: disk.wall_ms() };
         let mut effects = Effects::default();
         if let Some(coordinator) = self.groups.coordinators.get_mut(&slot) {
+            self.groups.queue.settled(coordinator.bytes_in_flight());
             call(coordinator, now, &mut effects);
             // What has just been decided may be due at once (a rebalance without a delay).
             if coordinator.deadline().is_some_and(|deadline| deadline <= now.ticks) {
-                coordinator.expire(now, &mut effects);
+                coordinator.expire(now, GROUP_EXPIRIES_WITH_REQUEST, &mut effects);
             }
+            self.groups.queue.begun(coordinator.bytes_in_flight());
             self.groups.note_deadline(slot);
         }
         self.carry_out(disk, slot, effects);
@@ -274,6 +294,22 @@ impl Shard {
         self.with_coordinator(disk, slot, |coordinator, now, effects| {
             coordinator.appended(now, append, outcome, effects);
         });
+        self.resume_groups(disk);
+    }
+
+    /// Requests that waited for others' records to be in the log are handled.
+    fn resume_groups(&mut self, disk: &mut dyn Disk) {
+        while let Some((reply_to, job)) = self.groups.queue.pop() {
+            match job.partition.and_then(|partition| self.groups.by_partition.get(&partition).copied()) {
+                Some(slot) => self.ask_coordinator(disk, slot, reply_to, job),
+                None => self.no_coordinator(reply_to, &job),
+            }
+        }
+    }
+
+    fn no_coordinator(&mut self, reply_to: ReplyTo, job: &GroupJob) {
+        let refusal = GroupReply::refused(&job.request, job.api_version, GroupError::NotCoordinator);
+        self.answer(reply_to, Done::Group(Box::new(refusal)));
     }
 
     /// Coordinators whose partitions have been opened begin to serve. Offsets of topics that were deleted while nobody
@@ -289,7 +325,7 @@ impl Shard {
                 coordinator.loaded(now, effects);
                 let mut gone: Vec<(Arc<str>, TopicId)> = coordinator.topics().into_iter().collect();
                 gone.retain(|(name, id)| !exists(name, *id));
-                coordinator.topics_deleted(now, &gone, effects);
+                coordinator.topics_deleted(now, &gone);
             });
         }
     }
@@ -297,6 +333,7 @@ impl Shard {
     pub(super) fn remove_coordinator(&mut self, disk: &mut dyn Disk, slot: u32) {
         if let Some(effects) = self.groups.remove(slot) {
             self.carry_out(disk, slot, effects);
+            self.resume_groups(disk);
         }
     }
 
@@ -304,17 +341,24 @@ impl Shard {
         let gone: Vec<(Arc<str>, TopicId)> = topics.iter().map(|t| (t.name.clone(), t.id)).collect();
         let slots: Vec<u32> = self.groups.coordinators.keys().copied().collect();
         for slot in slots {
-            self.with_coordinator(disk, slot, |coordinator, now, effects| {
-                coordinator.topics_deleted(now, &gone, effects);
-            });
+            self.with_coordinator(disk, slot, |coordinator, now, _| coordinator.topics_deleted(now, &gone));
         }
     }
 
     pub(super) fn expire_groups(&mut self, disk: &mut dyn Disk) {
-        let now = disk.now();
-        while let Some((_, slot)) = self.groups.deadlines.first().filter(|(at, _)| *at <= now) {
-            // Whatever is due is done with every call.
-            self.with_coordinator(disk, slot, |_, _, _| {});
+        let (now, mut left) = (disk.now(), GROUP_EXPIRIES_IN_TURN);
+        while left > 0
+            && let Some((_, slot)) = self.groups.deadlines.first().filter(|(at, _)| *at <= now)
+        {
+            let mut done = 0;
+            self.with_coordinator(disk, slot, |coordinator, now, effects| {
+                done = coordinator.expire(now, left, effects);
+            });
+            // What is too much for the rest of this turn is for the next one.
+            if done == 0 {
+                return;
+            }
+            left = left.saturating_sub(done);
         }
     }
 }

@@ -7,6 +7,7 @@ mod changes;
 pub mod checkpoints;
 pub mod controller;
 pub mod effective;
+mod group_queue;
 pub mod groups;
 mod lifecycle;
 mod lookup;
@@ -307,12 +308,13 @@ impl Shard {
         self.settle(disk);
     }
 
-    /// A home has lost interest in a read: in its watch, or in all of it if it has not begun.
+    /// A home has lost interest in a read: in its watch, or in all of it if it has not begun; or in a request for a coordinator.
     pub fn forget(&mut self, reply_to: ReplyTo) {
         self.deferred.retain(|(of, _, _)| *of != reply_to);
         self.watches.forget(reply_to);
         self.end_watches();
         self.forget_lookups(reply_to);
+        self.groups.forget(reply_to);
     }
 
     /// When [`Shard::expire`] wants to be called.

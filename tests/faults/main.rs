@@ -7,6 +7,7 @@ mod support;
 mod answers;
 mod boot;
 mod damage;
+mod groups;
 mod journal;
 mod memory;
 mod operator;

@@ -26,7 +26,7 @@ fn flexible(api_key: i16, version: i16, correlation: i32, body: &[u8]) -> Vec<u8
 }
 
 /// The most that the process has had in memory, in bytes.
-fn peak_bytes(broker: &Broker) -> u64 {
+pub fn peak_bytes(broker: &Broker) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{}/status", broker.pid())).expect("read status");
     let line = status.lines().find(|line| line.starts_with("VmHWM:")).expect("a VmHWM line");
     line.split_whitespace().nth(1).and_then(|n| n.parse::<u64>().ok()).expect("a number of kB") * 1024

@@ -8,9 +8,10 @@ use super::offsets::{Offsets, TopicOffsets};
 use super::record::{self, Decoded};
 use super::reply::{DeleteReply, DescribeReply, GroupReply, ListReply};
 use super::request::{ClientInfo, GroupRequest, JoinRequest, ListRequest};
+use super::sweep::{Sweep, Sweeps};
 use super::timers::{TimerKey, Timers};
 use super::{Cx, Effects};
-use crate::base::limits::GROUP_APPENDS_IN_FLIGHT_MAX;
+use crate::base::limits::{GROUP_APPENDS_IN_FLIGHT_MAX, GROUP_EXPIRIES_IN_TURN, GROUP_EXPIRIES_WITH_REQUEST};
 use crate::base::prng::Prng;
 use crate::base::{Ticks, TopicId};
 use crate::coord::{AppendId, Now, Ticket};
@@ -60,7 +61,8 @@ pub struct GroupCoordinator {
     pub(super) groups: BTreeMap<Arc<str>, Group>,
     pub(super) offsets: Offsets,
     pub(super) in_flight: InFlight,
-    timers: Timers,
+    pub(super) timers: Timers,
+    pub(super) sweeps: Sweeps,
     prng: Prng,
     skipped: u64,
     damaged: u64,
@@ -78,6 +80,7 @@ impl GroupCoordinator {
             offsets: Offsets::default(),
             in_flight: InFlight::new(record_bytes_max),
             timers: Timers::default(),
+            sweeps: Sweeps::default(),
             prng: Prng::new(seed),
             skipped: 0,
             damaged: 0,
@@ -112,6 +115,25 @@ impl GroupCoordinator {
     /// Replayed records that were skipped and that were damaged.
     pub fn unread_records(&self) -> (u64, u64) {
         (self.skipped, self.damaged)
+    }
+
+    /// Bytes of records on their way to the log.
+    pub fn bytes_in_flight(&self) -> usize {
+        self.in_flight.bytes()
+    }
+
+    /// About how many bytes of records a request adds to those.
+    pub fn append_bytes(&self, request: &GroupRequest) -> usize {
+        let group = |id: &String| self.groups.get(id.as_str()).map(|Group::Classic(group)| group);
+        match request {
+            GroupRequest::Join(join) => group(&join.group_id).map_or(0, |group| group.join_bytes(join)),
+            GroupRequest::Sync(sync) => group(&sync.group_id).map_or(0, |group| group.sync_bytes(sync)),
+            GroupRequest::CommitOffsets(commit) => {
+                let least = record::least_bytes(commit, self.config.offset_metadata_units_max);
+                least.min(self.config.record_bytes_max)
+            }
+            _ => 0,
+        }
     }
 
     /// Takes over changed configuration; what runs already keeps its times.
@@ -213,6 +235,7 @@ impl GroupCoordinator {
         if let Err(error) = self.check(&request) {
             return effects.reply(ticket, GroupReply::refused(&request, version, error));
         }
+        self.expire_first(now, &request, effects);
         match request {
             GroupRequest::Join(request) => self.join(now, ticket, client, version, &request, effects),
             GroupRequest::Sync(request) => {
@@ -261,40 +284,79 @@ impl GroupCoordinator {
         self.timers.next()
     }
 
-    /// Does what is due: sessions, join and sync phases, expired offsets.
-    pub fn expire(&mut self, now: Now, effects: &mut Effects) {
-        while let Some(key) = self.timers.pop_due(now.ticks) {
-            let (groups, mut cx) = self.parts(now, effects);
-            match key {
-                TimerKey::Cleanup => {
-                    self.expire_offsets(now, effects);
-                    self.schedule_cleanup(now);
+    /// Does what is due, the earliest first, but not more than `most`: sessions, join and sync phases, and by itself a part of
+    /// what goes through many groups. Gives how many were done; the rest stays due.
+    pub fn expire(&mut self, now: Now, most: usize, effects: &mut Effects) -> usize {
+        let mut done = 0;
+        while done < most
+            && let Some(key) = self.timers.due(now.ticks).cloned()
+        {
+            let cost = if key.is_sweep() { GROUP_EXPIRIES_IN_TURN } else { 1 };
+            if done + cost > most.max(GROUP_EXPIRIES_WITH_REQUEST) {
+                break;
+            }
+            done += cost;
+            self.timers.cancel(&key);
+            self.end(now, key, effects);
+        }
+        self.settle(now, effects);
+        done
+    }
+
+    /// Before a request of a member is handled: what is due in its group and for itself may be late, as others' is.
+    fn expire_first(&mut self, now: Now, request: &GroupRequest, effects: &mut Effects) {
+        let Some(group_id) = request.group_id() else { return };
+        let Some((id, _)) =
+            self.groups.get_key_value(group_id).filter(|_| self.timers.due(now.ticks).is_some())
+        else {
+            return;
+        };
+        let id = id.clone();
+        let session = request.member_id().map(|member_id| TimerKey::Session(id.clone(), member_id.into()));
+        for key in session.into_iter().chain([TimerKey::Join(id.clone()), TimerKey::Sync(id)]) {
+            if self.timers.take_overdue(&key, now.ticks) {
+                self.end(now, key, effects);
+            }
+        }
+    }
+
+    /// A deadline has come.
+    fn end(&mut self, now: Now, key: TimerKey, effects: &mut Effects) {
+        let (groups, mut cx) = self.parts(now, effects);
+        match key {
+            TimerKey::Cleanup => match self.sweep_expired(now, effects) {
+                Some(wait_ms) => self.timers.schedule(TimerKey::Cleanup, now.ticks.plus_ms(wait_ms)),
+                None => self.schedule_cleanup(now),
+            },
+            TimerKey::Topics => {
+                if let Some(wait_ms) = self.sweep_deleted(effects) {
+                    self.timers.schedule(TimerKey::Topics, now.ticks.plus_ms(wait_ms));
                 }
-                TimerKey::Join(id) => {
-                    if let Some(Group::Classic(group)) = groups.get_mut(&id) {
-                        classic::end_join(group, &mut cx);
-                    }
+            }
+            TimerKey::Join(id) => {
+                if let Some(Group::Classic(group)) = groups.get_mut(&id) {
+                    classic::end_join(group, &mut cx);
                 }
-                TimerKey::Sync(id) => {
-                    if let Some(Group::Classic(group)) = groups.get_mut(&id) {
-                        classic::end_sync(group, &mut cx);
-                    }
+            }
+            TimerKey::Sync(id) => {
+                if let Some(Group::Classic(group)) = groups.get_mut(&id) {
+                    classic::end_sync(group, &mut cx);
                 }
-                TimerKey::Session(id, member_id) => {
-                    if let Some(Group::Classic(group)) = groups.get_mut(&id) {
-                        classic::expire_session(group, &mut cx, &member_id);
-                    }
+            }
+            TimerKey::Session(id, member_id) => {
+                if let Some(Group::Classic(group)) = groups.get_mut(&id) {
+                    classic::expire_session(group, &mut cx, &member_id);
                 }
             }
         }
-        self.settle(now, effects);
     }
 
-    /// Topics are deleted: so are their offsets, in every group, unless stored for another topic of the same name.
-    pub fn topics_deleted(&mut self, now: Now, topics: &[(Arc<str>, TopicId)], effects: &mut Effects) {
-        if self.phase == Phase::Active {
-            self.delete_topic_offsets(topics, effects);
-            self.settle(now, effects);
+    /// Topics are deleted: so are their offsets, in every group, unless stored for another topic of the same name; as a
+    /// deadline that has come, some groups at a time.
+    pub fn topics_deleted(&mut self, now: Now, topics: &[(Arc<str>, TopicId)]) {
+        if self.phase == Phase::Active && !topics.is_empty() {
+            self.sweeps.deleted.push_back(Sweep { topics: topics.to_vec(), behind: None });
+            self.timers.schedule(TimerKey::Topics, now.ticks);
         }
     }
 
@@ -326,7 +388,7 @@ impl GroupCoordinator {
         match self.phase {
             Phase::Loading => return Err(GroupError::CoordinatorLoadInProgress),
             Phase::Unloaded => return Err(GroupError::NotCoordinator),
-            Phase::Active if self.in_flight.len() >= GROUP_APPENDS_IN_FLIGHT_MAX => {
+            Phase::Active if self.in_flight.len() >= GROUP_APPENDS_IN_FLIGHT_MAX && request.may_append() => {
                 return Err(GroupError::CoordinatorNotAvailable);
             }
             Phase::Active => {}

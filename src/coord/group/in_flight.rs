@@ -14,7 +14,7 @@ use std::sync::Arc;
 pub(super) enum Change {
     /// An offset is committed, or deleted.
     Offset { group: Arc<str>, topic: Arc<str>, partition: i32, value: Option<CommittedOffset> },
-    /// A group is stored as it is at this moment; the record's value is made already, or could not be made.
+    /// A group is stored as it is at this moment; the record's value is made already, or could not be made; its append takes it.
     Store { group: Arc<str>, value: Option<Vec<u8>> },
     /// A group is deleted.
     Drop { group: Arc<str> },
@@ -44,6 +44,8 @@ pub(super) struct Replaced {
 /// One append that is not settled.
 pub(super) struct Entry {
     pub(super) id: AppendId,
+    /// Of its records.
+    bytes: usize,
     /// The one group it concerns, if it is one.
     pub(super) group: Option<Arc<str>>,
     pub(super) changes: Vec<Change>,
@@ -61,11 +63,13 @@ pub(super) struct InFlight {
     pub(super) record_bytes_max: usize,
     next_id: u64,
     queue: VecDeque<Entry>,
+    /// Of the records of all in the queue.
+    bytes: usize,
 }
 
 impl InFlight {
     pub(super) fn new(record_bytes_max: usize) -> InFlight {
-        InFlight { record_bytes_max, next_id: 0, queue: VecDeque::new() }
+        InFlight { record_bytes_max, next_id: 0, queue: VecDeque::new(), bytes: 0 }
     }
 
     /// Whether records may be appended: the log of Kafka refuses a record that is larger than a batch may be, and the
@@ -86,14 +90,15 @@ impl InFlight {
         &mut self,
         effects: &mut Effects,
         group: Option<Arc<str>>,
-        changes: Vec<Change>,
+        mut changes: Vec<Change>,
         removed: Vec<ClassicGroup>,
         then: Then,
     ) {
         debug_assert!(!changes.is_empty(), "an append without records");
         let id = AppendId(self.next_id);
         self.next_id += 1;
-        let records: Option<Vec<Record>> = changes.iter().map(record::encode).collect();
+        let records: Option<Vec<Record>> = changes.iter_mut().map(record::encode).collect();
+        let bytes = records.iter().flatten().map(Record::payload_bytes).sum();
         let outcome = match records {
             Some(records) if !self.fits(&records, &then) => Some(Err(ErrorCode::MESSAGE_TOO_LARGE.code())),
             Some(records) => {
@@ -102,7 +107,9 @@ impl InFlight {
             }
             None => Some(Err(GroupError::UnknownServerError.code())),
         };
-        self.queue.push_back(Entry { id, group, changes, removed, then, fetches: Vec::new(), outcome });
+        self.bytes += bytes;
+        let fetches = Vec::new();
+        self.queue.push_back(Entry { id, bytes, group, changes, removed, then, fetches, outcome });
     }
 
     /// Notes how an append ended. An unknown id (of before an unload) is ignored.
@@ -117,14 +124,21 @@ impl InFlight {
     /// The oldest append, if it and so all before it have ended.
     pub(super) fn pop_settled(&mut self) -> Option<Entry> {
         match self.queue.front()?.outcome {
-            Some(_) => self.queue.pop_front(),
+            Some(_) => self.pop(),
             None => None,
         }
     }
 
     /// The oldest append, however it stands.
     pub(super) fn pop(&mut self) -> Option<Entry> {
-        self.queue.pop_front()
+        let entry = self.queue.pop_front()?;
+        self.bytes -= entry.bytes;
+        Some(entry)
+    }
+
+    /// Of the records on their way.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
     }
 
     pub(super) fn last_mut(&mut self) -> Option<&mut Entry> {

@@ -29,6 +29,7 @@ mod offset_requests;
 mod offsets;
 mod record;
 mod subscription;
+mod sweep;
 mod timers;
 mod wire_form;
 

@@ -13,10 +13,9 @@ use super::request::{
     CommitPartition, CommitRequest, DeleteOffsetsRequest, FetchRequest, FetchTopic, GroupRequest,
 };
 use super::{Cx, Effects, record};
-use crate::base::limits::GROUP_APPEND_RECORDS_GOAL;
 use crate::base::{TopicId, WallMs};
 use crate::coord::{Now, Ticket};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// From this OffsetCommit version a missing group is named as such.
@@ -211,80 +210,6 @@ impl GroupCoordinator {
     pub(super) fn all_offset_tombstones(&self, id: &Arc<str>) -> Vec<Change> {
         self.keys(id).iter().map(|(topic, partition)| tombstone(id, topic, *partition)).collect()
     }
-
-    /// Deletes offsets that have expired, and groups that are left with nothing (`cleanupGroupMetadata`).
-    pub(super) fn expire_offsets(&mut self, now: Now, effects: &mut Effects) {
-        let mut on_their_way: BTreeMap<Arc<str>, BTreeSet<(Arc<str>, i32)>> = BTreeMap::new();
-        for (group, topic, partition, _) in self.in_flight.offsets() {
-            on_their_way.entry(group.clone()).or_default().insert((topic.clone(), partition));
-        }
-        let none = BTreeSet::new();
-        let mut batch = Batch::default();
-        let ids: Vec<Arc<str>> = self.groups.keys().cloned().collect();
-        for id in ids {
-            let busy = on_their_way.get(&id).unwrap_or(&none);
-            let Some(Group::Classic(group)) = self.groups.get(&id) else { continue };
-            let offsets = self.offsets.group(&id);
-            let (mut changes, all) =
-                expired(group, offsets, busy, now.wall_ms, self.config.offsets_retention_ms);
-            let gone = all && busy.is_empty() && group.is_empty() && !group.has_pending_members();
-            if gone {
-                changes.push(Change::Drop { group: id.clone() });
-                batch.removed.extend(self.take_group(&id));
-            }
-            batch.changes.append(&mut changes);
-            if batch.changes.len() >= GROUP_APPEND_RECORDS_GOAL {
-                self.push_batch(&mut batch, effects);
-            }
-        }
-        self.push_batch(&mut batch, effects);
-    }
-
-    /// Deletes the offsets of topics that are gone.
-    pub(super) fn delete_topic_offsets(&mut self, topics: &[(Arc<str>, TopicId)], effects: &mut Effects) {
-        let of_topic =
-            |value: &CommittedOffset, id: &TopicId| value.topic_id.is_zero() || value.topic_id == *id;
-        let mut gone: BTreeSet<(Arc<str>, Arc<str>, i32)> = BTreeSet::new();
-        for (group, offsets) in self.offsets.groups() {
-            for (name, id) in topics {
-                let partitions = offsets.get(name).into_iter().flatten();
-                let partitions = partitions.filter(|(_, value)| of_topic(value, id));
-                gone.extend(partitions.map(|(partition, _)| (group.clone(), name.clone(), *partition)));
-            }
-        }
-        // The last change on its way decides.
-        for (group, name, partition, value) in self.in_flight.offsets() {
-            let key = (group.clone(), name.clone(), partition);
-            let of_deleted = |value| topics.iter().any(|(topic, id)| topic == name && of_topic(value, id));
-            if value.is_some_and(of_deleted) {
-                gone.insert(key);
-            } else {
-                gone.remove(&key);
-            }
-        }
-        let mut batch = Batch::default();
-        for (group, topic, partition) in gone {
-            batch.changes.push(Change::Offset { group, topic, partition, value: None });
-            if batch.changes.len() >= GROUP_APPEND_RECORDS_GOAL {
-                self.push_batch(&mut batch, effects);
-            }
-        }
-        self.push_batch(&mut batch, effects);
-    }
-
-    fn push_batch(&mut self, batch: &mut Batch, effects: &mut Effects) {
-        let Batch { changes, removed } = std::mem::take(batch);
-        if !changes.is_empty() {
-            self.in_flight.push(effects, None, changes, removed, Then::Nothing);
-        }
-    }
-}
-
-/// Deletions of several groups in one append.
-#[derive(Default)]
-struct Batch {
-    changes: Vec<Change>,
-    removed: Vec<ClassicGroup>,
 }
 
 fn check_classic_commit(
@@ -316,7 +241,7 @@ fn check_classic_commit(
     }
 }
 
-fn tombstone(group: &Arc<str>, topic: &Arc<str>, partition: i32) -> Change {
+pub(super) fn tombstone(group: &Arc<str>, topic: &Arc<str>, partition: i32) -> Change {
     Change::Offset { group: group.clone(), topic: topic.clone(), partition, value: None }
 }
 
@@ -347,43 +272,4 @@ fn fetched_topic(offsets: Option<&GroupOffsets>, topic: &FetchTopic) -> FetchedT
         topic_id: topic.topic_id,
         partitions: topic.partitions.iter().map(one).collect(),
     }
-}
-
-/// Tombstones for the expired offsets of a group, and whether nothing is left of them
-/// (`ClassicGroup.offsetExpirationCondition`).
-fn expired(
-    group: &ClassicGroup,
-    offsets: Option<&GroupOffsets>,
-    busy: &BTreeSet<(Arc<str>, i32)>,
-    wall_ms: WallMs,
-    retention_ms: i64,
-) -> (Vec<Change>, bool) {
-    let Some(offsets) = offsets else { return (Vec::new(), true) };
-    // Without members, retention counts from when the last left; otherwise, and for clients that never were members,
-    // from the commit. While members come and go nothing expires.
-    let since_empty = match (group.protocol_type(), group.state()) {
-        (None, _) => None,
-        (Some(_), ClassicState::Empty) => group.state_at_ms(),
-        (Some(_), ClassicState::Stable) if group.uses_consumer_protocol() && group.knows_subscriptions() => {
-            None
-        }
-        (Some(_), _) => return (Vec::new(), false),
-    };
-    let is_expired = |offset: &CommittedOffset| match offset.expire_at_ms {
-        Some(at_ms) => wall_ms >= at_ms,
-        None => wall_ms.saturating_sub(since_empty.unwrap_or(offset.commit_at_ms)) >= retention_ms,
-    };
-    let mut changes = Vec::new();
-    let mut all = true;
-    for (topic, partitions) in offsets {
-        let subscribed = group.is_subscribed(topic);
-        for (partition, offset) in partitions {
-            if !subscribed && is_expired(offset) && !busy.contains(&(topic.clone(), *partition)) {
-                changes.push(tombstone(&group.id, topic, *partition));
-            } else {
-                all = false;
-            }
-        }
-    }
-    (changes, all)
 }

@@ -35,8 +35,8 @@ pub(super) enum Decoded {
     Damaged,
 }
 
-/// The bytes of a change's record; None if something in it is too long for its field.
-pub(super) fn encode(change: &Change) -> Option<Record> {
+/// The bytes of a change's record; None if something in it is too long for its field. A group's are taken out of the change.
+pub(super) fn encode(change: &mut Change) -> Option<Record> {
     Some(match change {
         Change::Offset { group, topic, partition, value } => {
             let key = OffsetCommitKey { group, topic, partition: *partition };
@@ -46,7 +46,7 @@ pub(super) fn encode(change: &Change) -> Option<Record> {
             };
             Record { key: message(KEY_OFFSET, &key, 0)?, value }
         }
-        Change::Store { group, value } => Record { key: group_key(group)?, value: Some(value.clone()?) },
+        Change::Store { group, value } => Record { key: group_key(group)?, value: Some(value.take()?) },
         Change::Drop { group } => Record { key: group_key(group)?, value: None },
     })
 }
@@ -180,6 +180,7 @@ fn decode_group(key: &mut Reader<'_>, value: Option<&[u8]>) -> Option<Decoded> {
         protocols: protocol.iter().map(|name| (name.clone(), stored.subscription.into())).collect(),
         assignment: stored.assignment.into(),
         awaiting_join: None,
+        chosen: None,
         awaiting_sync: None,
         is_new: false,
     };

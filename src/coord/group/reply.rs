@@ -36,6 +36,26 @@ pub enum GroupReply {
     List(ListReply),
 }
 
+impl GroupReply {
+    /// Bytes of members' metadata and assignments in it, with their names.
+    pub fn members_bytes(&self) -> usize {
+        let name = |name: &Option<Arc<str>>| name.as_deref().map_or(0, str::len);
+        match self {
+            GroupReply::Join(join) => {
+                let of = |m: &JoinedMember| {
+                    size_of::<JoinedMember>()
+                        + m.member_id.len()
+                        + name(&m.group_instance_id)
+                        + m.metadata.len()
+                };
+                join.members.iter().map(of).sum()
+            }
+            GroupReply::Sync(sync) => sync.assignment.len(),
+            _ => 0,
+        }
+    }
+}
+
 /// JoinGroup.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct JoinReply {

@@ -60,6 +60,33 @@ impl GroupRequest {
             GroupRequest::List(_) => None,
         }
     }
+
+    /// The member that sends it, if it says so.
+    pub(super) fn member_id(&self) -> Option<&str> {
+        match self {
+            GroupRequest::Join(request) => Some(&request.member_id),
+            GroupRequest::Sync(request) => Some(&request.member_id),
+            GroupRequest::Heartbeat(request) => Some(&request.member_id),
+            GroupRequest::CommitOffsets(request) => Some(&request.member_id),
+            _ => None,
+        }
+    }
+
+    /// Whether it may add records to the log.
+    pub(super) fn may_append(&self) -> bool {
+        match self {
+            GroupRequest::Heartbeat(_)
+            | GroupRequest::FetchOffsets(_)
+            | GroupRequest::Describe { .. }
+            | GroupRequest::List(_) => false,
+            GroupRequest::Join(_)
+            | GroupRequest::Sync(_)
+            | GroupRequest::Leave(_)
+            | GroupRequest::CommitOffsets(_)
+            | GroupRequest::DeleteOffsets(_)
+            | GroupRequest::Delete { .. } => true,
+        }
+    }
 }
 
 /// JoinGroup.

@@ -1,5 +1,6 @@
 //! The coordinator in virtual time, one file per concern; the rig that drives it is here.
 
+mod bounds;
 mod groups;
 mod lifecycle;
 mod members;
@@ -15,6 +16,7 @@ use super::request::{
     LeavingMember, SyncRequest,
 };
 use super::*;
+use crate::base::limits::GROUP_EXPIRIES_IN_TURN;
 use crate::base::{Ticks, TopicId};
 use crate::coord::{AppendId, Record};
 use std::collections::BTreeMap;
@@ -129,7 +131,7 @@ impl Rig {
         while let Some(at) = self.coordinator.deadline().filter(|at| *at <= end) {
             self.set_time(at.max(self.now.ticks));
             let mut effects = Effects::default();
-            self.coordinator.expire(self.now, &mut effects);
+            self.coordinator.expire(self.now, GROUP_EXPIRIES_IN_TURN, &mut effects);
             self.take_in(effects);
         }
         self.set_time(end);

@@ -9,12 +9,21 @@ use std::sync::Arc;
 pub(super) enum TimerKey {
     /// Look for expired offsets and groups.
     Cleanup,
+    /// Delete offsets of topics that are gone.
+    Topics,
     /// End the join phase of a group.
     Join(Arc<str>),
     /// Remove the members of a group that have not sent SyncGroup.
     Sync(Arc<str>),
     /// A member of a group, joined or pending, has been silent for too long.
     Session(Arc<str>, Arc<str>),
+}
+
+impl TimerKey {
+    /// Whether it goes through many groups: one is a turn's work.
+    pub(super) fn is_sweep(&self) -> bool {
+        matches!(self, TimerKey::Cleanup | TimerKey::Topics)
+    }
 }
 
 /// All deadlines.
@@ -68,13 +77,23 @@ impl Timers {
         self.by_time.first().map(|(at, _)| *at)
     }
 
-    /// Removes and returns the earliest deadline that has come.
-    pub(super) fn pop_due(&mut self, now: Ticks) -> Option<TimerKey> {
-        if self.next()? > now {
-            return None;
+    /// The earliest deadline that has come.
+    pub(super) fn due(&self, now: Ticks) -> Option<&TimerKey> {
+        self.by_time.first().filter(|(at, _)| *at <= now).map(|(_, key)| key)
+    }
+
+    /// Whether the deadline of `key` is past; then it is removed.
+    pub(super) fn take_overdue(&mut self, key: &TimerKey, now: Ticks) -> bool {
+        let due = self.by_key.get(key).is_some_and(|at| *at < now);
+        if due {
+            self.cancel(key);
         }
-        let (_, key) = self.by_time.pop_first()?;
-        self.by_key.remove(&key);
-        Some(key)
+        due
+    }
+
+    /// How many there are.
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.by_key.len()
     }
 }

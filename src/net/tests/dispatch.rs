@@ -4,12 +4,14 @@ use super::*;
 use crate::base::limits::NET_STANDING_MS;
 use crate::base::prng::Prng;
 
-/// The first byte of a frame says what it is: 0 small, 1 alone, 2 and more: so many times 10,000 bytes of reply.
+/// The first byte of a frame says what it is: 0 small, 1 alone, 255 behind replies, otherwise so many times 10,000 bytes of
+/// reply.
 fn weigh(frame: &[u8]) -> Weight {
     match frame[0] {
         0 => Weight::default(),
-        1 => Weight { alone: true, bytes: 0 },
-        n => Weight { alone: true, bytes: usize::from(n) * 10_000 },
+        1 => Weight { alone: true, ..Weight::default() },
+        255 => Weight { alone: true, behind_replies: true, bytes: 0 },
+        n => Weight { alone: true, behind_replies: false, bytes: usize::from(n) * 10_000 },
     }
 }
 
@@ -35,6 +37,28 @@ impl Bench {
     fn recounted(&self) -> usize {
         let held = |c: &connections::Conn| c.busy() + c.queue.bytes() + c.frames.held();
         self.net.conns.values().map(held).sum::<usize>() + self.net.budget.reserved()
+    }
+}
+
+/// 2,000 SyncGroups of 60 bytes, of ten connections that read nothing, were answered with an assignment of 900 KB each: how
+/// large such a reply is, is not known before it is there, and all of them were made.
+#[test]
+fn what_waits_behind_replies_is_served_when_they_have_left() {
+    let mut b = bench(16 << 20, 256 << 20);
+    let (hog, other) = (b.connect(), b.connect());
+    b.event(SocketEvent::Received(hog, Bytes::from(frame(255, 8).repeat(900))));
+    b.flush();
+    for _ in 0..3 {
+        let arrived = b.next().expect("the next");
+        assert!(b.next().is_none(), "one at a time");
+        b.bytes(hog, &frame(0, 8));
+        b.reply(arrived.slot, 7, 900_000);
+        b.flush();
+        assert!(b.next().is_none(), "the reply has not left");
+        assert!(b.net.held_bytes() < 900_000 + 20_000, "{}", b.net.held_bytes());
+        b.bytes(other, &frame(255, 8));
+        assert_eq!(b.serve_all(), [other], "others are served");
+        b.all_sent();
     }
 }
 

@@ -144,11 +144,12 @@ fn join_known(group: &mut ClassicGroup, cx: &mut Cx<'_>, join: &Join<'_>) {
 /// A member's new metadata; its JoinGroup is parked.
 fn update_member(group: &mut ClassicGroup, cx: &mut Cx<'_>, join: &Join<'_>, protocols: Protocols) {
     let member_id = join.request.member_id.as_str();
-    group.count_protocols(&protocols);
-    let Some(member) = group.members.get_mut(member_id) else { return };
+    let Some(mut member) = group.members.remove(member_id) else { return };
+    group.discount(&member);
     member.session_timeout_ms = join.request.session_timeout_ms;
     member.rebalance_timeout_ms = join.request.rebalance_timeout_ms;
-    let old = std::mem::replace(&mut member.protocols, protocols);
+    (member.protocols, member.chosen) = (protocols, None);
+    group.count(&member);
     match member.awaiting_join.replace(join.ticket) {
         None => group.awaiting_join += 1,
         Some(earlier) => {
@@ -156,7 +157,7 @@ fn update_member(group: &mut ClassicGroup, cx: &mut Cx<'_>, join: &Join<'_>, pro
             cx.reply(earlier, GroupReply::Join(reply));
         }
     }
-    group.discount_protocols(&old);
+    group.members.insert(member.id.clone(), member);
 }
 
 /// A new member; its JoinGroup is parked.
@@ -179,6 +180,7 @@ fn add_member(group: &mut ClassicGroup, cx: &mut Cx<'_>, join: &Join<'_>, member
         session_timeout_ms: request.session_timeout_ms,
         protocols: join.protocols(),
         assignment: Arc::new([]),
+        chosen: None,
         awaiting_join: Some(join.ticket),
         awaiting_sync: None,
         is_new: true,
@@ -199,6 +201,7 @@ fn replace_static(
     let Some(old) = swap_member(group, cx, old_id, |old| Member {
         id: new_id.clone(),
         protocols,
+        chosen: None,
         rebalance_timeout_ms: join.request.rebalance_timeout_ms,
         session_timeout_ms: join.request.session_timeout_ms,
         awaiting_join: Some(join.ticket),
@@ -216,7 +219,7 @@ fn replace_static(
         cx.reply(ticket, GroupReply::Sync(SyncReply::refused(GroupError::FencedInstanceId)));
     }
     match group.state {
-        ClassicState::Stable if group.vote() == group.protocol_name => {
+        ClassicState::Stable if group.votes_as_before(&old, &new_id) => {
             // Nothing changes for the others: the new id is stored, and then the member goes on with its assignment.
             let knows_skip_assignment = join.version >= SKIP_ASSIGNMENT_FROM;
             let replaced = Replaced {
@@ -251,6 +254,8 @@ fn swap_member(
     let new = new(&old);
     let new_id = new.id.clone();
     group.rearm(cx, &new_id, new.session_timeout_ms);
+    let mut new = new;
+    new.choose(group.protocol_name.as_ref());
     group.add(new);
     if led {
         group.leader = Some(new_id.clone());

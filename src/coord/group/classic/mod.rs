@@ -12,10 +12,11 @@ use super::error::GroupError;
 use super::reply::{
     DescribeReply, DescribedMember, GroupReply, JoinReply, JoinedMember, ListedGroup, SyncReply,
 };
-use super::request::JoinRequest;
+use super::request::{JoinRequest, SyncRequest};
 use super::timers::TimerKey;
 use super::{Cx, subscription};
 use crate::base::WallMs;
+use crate::base::limits::{GROUP_PROTOCOL_BYTES, GROUP_VOTE_PROTOCOLS_MAX};
 use crate::coord::Ticket;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -79,6 +80,8 @@ pub(super) struct Member {
     /// Protocols in the member's order of preference, each name once.
     pub(super) protocols: Protocols,
     pub(super) assignment: Arc<[u8]>,
+    /// The group's protocol as it was chosen last, and the metadata for it: there may be very many to search.
+    pub(super) chosen: Option<(Arc<str>, Arc<[u8]>)>,
     /// The parked JoinGroup.
     pub(super) awaiting_join: Option<Ticket>,
     /// The parked SyncGroup.
@@ -90,10 +93,27 @@ pub(super) struct Member {
 impl Member {
     /// Its metadata for a protocol; empty if it does not know it.
     pub(super) fn metadata(&self, protocol: &str) -> Arc<[u8]> {
-        match self.protocols.iter().find(|(name, _)| **name == *protocol) {
+        let chosen = self.chosen.iter().find(|(name, _)| **name == *protocol);
+        match chosen.or_else(|| self.protocols.iter().find(|(name, _)| **name == *protocol)) {
             Some((_, metadata)) => metadata.clone(),
             None => Arc::new([]),
         }
+    }
+
+    /// The group has chosen a protocol, or the member has other metadata.
+    fn choose(&mut self, protocol: Option<&Arc<str>>) {
+        self.chosen = None;
+        self.chosen = protocol.map(|name| (name.clone(), self.metadata(name)));
+    }
+
+    /// What it takes at least in the group's record: the protocol is not chosen yet, one that makes the record fit may be.
+    fn least_bytes(&self) -> usize {
+        self.protocols.iter().map(|(_, metadata)| metadata.len()).min().unwrap_or(0)
+    }
+
+    /// Whether it has the same protocols in the same order, whatever its metadata for them.
+    fn prefers_as(&self, other: &Member) -> bool {
+        self.protocols.iter().map(|(name, _)| name).eq(other.protocols.iter().map(|(name, _)| name))
     }
 
     /// Whether silence is in order: a parked request is a sign of life, except of one who never had a member id.
@@ -125,10 +145,20 @@ pub(super) struct ClassicGroup {
     awaiting_join: usize,
     /// Protocol → members that know it.
     supported: BTreeMap<Arc<str>, usize>,
+    sums: Sums,
     /// The topics of all members, as far as they can be known.
     subscribed: Option<BTreeSet<String>>,
     /// Whether a record of the group, or of an offset of it, is committed: others may see the group.
     pub(super) exposed: bool,
+}
+
+/// Sums over all members, so that nobody's JoinGroup looks at the protocols of others.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Sums {
+    /// [`Member::least_bytes`].
+    least_bytes: usize,
+    /// Their protocols.
+    protocols: usize,
 }
 
 /// The extra time that an empty group gives its first members.
@@ -160,6 +190,7 @@ impl ClassicGroup {
             pending_sync: BTreeSet::new(),
             awaiting_join: 0,
             supported: BTreeMap::new(),
+            sums: Sums::default(),
             subscribed: None,
             exposed: false,
         }
@@ -294,25 +325,81 @@ impl ClassicGroup {
     /// Whether a record holds the metadata of all members and of this one. A member that the record has no room for could
     /// join, but no generation with it could be stored.
     fn fits(&self, request: &JoinRequest, bytes_max: usize) -> bool {
+        let instance_id = request.group_instance_id.as_deref();
+        let replaced = instance_id.and_then(|id| self.static_members.get(id)).map(|id| &**id);
+        let named = Some(request.member_id.as_str()).filter(|id| Some(*id) != replaced);
+        let gone = named.into_iter().chain(replaced).filter_map(|id| self.members.get(id));
+        let others = self.sums.least_bytes - gone.map(Member::least_bytes).sum::<usize>();
+        let own = request.protocols.iter().map(|(_, metadata)| metadata.len()).min().unwrap_or(0);
+        others + own <= bytes_max
+    }
+
+    /// What the group's record takes for metadata of its members, and for their assignments.
+    fn stored_bytes(&self) -> (usize, usize) {
+        let protocol = self.protocol_name.as_deref().unwrap_or_default();
+        let of = |m: &Member| (GROUP_PROTOCOL_BYTES + m.metadata(protocol).len(), m.assignment.len());
+        self.members.values().map(of).fold((0, 0), |sum, of| (sum.0 + of.0, sum.1 + of.1))
+    }
+
+    /// Bytes of the record that a JoinGroup adds, if it does: a static member's place is taken, nothing else changes.
+    pub(super) fn join_bytes(&self, request: &JoinRequest) -> usize {
+        let instance_id = request.group_instance_id.as_deref().filter(|_| request.member_id.is_empty());
+        let replaces = instance_id.is_some_and(|id| self.static_members.contains_key(id));
+        let (metadata, assignments) =
+            if replaces && self.state == ClassicState::Stable { self.stored_bytes() } else { (0, 0) };
+        metadata + assignments
+    }
+
+    /// Bytes of the record that a SyncGroup adds, if it does: the leader assigns.
+    pub(super) fn sync_bytes(&self, request: &SyncRequest) -> usize {
+        if self.state != ClassicState::CompletingRebalance || !self.is_leader(&request.member_id) {
+            return 0;
+        }
+        self.stored_bytes().0
+            + request.assignments.iter().map(|(_, assignment)| assignment.len()).sum::<usize>()
+    }
+
+    /// What is kept as sums is what looking at all members gives.
+    #[cfg(test)]
+    pub(super) fn check_sums(&self, request: &JoinRequest, bytes_max: usize) {
+        let plain = |m: &Member, protocol: &str| {
+            m.protocols.iter().find(|(name, _)| **name == *protocol).map(|(_, metadata)| metadata.clone())
+        };
+        let least = |m: &Member| m.protocols.iter().map(|(_, metadata)| metadata.len()).min().unwrap_or(0);
+        let mut supported: BTreeMap<Arc<str>, usize> = BTreeMap::new();
+        for (name, _) in self.members.values().flat_map(|m| &m.protocols) {
+            *supported.entry(name.clone()).or_default() += 1;
+        }
+        assert_eq!(self.supported, supported);
+        let protocols = self.members.values().map(|m| m.protocols.len()).sum();
+        let least_bytes = self.members.values().map(least).sum();
+        assert_eq!(self.sums, Sums { least_bytes, protocols });
+        if self.state == ClassicState::Stable {
+            assert_eq!(self.vote(), self.protocol_name);
+            let protocol = self.protocol_name.as_deref().expect("of a stable group");
+            self.members.values().for_each(|m| assert_eq!(Some(m.metadata(protocol)), plain(m, protocol)));
+        }
         let others = self.members.values().filter(|m| {
             let replaced =
                 m.instance_id.is_some() && m.instance_id.as_deref() == request.group_instance_id.as_deref();
             *m.id != *request.member_id && !replaced
         });
-        // The protocol is not chosen yet: one that makes the record fit may be.
-        let least = |m: &Member| m.protocols.iter().map(|(_, metadata)| metadata.len()).min().unwrap_or(0);
         let own = request.protocols.iter().map(|(_, metadata)| metadata.len()).min().unwrap_or(0);
-        others.map(least).sum::<usize>() + own <= bytes_max
+        assert_eq!(self.fits(request, bytes_max), others.map(least).sum::<usize>() + own <= bytes_max);
     }
 
-    fn count_protocols(&mut self, protocols: &[(Arc<str>, Arc<[u8]>)]) {
-        for (name, _) in protocols {
+    fn count(&mut self, member: &Member) {
+        self.sums.least_bytes += member.least_bytes();
+        self.sums.protocols += member.protocols.len();
+        for (name, _) in &member.protocols {
             *self.supported.entry(name.clone()).or_default() += 1;
         }
     }
 
-    fn discount_protocols(&mut self, protocols: &[(Arc<str>, Arc<[u8]>)]) {
-        for (name, _) in protocols {
+    fn discount(&mut self, member: &Member) {
+        self.sums.least_bytes -= member.least_bytes();
+        self.sums.protocols -= member.protocols.len();
+        for (name, _) in &member.protocols {
             if let Some(count) = self.supported.get_mut(name) {
                 *count -= 1;
                 if *count == 0 {
@@ -334,7 +421,7 @@ impl ClassicGroup {
         if self.leader.is_none() {
             self.leader = Some(member.id.clone());
         }
-        self.count_protocols(&member.protocols);
+        self.count(&member);
         self.awaiting_join += usize::from(member.awaiting_join.is_some());
         self.pending_join.remove(&member.id);
         self.members.insert(member.id.clone(), member);
@@ -345,7 +432,7 @@ impl ClassicGroup {
         self.pending_join.remove(member_id);
         self.pending_sync.remove(member_id);
         let member = self.members.remove(member_id)?;
-        self.discount_protocols(&member.protocols);
+        self.discount(&member);
         self.awaiting_join -= usize::from(member.awaiting_join.is_some());
         if let Some(instance_id) = &member.instance_id {
             self.static_members.remove(instance_id);
@@ -408,6 +495,12 @@ impl ClassicGroup {
 
     fn all_joined(&self) -> bool {
         self.members.len() == self.awaiting_join && self.pending_join.is_empty()
+    }
+
+    /// Whether a static member that was replaced leaves the vote as it was. In a stable group the protocol is what was voted for.
+    fn votes_as_before(&self, old: &Member, new_id: &str) -> bool {
+        let same = self.members.get(new_id).is_some_and(|new| new.prefers_as(old));
+        same || self.sums.protocols <= GROUP_VOTE_PROTOCOLS_MAX && self.vote() == self.protocol_name
     }
 
     /// The protocol that all members know and most prefer; of several the first by name. None without members.

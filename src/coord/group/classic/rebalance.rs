@@ -89,6 +89,8 @@ pub(super) fn complete(group: &mut ClassicGroup, cx: &mut Cx<'_>) {
     group.generation = group.generation.checked_add(1).unwrap_or(0);
     group.pending_sync.clear();
     group.protocol_name = group.vote();
+    let protocol = group.protocol_name.clone();
+    group.members.values_mut().for_each(|member| member.choose(protocol.as_ref()));
     group.subscribed = group.subscriptions();
     if group.members.is_empty() {
         group.enter(ClassicState::Empty, cx.now.wall_ms);

@@ -211,7 +211,7 @@ fn any_bytes_can_be_replayed() {
     for _ in 0..100 {
         let Some(at) = coordinator.deadline() else { break };
         now.ticks = at.max(now.ticks);
-        coordinator.expire(now, &mut effects);
+        coordinator.expire(now, GROUP_EXPIRIES_IN_TURN, &mut effects);
         for append in std::mem::take(&mut effects.appends) {
             coordinator.appended(now, append.id, Ok(()), &mut effects);
         }

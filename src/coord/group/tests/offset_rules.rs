@@ -298,13 +298,8 @@ fn deleted_topics_take_their_offsets_along() {
     rig.commit_offset(later);
     rig.commit_offset(committing(2, 1));
     // Partition 0 is committed, 1 belongs to the next topic of the name, 2 is on its way.
-    let mut effects = Effects::default();
-    rig.coordinator.topics_deleted(
-        rig.now,
-        &[("t".into(), TOPIC_ID), ("u".into(), TopicId::ONE)],
-        &mut effects,
-    );
-    rig.take_in(effects);
+    rig.coordinator.topics_deleted(rig.now, &[("t".into(), TOPIC_ID), ("u".into(), TopicId::ONE)]);
+    rig.advance(0);
     rig.commit();
     assert_eq!(rig.offsets("g"), [t(1, 1)]);
 }
