@@ -1,7 +1,7 @@
 //! ListOffsets (key 2), versions 1 to 11: KIP-79 (by time), KIP-734 (largest timestamp), KIP-405, KIP-1005 and
 //! KIP-1023 (tiered storage: there is none, so the local log is all there is).
 
-use std::collections::BTreeSet;
+use std::collections::{HashMap, HashSet};
 
 use crate::base::Ticks;
 use crate::base::limits::REQUEST_TIMEOUT_MS;
@@ -10,7 +10,7 @@ use crate::meta::image::Image;
 use crate::shard::{Done, Job, OffsetsPart};
 use crate::wire::codec::{Body, DecodeError};
 use crate::wire::errors::ErrorCode;
-use crate::wire::messages::list_offsets_request::ListOffsetsRequest;
+use crate::wire::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsRequest};
 use crate::wire::messages::list_offsets_response::{
     ListOffsetsPartitionResponse, ListOffsetsResponse, ListOffsetsTopicResponse,
 };
@@ -38,20 +38,30 @@ fn read(body: &Body, version: i16, image: &Image) -> Result<Asked<ListOffsets>, 
     let message: ListOffsetsRequest<'_> = body.decode(version)?;
     let mut gathered = ListOffsets { version, timeout_ms: message.timeout_ms, topics: Vec::new() };
     let mut items = Vec::new();
+    let mut named: HashMap<(&str, i32), u32> = HashMap::new();
     for topic in &message.topics {
-        let mut seen = Vec::new();
-        let (mut once, mut twice) = (BTreeSet::new(), BTreeSet::new());
-        twice.extend(topic.partitions.iter().map(|p| p.partition_index).filter(|p| !once.insert(*p)));
-        let mut told = BTreeSet::new();
-        for p in &topic.partitions {
-            // One asked about twice is told of once.
-            if twice.contains(&p.partition_index) && !told.insert(p.partition_index) {
-                continue;
-            }
+        topic.partitions.iter().for_each(|p| *named.entry((topic.name, p.partition_index)).or_default() += 1);
+    }
+    // A topic is told of once, if anything was asked about it, and so is a partition that is asked about twice.
+    let mut order: Vec<&str> =
+        message.topics.iter().filter(|t| !t.partitions.is_empty()).map(|t| t.name).collect();
+    let mut seen = HashSet::new();
+    order.retain(|name| seen.insert(*name));
+    let mut of_topic: HashMap<&str, Vec<&ListOffsetsPartition>> = HashMap::new();
+    for topic in &message.topics {
+        of_topic.entry(topic.name).or_default().extend(&topic.partitions);
+    }
+    let mut told = HashSet::new();
+    for name in order {
+        let mut indexes = Vec::new();
+        for p in
+            of_topic.remove(name).into_iter().flatten().filter(|p| told.insert((name, p.partition_index)))
+        {
+            let twice = named.get(&(name, p.partition_index)).is_some_and(|count| *count > 1);
             let known =
                 p.timestamp >= 0 || SENTINELS.iter().any(|(t, since)| *t == p.timestamp && *since <= version);
-            let item = match topics::find_partition(image, topic.name, p.partition_index) {
-                _ if twice.contains(&p.partition_index) => Err(ErrorCode::INVALID_REQUEST),
+            let item = match topics::find_partition(image, name, p.partition_index) {
+                _ if twice => Err(ErrorCode::INVALID_REQUEST),
                 Ok(_) if !(0..=1).contains(&message.isolation_level) => Err(ErrorCode::UNKNOWN_SERVER_ERROR),
                 Ok(_) if !known => Err(ErrorCode::UNSUPPORTED_VERSION),
                 Ok(key) => Ok((
@@ -66,9 +76,9 @@ fn read(body: &Body, version: i16, image: &Image) -> Result<Asked<ListOffsets>, 
                 Err(code) => Err(code),
             };
             items.push(item);
-            seen.push(p.partition_index);
+            indexes.push(p.partition_index);
         }
-        gathered.topics.push((topic.name.to_owned(), seen));
+        gathered.topics.push((name.to_owned(), indexes));
     }
     Ok((gathered, items))
 }

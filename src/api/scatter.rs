@@ -2,7 +2,11 @@
 //! the request's order. A long one is read and its response written by a helper thread, and its owners are asked about a
 //! bounded number of items at a time, so that others have their turn between.
 
-use crate::base::limits::{PARTITIONS_ASKED_AT_ONCE, PARTITIONS_REPLY_BYTES_MAX, REQUEST_TIMEOUT_MS};
+use std::collections::{HashMap, VecDeque};
+
+use crate::base::limits::{
+    PARTITIONS_ASKED_AT_ONCE, PARTITIONS_REPLY_BYTES_MAX, REPLY_SMALL_BYTES, REQUEST_TIMEOUT_MS,
+};
 use crate::base::{ShardId, Ticks};
 use crate::shard::{Done, Job, PartitionKey};
 use crate::wire::codec::DecodeError;
@@ -28,6 +32,15 @@ pub trait Scatter: Send + 'static {
     fn bytes(_answer: &Self::Answer) -> usize {
         0
     }
+    /// What is still to be asked about an item, given its answer so far: an owner answers the first ones of a job, and the last
+    /// of those in part, where they have much to say.
+    fn again(_key: PartitionKey, _so_far: Option<&Self::Answer>) -> Option<Self::Ask> {
+        None
+    }
+    /// Another part of an answer.
+    fn add(answer: &mut Self::Answer, more: Self::Answer) {
+        *answer = more;
+    }
     /// Whether an owner may stop as soon as nobody waits for its answer: it changes nothing.
     fn may_be_forgotten() -> bool {
         false
@@ -50,9 +63,9 @@ struct Gather<S: Scatter> {
     large: bool,
     answers: Vec<Option<S::Answer>>,
     /// Not asked yet, with their places.
-    left: std::vec::IntoIter<(usize, PartitionKey, S::Ask)>,
+    left: VecDeque<(usize, PartitionKey, S::Ask)>,
     /// Of each owner that was asked, the places of its items.
-    places: Vec<Vec<usize>>,
+    places: Vec<Vec<(usize, PartitionKey)>>,
     /// Those that have not answered, each with its part.
     asked: Vec<(ShardId, u32)>,
     bytes: usize,
@@ -72,12 +85,11 @@ pub fn scatter<S: Scatter>(
 impl<S: Scatter> Gather<S> {
     fn new(scatter: S, items: Vec<Item<S::Ask>>, large: bool) -> Gather<S> {
         let mut answers = Vec::with_capacity(items.len());
-        let mut left = Vec::new();
+        let mut left = VecDeque::new();
         for (place, item) in items.into_iter().enumerate() {
             answers.push(item.as_ref().err().map(|code| S::refused(*code)));
             left.extend(item.ok().map(|(key, ask)| (place, key, ask)));
         }
-        let left = left.into_iter();
         Gather {
             scatter: Some(scatter),
             large,
@@ -90,7 +102,7 @@ impl<S: Scatter> Gather<S> {
     }
 
     fn begin(mut self, cx: &mut Cx<'_>) -> Outcome {
-        if self.left.len() == 0 {
+        if self.left.is_empty() {
             return self.finish(cx);
         }
         let deadline = self.scatter.as_ref().map_or(Ticks::NEVER, |scatter| scatter.deadline(cx));
@@ -102,22 +114,45 @@ impl<S: Scatter> Gather<S> {
     /// Asks about the next items.
     fn ask(&mut self, cx: &mut Cx<'_>, id: u64) {
         let mut by_owner: ByOwner<S::Ask> = ByOwner::default();
-        for (place, key, ask) in self.left.by_ref().take(PARTITIONS_ASKED_AT_ONCE) {
+        let (mut keys, count) = (HashMap::new(), self.left.len().min(PARTITIONS_ASKED_AT_ONCE));
+        for (place, key, ask) in self.left.drain(..count) {
+            keys.insert(place, key);
             by_owner.push(key.owner(cx.shards), place, ask);
         }
         self.places.clear();
         for (part, (owner, places, asks)) in by_owner.groups.into_iter().enumerate() {
-            self.places.push(places);
+            self.places
+                .push(places.into_iter().filter_map(|place| Some((place, *keys.get(&place)?))).collect());
             self.asked.push((owner, part as u32));
             cx.send(owner, id, part as u32, S::job(asks));
         }
     }
 
-    /// Refuses what there is no room for.
+    /// Refuses what there is no room for, save what is answered in part.
     fn refuse_rest(&mut self) {
-        for (place, ..) in self.left.by_ref() {
-            self.answers[place] = Some(S::refused(ErrorCode::UNKNOWN_SERVER_ERROR));
+        let answers = &mut self.answers;
+        self.left.retain(|(place, ..)| {
+            let begun = answers[*place].is_some();
+            answers[*place].get_or_insert_with(|| S::refused(ErrorCode::UNKNOWN_SERVER_ERROR));
+            begun
+        });
+    }
+
+    /// Takes in what an owner has answered.
+    fn take_in(&mut self, places: &[(usize, PartitionKey)], done: Done) {
+        let Some(answers) = S::answers(done) else { return };
+        let mut answers = answers.into_iter();
+        for (place, key) in places {
+            if let Some(answer) = answers.next() {
+                self.bytes += S::bytes(&answer);
+                match &mut self.answers[*place] {
+                    Some(so_far) => S::add(so_far, answer),
+                    missing => *missing = Some(answer),
+                }
+            }
+            self.left.extend(S::again(*key, self.answers[*place].as_ref()).map(|ask| (*place, *key, ask)));
         }
+        self.large |= self.bytes > REPLY_SMALL_BYTES;
     }
 
     /// Nobody waits for the answers any more that are missing.
@@ -141,11 +176,8 @@ impl<S: Scatter> Gather<S> {
 
 impl<S: Scatter> Waiting for Gather<S> {
     fn done(&mut self, cx: &mut Cx<'_>, _id: u64, part: u32, done: Done) -> Step {
-        let places = self.places.get(part as usize).map(Vec::as_slice).unwrap_or_default();
-        for (place, answer) in places.iter().zip(S::answers(done).into_iter().flatten()) {
-            self.bytes += S::bytes(&answer);
-            self.answers[*place] = Some(answer);
-        }
+        let places = self.places.get_mut(part as usize).map(std::mem::take).unwrap_or_default();
+        self.take_in(&places, done);
         self.asked.retain(|(_, of)| *of != part);
         if self.bytes > PARTITIONS_REPLY_BYTES_MAX {
             self.refuse_rest();

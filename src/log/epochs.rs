@@ -58,7 +58,7 @@ impl Epochs {
         let unknown = EpochEnd { epoch: -1, end_offset: -1 };
         let Some((first, _)) = self.entries.first() else { return unknown };
         match self.latest() {
-            _ if epoch < 0 => unknown,
+            _ if epoch == -1 => unknown,
             Some(latest) if epoch > latest => unknown,
             Some(latest) if epoch == latest => EpochEnd { epoch, end_offset: log_end },
             _ => {
@@ -113,6 +113,8 @@ mod tests {
         let mut epochs = Epochs::default();
         assert_eq!(epochs.end_offset_for(0, 5), end(-1, -1));
         assert!(epochs.assign(2, 10));
+        assert_eq!(epochs.end_offset_for(-1, 20), end(-1, -1));
+        assert_eq!(epochs.end_offset_for(-2, 20), end(-2, 10), "older than anything known, as in Kafka");
         assert!(!epochs.assign(2, 15));
         assert!(epochs.assign(5, 20));
         let cases = [

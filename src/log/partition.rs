@@ -23,7 +23,7 @@ use super::types::{
 use super::writer::Writer;
 use crate::base::limits::LOG_PENDING_BYTES_MAX;
 use crate::base::prng::Prng;
-use crate::base::{LeaderEpoch, Offset, TopicId, WallMs};
+use crate::base::{LeaderEpoch, Offset, ProducerId, TopicId, WallMs};
 use crate::wire::record::{
     BatchView, ControlType, HEADER_BYTES, Scratch, TimestampType, set_base_offset, set_leader_epoch,
     set_max_timestamp,
@@ -427,9 +427,9 @@ impl Partition {
         self.writer.pending_bytes()
     }
 
-    /// The producers that have written here, by id.
-    pub fn describe_producers(&self) -> Vec<ProducerDescription> {
-        self.producers.describe()
+    /// The producers that have written here, by id: from one on, so many at most; and whether there are more.
+    pub fn describe_producers(&self, from: ProducerId, most: usize) -> (Vec<ProducerDescription>, bool) {
+        self.producers.describe(from, most)
     }
 
     /// Whether a producer with this epoch has a transaction open here.

@@ -281,8 +281,8 @@ impl Producers {
         });
     }
 
-    /// As `DescribeProducers` shows them.
-    pub fn describe(&self) -> Vec<ProducerDescription> {
+    /// As `DescribeProducers` shows them, from an id on, so many at most; and whether there are more.
+    pub fn describe(&self, from: ProducerId, most: usize) -> (Vec<ProducerDescription>, bool) {
         let describe = |(id, p): (&ProducerId, &Producer)| ProducerDescription {
             producer_id: *id,
             producer_epoch: p.epoch,
@@ -291,7 +291,9 @@ impl Producers {
             coordinator_epoch: p.coordinator_epoch,
             current_txn_start_offset: p.txn_first_offset.unwrap_or(-1),
         };
-        self.by_id.iter().map(describe).collect()
+        let mut rest = self.by_id.range(from..);
+        let described = rest.by_ref().take(most).map(describe).collect();
+        (described, rest.next().is_some())
     }
 }
 

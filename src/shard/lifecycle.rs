@@ -226,7 +226,8 @@ impl Shard {
             Job::Offsets(parts) => parts.iter().for_each(|p| look(p.key)),
             Job::Epochs(parts) => parts.iter().for_each(|p| look(p.key)),
             Job::DeleteRecords(parts) => parts.iter().for_each(|p| look(p.0)),
-            Job::Producers(keys) | Job::Sizes(Some(keys)) => keys.iter().copied().for_each(look),
+            Job::Producers(parts) => parts.iter().for_each(|p| look(p.0)),
+            Job::Sizes(Some(keys)) => keys.iter().copied().for_each(look),
             Job::Sizes(None) => return self.partitions.any_opening(),
             Job::Group(group) => return self.group_is_opening(group.partition),
             Job::Control(_) => {}

@@ -4,7 +4,8 @@ use std::any::Any;
 use std::collections::VecDeque;
 use std::io;
 
-use crate::base::Offset;
+use crate::base::limits::PRODUCERS_DESCRIBED_AT_ONCE;
+use crate::base::{Offset, ProducerId};
 use crate::io::repeats::limited;
 use crate::io::{Disk, DiskOutcome, FileJob, Files, Lack};
 use crate::log::{LogError, Lookup, OffsetAndTimestamp};
@@ -285,15 +286,20 @@ impl Shard {
         any
     }
 
-    pub(super) fn producers(&mut self, reply_to: ReplyTo, keys: &[PartitionKey]) {
-        let results = keys
-            .iter()
-            .map(|key| {
-                let (_, hosted) = self.open_partition(*key)?;
+    /// The producers of partitions, each from an id on, as many as a job gives; about what is left the home asks again.
+    pub(super) fn producers(&mut self, reply_to: ReplyTo, parts: &[(PartitionKey, ProducerId)]) {
+        let (mut results, mut left) = (Vec::new(), PRODUCERS_DESCRIBED_AT_ONCE);
+        for (key, from) in parts {
+            if left == 0 {
+                break;
+            }
+            let described = self.open_partition(*key).and_then(|(_, hosted)| {
                 let log = hosted.log().ok_or(ErrorCode::NOT_LEADER_OR_FOLLOWER)?;
-                Ok(log.describe_producers())
-            })
-            .collect();
+                Ok(log.describe_producers(*from, left))
+            });
+            left -= described.as_ref().map_or(0, |(producers, _)| producers.len());
+            results.push(described);
+        }
         self.answer(reply_to, Done::Producers(results));
     }
 

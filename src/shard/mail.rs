@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::base::{Offset, ShardId, TopicId, WallMs};
+use crate::base::{Offset, ProducerId, ShardId, TopicId, WallMs};
 use crate::coord::group::{ClientInfo, GroupReply, GroupRequest};
 use crate::io::Socket;
 use crate::log::{OffsetAndTimestamp, ProducerDescription};
@@ -106,8 +106,8 @@ pub enum Job {
     Epochs(Vec<EpochPart>),
     /// Move log starts (DeleteRecords): the offset before which to delete, -1 for the high watermark.
     DeleteRecords(Vec<(PartitionKey, Offset)>),
-    /// The state of idempotent producers (DescribeProducers).
-    Producers(Vec<PartitionKey>),
+    /// The state of idempotent producers (DescribeProducers), of each partition from an id on.
+    Producers(Vec<(PartitionKey, ProducerId)>),
     /// Sizes of the partitions of this core (DescribeLogDirs): all, or the given ones.
     Sizes(Option<Vec<PartitionKey>>),
     /// A request for the group coordinator of one partition of `__consumer_offsets`.
@@ -313,8 +313,8 @@ pub enum Done {
     Epochs(Vec<Result<(i32, Offset), ErrorCode>>),
     /// Of [`Job::DeleteRecords`], in order: the new log start.
     DeleteRecords(Vec<Result<Offset, ErrorCode>>),
-    /// Of [`Job::Producers`], in order.
-    Producers(Vec<Result<Vec<ProducerDescription>, ErrorCode>>),
+    /// Of [`Job::Producers`], in order: the first ones, and whether there are more producers of the last one.
+    Producers(Vec<Result<(Vec<ProducerDescription>, bool), ErrorCode>>),
     /// Of [`Job::Sizes`].
     Sizes(Vec<PartitionSize>),
     /// A whole response body, or the error to answer with.

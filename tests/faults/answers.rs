@@ -151,3 +151,72 @@ fn delete_records_answers_a_partition_once() {
     let expected = Writer::default().i32(0).i32(1).string("d").i32(1).i32(0).i64(1).i16(code::NONE);
     assert_eq!(answer, expected.0);
 }
+
+/// DescribeProducers had words for a partition that is not there and none for a topic, the other way round than Apache Kafka;
+/// a partition is described as often as it is named.
+#[test]
+fn producers_of_what_is_not_there_are_answered_as_in_kafka() {
+    let (_broker, mut client) = start("describe-producers");
+    create(&mut client, "a", 1);
+    let mut ask = |topic: &str, partitions: &[i32]| -> Vec<(i32, i16, bool)> {
+        // Version 0 is flexible: compact lengths, and tags behind each structure.
+        let mut body = vec![0, 2, topic.len() as u8 + 1];
+        body.extend(topic.as_bytes());
+        body.push(partitions.len() as u8 + 1);
+        partitions.iter().for_each(|p| body.extend(p.to_be_bytes()));
+        body.extend([0, 0]);
+        let answer = client.call(61, 0, &body).expect("DescribeProducers");
+        let mut r = Reader(&answer);
+        let _head = (r.i8(), r.i32(), r.i8());
+        let name = r.i8() as usize - 1;
+        r.raw(name);
+        let count = r.i8() - 1;
+        let told = (0..count).map(|_| {
+            let (index, error, text) = (r.i32(), r.i16(), r.i8() as u8 as usize);
+            r.raw(text.saturating_sub(1));
+            let _ = (r.i8(), r.i8());
+            (index, error, text > 0)
+        });
+        told.collect()
+    };
+    assert_eq!(ask("absent", &[0]), [(0, code::UNKNOWN_TOPIC_OR_PARTITION, true)]);
+    assert_eq!(ask(".", &[0]), [(0, 17, true)]);
+    assert_eq!(
+        ask("a", &[9, 0, 0]),
+        [(9, code::UNKNOWN_TOPIC_OR_PARTITION, false), (0, 0, false), (0, 0, false)]
+    );
+}
+
+/// A partition that two entries of its topic named was answered twice, and a topic without partitions had an entry.
+#[test]
+fn offsets_of_a_partition_in_two_entries_of_its_topic_are_refused_once() {
+    let (_broker, mut client) = start("list-offsets-twice");
+    create(&mut client, "a", 2);
+    let mut ask = |topics: Asked<'_>| -> Vec<(String, Vec<(i32, i16)>)> {
+        let mut body = Writer::default().i32(-1).i32(topics.len() as i32);
+        for (topic, partitions) in topics {
+            body = body.string(topic).i32(partitions.len() as i32);
+            for partition in *partitions {
+                body = body.i32(*partition).i64(-1);
+            }
+        }
+        let answer = client.call(2, 1, &body.0).expect("ListOffsets");
+        let mut r = Reader(&answer);
+        let mut told = Vec::new();
+        for _ in 0..r.i32() {
+            let topic = r.string();
+            let mut partitions = Vec::new();
+            for _ in 0..r.i32() {
+                partitions.push((r.i32(), r.i16()));
+                let _ = (r.i64(), r.i64());
+            }
+            told.push((topic, partitions));
+        }
+        told
+    };
+    let of_a = |partitions: &[(i32, i16)]| vec![("a".to_owned(), partitions.to_vec())];
+    assert_eq!(ask(&[("a", &[0]), ("a", &[0])]), of_a(&[(0, INVALID_REQUEST)]));
+    assert_eq!(ask(&[("a", &[0]), ("a", &[1])]), of_a(&[(0, 0), (1, 0)]));
+    assert_eq!(ask(&[("a", &[0, 1, 0])]), of_a(&[(0, INVALID_REQUEST), (1, 0)]));
+    assert_eq!(ask(&[("a", &[]), ("b", &[])]), vec![]);
+}

@@ -127,5 +127,20 @@ fn silent_producers_expire_unless_in_a_transaction() {
     p.expire(1000 + 99, 100);
     assert_eq!(p.iter().len(), 2);
     p.expire(1000 + 100, 100);
-    assert_eq!(p.describe().iter().map(|d| d.producer_id).collect::<Vec<_>>(), [1]);
+    assert_eq!(p.describe(0, 9).0.iter().map(|d| d.producer_id).collect::<Vec<_>>(), [1]);
+}
+
+/// All producers of a partition were copied at once, 55 MB of 1.5 million.
+#[test]
+fn producers_are_described_some_at_a_time() {
+    let mut p = Producers::default();
+    for id in 1..=10 {
+        append(&mut p, batch(id, 0, 0, id, 1, false)).unwrap();
+    }
+    let ids = |(described, more): (Vec<ProducerDescription>, bool)| -> (Vec<i64>, bool) {
+        (described.iter().map(|d| d.producer_id).collect(), more)
+    };
+    assert_eq!(ids(p.describe(i64::MIN, 4)), (vec![1, 2, 3, 4], true));
+    assert_eq!(ids(p.describe(5, 4)), (vec![5, 6, 7, 8], true));
+    assert_eq!(ids(p.describe(9, 4)), (vec![9, 10], false));
 }

@@ -105,7 +105,7 @@ fn a_stop_writes_no_more_than_has_changed() {
     m.append_as(&batch(1, b"y"), AppendInfo { leader_epoch: 3, ..info() }).unwrap();
     assert_eq!(m.restart().warnings, Vec::<String>::new());
     assert_eq!(m.file("leader-epoch-checkpoint"), b"0\n2\n0 0\n3 1\n");
-    assert!(m.partition.describe_producers().is_empty());
+    assert!(m.partition.describe_producers(0, usize::MAX).0.is_empty());
     let with_producer = {
         let mut builder = BatchBuilder::new(0).producer(7, 0, 0);
         builder.append(1000, None, Some(b"z"), &[]);
@@ -114,7 +114,7 @@ fn a_stop_writes_no_more_than_has_changed() {
     m.append(&with_producer).unwrap();
     m.restart();
     assert!(m.files().contains(&"00000000000000000003.snapshot".to_owned()));
-    assert_eq!(m.partition.describe_producers().len(), 1);
+    assert_eq!(m.partition.describe_producers(0, usize::MAX).0.len(), 1);
 }
 
 #[test]
@@ -279,7 +279,7 @@ fn truncation_cuts_batches_producers_and_epochs() {
     assert!(m.effects.iter().any(|e| matches!(e, LogEffect::Truncated { result: Ok(42) })));
     assert_eq!(m.partition.log_end_offset(), 42);
     assert_eq!(m.partition.latest_epoch(), Some(1));
-    assert_eq!(m.partition.describe_producers()[0].last_sequence, 41);
+    assert_eq!(m.partition.describe_producers(0, usize::MAX).0[0].last_sequence, 41);
     assert_eq!(m.read_all(0, 5000).len(), 42);
     m.append(&batch(1, b"new")).unwrap();
     m.settle();
@@ -349,7 +349,7 @@ fn transactions_bound_the_stable_offset_and_are_indexed_when_aborted() {
         }
         assert_eq!(m.partition.aborted_transactions(0, 101), [expected]);
         assert_eq!(m.partition.last_stable_offset(101), 101);
-        assert_eq!(m.partition.describe_producers()[0].producer_epoch, 1);
+        assert_eq!(m.partition.describe_producers(0, usize::MAX).0[0].producer_epoch, 1);
     }
 }
 
