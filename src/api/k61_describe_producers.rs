@@ -62,7 +62,7 @@ fn read(body: &Body, version: i16, image: &Image) -> Result<Asked<Producers>, De
             partitions.push((*index, place));
         }
         let unknown = || (!known).then(|| ErrorCode::UNKNOWN_TOPIC_OR_PARTITION.message().to_owned());
-        let topic_error = invalid.map(|error| error.to_string()).or_else(unknown);
+        let topic_error = invalid.or_else(unknown);
         gathered.topics.push(Asking { name: topic.name.to_owned(), topic_error, partitions });
     }
     Ok((gathered, items))

@@ -178,7 +178,9 @@ mod tests {
                 reserved.insert(id, bytes);
             }
         }
-        reserved.into_values().for_each(|bytes| budget.release(bytes));
+        for bytes in reserved.into_values() {
+            budget.release(bytes);
+        }
         budget.held = 40 << 20;
         assert!(!budget.reserve(1 << 20), "what has not left is not passed by large ones");
     }

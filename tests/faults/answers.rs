@@ -163,7 +163,7 @@ fn producers_of_what_is_not_there_are_answered_as_in_kafka() {
         let mut body = vec![0, 2, topic.len() as u8 + 1];
         body.extend(topic.as_bytes());
         body.push(partitions.len() as u8 + 1);
-        partitions.iter().for_each(|p| body.extend(p.to_be_bytes()));
+        body.extend(partitions.iter().flat_map(|p| p.to_be_bytes()));
         body.extend([0, 0]);
         let answer = client.call(61, 0, &body).expect("DescribeProducers");
         let mut r = Reader(&answer);

@@ -62,7 +62,7 @@ fn assigned(broker: &Broker) -> Joined {
         let member = joined(&client.call(11, 5, &join("", "i", b"m")).expect("join"));
         (member.error == raw::code::NONE).then_some(member)
     });
-    let body = sync(member.generation, &member.member_id, "i", Some(&[7; LARGE_BYTES]));
+    let body = sync(member.generation, &member.member_id, "i", Some(&vec![7; LARGE_BYTES]));
     let answer = client.call(14, 3, &body).expect("sync");
     assert_eq!((answer.len(), &answer[4..6]), (4 + 2 + 4 + LARGE_BYTES, &[0, 0][..]));
     member
@@ -115,7 +115,7 @@ fn metadata_of_members_is_sent_one_at_a_time_to_a_connection() {
         let member = joined(&small.call(11, 5, &join("", "small", b"m")).expect("join"));
         (member.error == raw::code::NONE).then_some(member)
     });
-    let other = large.send(11, 5, &join("", "large", &[7; LARGE_BYTES])).expect("join");
+    let other = large.send(11, 5, &join("", "large", &vec![7; LARGE_BYTES])).expect("join");
     let again = join(&leader.member_id, "small", b"m");
     // Both are in the generation that begins when both have joined.
     poll::until("the second member", Duration::from_secs(30), || {

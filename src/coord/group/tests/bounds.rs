@@ -156,7 +156,7 @@ fn what_a_request_adds_to_the_log_is_known_before_it_does() {
     let ticket = rig.join(joining_static("", "x"));
     rig.advance(0);
     let leader = rig.joined(ticket).member_id.to_string();
-    let assign = syncing(&leader, 1, &[(&leader, &[7; 100_000])]);
+    let assign = syncing(&leader, 1, &[(&leader, &vec![7; 100_000])]);
     rig.immediate = false;
     for (request, least) in [
         (GroupRequest::Sync(assign), 100_000),
