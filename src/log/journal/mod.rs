@@ -123,7 +123,7 @@ impl Level {
 pub struct Member {
     /// Its slot.
     pub slot: u32,
-    /// Its topic, as slots are used again.
+    /// Its topic: entries name partitions by it.
     pub topic_id: TopicId,
     /// The offset after its last entry.
     pub upto: Offset,
