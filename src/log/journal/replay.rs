@@ -327,7 +327,7 @@ impl Journals {
         self.sources.is_empty()
     }
 
-    /// Counts there how far [`Journals::replay`] is.
+    /// Counts there how far [`Journals::redo`] is.
     pub fn count_in(&mut self, progress: Arc<Progress>) {
         progress.expect(self.bytes);
         self.progress = progress;
