@@ -139,7 +139,7 @@ pub fn create_request(cx: &Cx<'_>, names: &[String]) -> Option<Vec<u8>> {
 }
 
 impl Metadata {
-    /// Names that could be topics and are not.
+    /// Names that could be topics and are not; of more than the controller creates at once, one more than those.
     fn missing(&self, cx: &Cx<'_>) -> Vec<String> {
         let mut seen = BTreeSet::new();
         let names = self.topics.iter().flatten().filter_map(|t| t.name.as_ref());
@@ -147,7 +147,7 @@ impl Metadata {
             let valid = crate::meta::topic_name::validate(name).is_ok();
             valid && cx.image.topics().get(name).is_none() && seen.insert(name.as_str())
         });
-        missing.cloned().collect()
+        missing.take(METADATA_RECORDS_PER_REQUEST_MAX + 1).cloned().collect()
     }
 
     /// Creates what is missing, if both sides want that, and answers.
