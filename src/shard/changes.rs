@@ -76,16 +76,8 @@ fn configured(r: &ConfigRecord) -> String {
 mod tests {
     use super::*;
     use crate::base::Uuid;
+    use crate::meta::record::samples::config;
     use crate::meta::record::{RemoveTopicRecord, TopicRecord};
-
-    fn config(kind: ResourceType, name: &str, key: &str, value: Option<&str>) -> MetadataRecord {
-        MetadataRecord::Config(ConfigRecord {
-            resource_type: kind.id(),
-            resource_name: name.into(),
-            name: key.into(),
-            value: value.map(Into::into),
-        })
-    }
 
     /// Nothing was said of a topic that was created, deleted or configured, so a log could not tell who lost what when.
     #[test]

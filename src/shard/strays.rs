@@ -248,7 +248,7 @@ mod tests {
 
     fn image(registered: &[DirectoryId], assigned: DirectoryId) -> Image {
         use crate::meta::image::Delta;
-        use crate::meta::record::{MetadataRecord, PartitionRecord, RegisterBrokerRecord, TopicRecord};
+        use crate::meta::record::{MetadataRecord, RegisterBrokerRecord, TopicRecord, samples};
 
         let topic_id = Uuid::from_u128(77);
         let records = [
@@ -266,21 +266,7 @@ mod tests {
                 cordoned_log_dirs: None,
             }),
             MetadataRecord::Topic(TopicRecord { name: "t".into(), topic_id }),
-            MetadataRecord::Partition(PartitionRecord {
-                partition_id: 0,
-                topic_id,
-                replicas: vec![1],
-                isr: vec![1],
-                removing_replicas: Vec::new(),
-                adding_replicas: Vec::new(),
-                leader: 1,
-                leader_recovery_state: 0,
-                leader_epoch: 0,
-                partition_epoch: 0,
-                directories: vec![assigned],
-                eligible_leader_replicas: None,
-                last_known_elr: None,
-            }),
+            samples::partition(topic_id, 0, &[1], &[assigned]),
         ];
         let mut image = Image::empty("cluster");
         for record in records {

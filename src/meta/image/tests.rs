@@ -1,5 +1,6 @@
 use std::sync::Arc;
 
+use super::super::record::samples::{self, config};
 use super::super::record::*;
 use super::*;
 use crate::base::{TopicId, Uuid};
@@ -13,30 +14,7 @@ fn topic(name: &str, n: u128) -> MetadataRecord {
 }
 
 fn partition(n: u128, number: i32) -> MetadataRecord {
-    MetadataRecord::Partition(PartitionRecord {
-        partition_id: number,
-        topic_id: id(n),
-        replicas: vec![1, 2],
-        isr: vec![1, 2],
-        removing_replicas: vec![],
-        adding_replicas: vec![],
-        leader: 1,
-        leader_recovery_state: RECOVERED,
-        leader_epoch: 0,
-        partition_epoch: 0,
-        directories: vec![id(900), id(901)],
-        eligible_leader_replicas: None,
-        last_known_elr: None,
-    })
-}
-
-fn config(kind: ResourceType, name: &str, key: &str, value: Option<&str>) -> MetadataRecord {
-    MetadataRecord::Config(ConfigRecord {
-        resource_type: kind.id(),
-        resource_name: name.into(),
-        name: key.into(),
-        value: value.map(Into::into),
-    })
+    samples::partition(id(n), number, &[1, 2], &[id(900), id(901)])
 }
 
 fn broker(broker_id: i32, broker_epoch: i64) -> MetadataRecord {

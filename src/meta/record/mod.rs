@@ -4,6 +4,8 @@
 //! message (Kafka's `MetadataRecordSerde`). Records are read in every version that exists and written in the version
 //! that the finalized `metadata.version` asks for.
 
+#[cfg(test)]
+pub mod samples;
 mod types;
 mod wire;
 

@@ -7,7 +7,7 @@ use crate::base::DirectoryId;
 use crate::base::prng::Prng;
 use crate::io::OpenMode;
 use crate::io::sim::{DiskConfig, SimDisk};
-use crate::meta::record::{METADATA_VERSION_LATEST, MetadataRecord, PartitionRecord, RECOVERED, TopicRecord};
+use crate::meta::record::{METADATA_VERSION_LATEST, MetadataRecord, TopicRecord, samples};
 use crate::raft::data_batch;
 
 const SECTOR: usize = crate::io::sim::SECTOR_BYTES;
@@ -28,21 +28,7 @@ fn values(prng: &mut Prng, number: &mut u128) -> Vec<Vec<u8>> {
         let topic_id = Uuid::from_u128(*number);
         let name = format!("{number}-{}", "x".repeat(prng.below(200) as usize));
         let topic = MetadataRecord::Topic(TopicRecord { name: name.as_str().into(), topic_id });
-        let partition = MetadataRecord::Partition(PartitionRecord {
-            partition_id: 0,
-            topic_id,
-            replicas: vec![1],
-            isr: vec![1],
-            removing_replicas: vec![],
-            adding_replicas: vec![],
-            leader: 1,
-            leader_recovery_state: RECOVERED,
-            leader_epoch: 0,
-            partition_epoch: 0,
-            directories: vec![Uuid::ZERO],
-            eligible_leader_replicas: None,
-            last_known_elr: None,
-        });
+        let partition = samples::partition(topic_id, 0, &[1], &[Uuid::ZERO]);
         [topic, partition]
     });
     records.map(|record| record.encode(METADATA_VERSION_LATEST).unwrap()).collect()

@@ -1,7 +1,7 @@
 use super::*;
 use crate::io::sim::{DiskConfig, DiskFault, DiskOp, SimDisk};
 use crate::meta::image::Delta;
-use crate::meta::record::{MetadataRecord, PartitionRecord, RECOVERED, RegisterBrokerRecord, TopicRecord};
+use crate::meta::record::{MetadataRecord, RegisterBrokerRecord, TopicRecord, samples};
 
 const TOPIC: u128 = 77;
 
@@ -34,21 +34,7 @@ fn image(registered: u128, topic: u128) -> Image {
             cordoned_log_dirs: None,
         }),
         MetadataRecord::Topic(TopicRecord { name: "t".into(), topic_id: id(topic) }),
-        MetadataRecord::Partition(PartitionRecord {
-            partition_id: 0,
-            topic_id: id(topic),
-            replicas: vec![1],
-            isr: vec![1],
-            removing_replicas: vec![],
-            adding_replicas: vec![],
-            leader: 1,
-            leader_recovery_state: RECOVERED,
-            leader_epoch: 0,
-            partition_epoch: 0,
-            directories: vec![],
-            eligible_leader_replicas: None,
-            last_known_elr: None,
-        }),
+        samples::partition(id(topic), 0, &[1], &[]),
     ];
     let mut image = Image::empty("c");
     for record in &records {
